@@ -15,7 +15,7 @@ use crate::tail::Tail;
 use crate::term_log::TermLog;
 
 /// How entries flow to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flow {
     /// One append at a time: it is not known where the logs agree.
     Probe,
@@ -49,7 +49,7 @@ pub struct PeerStatus {
 }
 
 /// A leader's view of one member.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Progress {
     pub(crate) node: NodeId,
     pub(crate) flow: Flow,
