@@ -139,6 +139,8 @@ impl Raft {
         }
         self.storage.installed(last.index);
         self.commit = last.index;
+        // The state holds it already: there is nothing to apply.
+        self.told_commit = self.told_commit.max(last.index);
         self.applied = self.applied.max(last.index);
         self.following.verified = self.following.verified.max(last.index);
         self.following.owes = self.leader.is_some();

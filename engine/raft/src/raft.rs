@@ -33,7 +33,8 @@ pub struct Raft {
     pub(crate) damage: Damage,
     pub(crate) now: Time,
     pub(crate) commit: Index,
-    told_commit: Index,
+    /// The commit index as last handed out.
+    pub(crate) told_commit: Index,
     pub(crate) applied: Index,
     pub(crate) leading: Option<Box<Leading>>,
     pub(crate) log: TermLog,
