@@ -113,6 +113,13 @@ impl Raft {
             self.following.owes = true;
             return;
         }
+        if self
+            .installing
+            .as_ref()
+            .is_some_and(|offer| offer.1 == last && offer.0 == from)
+        {
+            return;
+        }
         self.install = Some(Install { from, last });
         self.installing = Some(Box::new((from, last, membership.clone())));
     }

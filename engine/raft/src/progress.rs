@@ -249,6 +249,13 @@ impl Progress {
         self.inflight_bytes = 0;
     }
 
+    /// The snapshot may not have arrived: offer it with the next pump.
+    pub(crate) fn offer_again(&mut self) {
+        self.flow = Flow::Probe;
+        self.next = self.matched.next();
+        self.paused = false;
+    }
+
     /// Sends whatever the member lacks and the window admits.
     pub(crate) fn pump(&mut self, view: &View<'_>, send: &mut Vec<(NodeId, Message)>) {
         if !self.live {

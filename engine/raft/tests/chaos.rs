@@ -3,6 +3,7 @@
 //! - Every step is checked by all invariants; in the end, when faults stop, the group agrees and goes on.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use raft::change::{Change, Transition};
 use raft::config::Damage;
 use raft::ids::NodeId;
@@ -278,8 +279,24 @@ fn check(count: u32, events: &[Event]) {
     chaos.recover();
 }
 
+/// As many cases as the environment asks for (`QUORATE_CASES`), otherwise `usual`, from a fixed seed.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("QUORATE_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    let seed = std::env::var("QUORATE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    ProptestConfig {
+        cases: asked.unwrap_or(usual),
+        rng_seed: RngSeed::Fixed(seed.unwrap_or(1)),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn any_schedule_is_safe_and_recovers(

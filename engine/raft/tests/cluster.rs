@@ -549,7 +549,38 @@ impl Cluster {
             }
             self.pass(TIMEOUT / 10);
         }
-        panic!("nobody was elected");
+        panic!("nobody was elected\n{}", self.describe());
+    }
+
+    /// One line per node.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = String::new();
+        for (id, node) in &self.nodes {
+            let Some(raft) = &node.raft else {
+                text += &format!("{id}: down\n");
+                continue;
+            };
+            let members = raft.membership().members().iter();
+            let members: Vec<_> = members
+                .map(|m| (m.node.0, m.incoming, m.outgoing))
+                .collect();
+            text += &format!(
+                "{id}: {:?} term {} leader {:?} vote {:?} log {:?}+{:?}..{} commit {} wake {:?} {members:?}\n",
+                raft.role(),
+                raft.term(),
+                raft.leader(),
+                raft.vote(),
+                raft.term_log().snapshot(),
+                raft.term_log().runs(),
+                raft.last_index(),
+                raft.commit(),
+                node.wake.map(|wake| wake.0 as i64 - self.now.0 as i64),
+            );
+            for peer in raft.peers() {
+                text += &format!("    {peer:?}\n");
+            }
+        }
+        text
     }
 
     /// Proposes one command on a node.
@@ -624,10 +655,6 @@ impl Cluster {
             .contents
             .compact(upto, membership, node.applied.clone());
         self.mutate(id, |_, _, _| ());
-    }
-
-    pub(crate) fn applied(&self, id: u32) -> &[u64] {
-        &self.nodes[&NodeId(id)].applied
     }
 
     /// All alive nodes have applied the same, and it contains `command`.
