@@ -10,7 +10,7 @@ use crate::config::Damage;
 use crate::effects::{ReadAborted, Role};
 use crate::ids::{EntryId, Index, NodeId, Term, Time};
 use crate::liveness::Liveness;
-use crate::membership::Member;
+use crate::membership::{Member, Membership};
 use crate::message::{AppendOutcome, Body, Successors};
 use crate::quorum::VoteResult;
 use crate::raft::Raft;
@@ -29,10 +29,16 @@ impl Raft {
         self.election.rank = rank;
     }
 
-    /// May this replica campaign under its newest configuration?
+    /// May this replica campaign? Its newest configuration decides; while that is not known to be
+    /// committed, the one before it is enough: the configuration may have reached this log alone, and then
+    /// nobody else can win (thesis, 4.2.2).
     pub(crate) fn may_lead(&self) -> bool {
-        let member = self.membership().member(self.config.id);
-        member.is_some_and(Member::may_lead) && self.damage == Damage::None
+        let id = self.config.id;
+        let leads = |membership: &Membership| membership.member(id).is_some_and(Member::may_lead);
+        let at = self.configurations.latest_index();
+        let open = at > self.commit;
+        let allowed = leads(self.membership()) || open && leads(self.configurations.at(at.prev()));
+        allowed && self.damage == Damage::None
     }
 
     /// Becomes or stays a follower of `term`, of `leader` if known. Everything that belonged to the role or

@@ -8,7 +8,7 @@ use crate::ids::Index;
 use crate::membership::Membership;
 
 /// The configuration as of the snapshot, and those in the log after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Configurations {
     base: Membership,
     base_index: Index,

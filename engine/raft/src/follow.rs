@@ -113,6 +113,13 @@ impl Raft {
             self.following.owes = true;
             return;
         }
+        if self
+            .installing
+            .as_ref()
+            .is_some_and(|offer| offer.1 == last && offer.0 == from)
+        {
+            return;
+        }
         self.install = Some(Install { from, last });
         self.installing = Some(Box::new((from, last, membership.clone())));
     }
@@ -139,6 +146,8 @@ impl Raft {
         }
         self.storage.installed(last.index);
         self.commit = last.index;
+        // The state holds it already: there is nothing to apply.
+        self.told_commit = self.told_commit.max(last.index);
         self.applied = self.applied.max(last.index);
         self.following.verified = self.following.verified.max(last.index);
         self.following.owes = self.leader.is_some();

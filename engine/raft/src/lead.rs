@@ -11,6 +11,7 @@ use crate::leading::Leading;
 use crate::liveness::Liveness;
 use crate::membership::Membership;
 use crate::message::{AppendOutcome, AppendReply, Body, Message, Successors};
+use crate::progress::Flow;
 use crate::raft::Raft;
 
 impl Raft {
@@ -207,7 +208,7 @@ impl Raft {
         else {
             return;
         };
-        if progress.flow == crate::progress::Flow::Snapshot(last.index) {
+        if progress.flow == Flow::Snapshot(last.index) {
             let next = progress.matched.next();
             progress.not_sent(next);
         }
@@ -222,7 +223,7 @@ impl Raft {
             leading.dirty = true;
             if let Some(progress) = leading.peer(node) {
                 progress.live = true;
-                if let crate::progress::Flow::Snapshot(_) = progress.flow {
+                if let Flow::Snapshot(_) = progress.flow {
                     progress.not_sent(progress.matched.next());
                 }
                 progress.probe();
@@ -363,8 +364,13 @@ impl Leading {
         let mut open = false;
         for (_, progress) in others.filter(|(_, progress)| progress.live) {
             let behind = progress.commit_acknowledged < commit;
-            open |= progress.awaits() || behind;
-            if !self.retry_fresh && !progress.active {
+            let installs = matches!(progress.flow, Flow::Snapshot(_));
+            open |= progress.awaits() || behind || installs;
+            if !self.retry_fresh && installs {
+                // The offer may be lost; an installation under way does not mind hearing it again.
+                progress.offer_again();
+                self.dirty = true;
+            } else if !self.retry_fresh && !progress.active {
                 if progress.awaits() {
                     progress.probe();
                     self.dirty = true;

@@ -15,7 +15,7 @@ use crate::tail::Tail;
 use crate::term_log::TermLog;
 
 /// How entries flow to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flow {
     /// One append at a time: it is not known where the logs agree.
     Probe,
@@ -49,7 +49,7 @@ pub struct PeerStatus {
 }
 
 /// A leader's view of one member.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Progress {
     pub(crate) node: NodeId,
     pub(crate) flow: Flow,
@@ -247,6 +247,13 @@ impl Progress {
         self.paused = true;
         self.inflight.clear();
         self.inflight_bytes = 0;
+    }
+
+    /// The snapshot may not have arrived: offer it with the next pump.
+    pub(crate) fn offer_again(&mut self) {
+        self.flow = Flow::Probe;
+        self.next = self.matched.next();
+        self.paused = false;
     }
 
     /// Sends whatever the member lacks and the window admits.

@@ -24,7 +24,7 @@ use crate::storage::Storage;
 use crate::term_log::TermLog;
 
 /// A replica's consensus state. One per group and node, owned by the shard of one core.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Raft {
     pub(crate) term: Term,
     pub(crate) vote: Option<NodeId>,
@@ -33,7 +33,8 @@ pub struct Raft {
     pub(crate) damage: Damage,
     pub(crate) now: Time,
     pub(crate) commit: Index,
-    told_commit: Index,
+    /// The commit index as last handed out.
+    pub(crate) told_commit: Index,
     pub(crate) applied: Index,
     pub(crate) leading: Option<Box<Leading>>,
     pub(crate) log: TermLog,

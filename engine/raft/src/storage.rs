@@ -11,7 +11,7 @@ use crate::message::Message;
 use crate::ring::Ring;
 
 /// One replica's dealings with its disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Storage {
     durable: Index,
     /// First index to append with the next request; 0: none.
