@@ -37,8 +37,22 @@ struct Ahead {
     id_hash: u64,
     debit_hash: u64,
     credit_hash: u64,
+    pending_hash: u64,
     debit: Option<AccountRow>,
     credit: Option<AccountRow>,
+    pending: Option<TransferRow>,
+}
+
+impl Ahead {
+    const NOTHING: Self = Self {
+        id_hash: 0,
+        debit_hash: 0,
+        credit_hash: 0,
+        pending_hash: 0,
+        debit: None,
+        credit: None,
+        pending: None,
+    };
 }
 
 /// Creates the transfers of one command.
@@ -57,19 +71,12 @@ impl<'a> TransferCreation<'a> {
         journal: &'a mut Journal,
         events: &'a [Transfer],
     ) -> Self {
-        let nothing = Ahead {
-            id_hash: 0,
-            debit_hash: 0,
-            credit_hash: 0,
-            debit: None,
-            credit: None,
-        };
         let mut creation = Self {
             books,
             digest,
             journal,
             events,
-            ahead: [nothing; PLACES],
+            ahead: [Ahead::NOTHING; PLACES],
         };
         for place in 0..2 * AHEAD {
             creation.hash(place);
@@ -86,34 +93,39 @@ impl<'a> TransferCreation<'a> {
         let Some(event) = self.events.get(place) else {
             return;
         };
+        let (accounts, transfers) = (&self.books.accounts, &self.books.transfers);
         let ahead = &mut self.ahead[place % PLACES];
-        ahead.id_hash = id_hash(event.id.get());
+        let id = event.id.get();
+        ahead.id_hash = id_hash(id);
+        transfers.prefetch_index(id, ahead.id_hash);
+        if event.flags().has(TransferFlags::RESOLVING) {
+            let pending_id = event.pending_id.get();
+            ahead.pending_hash = id_hash(pending_id);
+            transfers.prefetch_index(pending_id, ahead.pending_hash);
+            return;
+        }
         ahead.debit_hash = id_hash(event.debit_account_id.get());
         ahead.credit_hash = id_hash(event.credit_account_id.get());
-        self.books.transfers.prefetch_index(ahead.id_hash);
-        self.books.accounts.prefetch_index(ahead.debit_hash);
-        self.books.accounts.prefetch_index(ahead.credit_hash);
-        if event.flags().has(TransferFlags::RESOLVING) {
-            self.books
-                .transfers
-                .prefetch_index(id_hash(event.pending_id.get()));
-        }
+        accounts.prefetch_index(ahead.debit_hash);
+        accounts.prefetch_index(ahead.credit_hash);
     }
 
-    /// Guesses the accounts' rows of an event and fetches them.
+    /// Guesses the rows that an event names and fetches them.
     #[inline]
     fn guess(&mut self, place: usize) {
         let Some(event) = self.events.get(place) else {
             return;
         };
         let ahead = &mut self.ahead[place % PLACES];
+        if event.flags().has(TransferFlags::RESOLVING) {
+            ahead.pending = self
+                .books
+                .transfers
+                .guess(event.pending_id.get(), ahead.pending_hash);
+            return;
+        }
         ahead.debit = self.books.accounts.guess(ahead.debit_hash);
         ahead.credit = self.books.accounts.guess(ahead.credit_hash);
-        if event.flags().has(TransferFlags::RESOLVING) {
-            self.books
-                .transfers
-                .prefetch_row(id_hash(event.pending_id.get()));
-        }
     }
 }
 
@@ -202,7 +214,7 @@ impl TransferCreation<'_> {
             return Err(S::TransfersFull);
         }
         if flags.has(TransferFlags::RESOLVING) {
-            let resolution = resolution::judge(self.books, event, at)?;
+            let resolution = resolution::judge(self.books, event, ahead.pending, at)?;
             self.resolve(event, &resolution, ahead.id_hash);
             return Ok(resolution.timestamp);
         }

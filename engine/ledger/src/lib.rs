@@ -22,6 +22,7 @@ mod expiry;
 pub mod filter;
 mod history;
 pub mod id_index;
+mod id_runs;
 pub mod instruction;
 mod journal;
 pub mod ledger;

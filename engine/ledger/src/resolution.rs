@@ -24,19 +24,18 @@ pub(crate) struct Resolution {
     pub(crate) timestamp: u64,
 }
 
-/// Judges a post or a void whose id is new, at the moment `at`.
+/// Judges a post or a void whose id is new, at the moment `at`; `guess` is where the pending transfer may be.
 pub(crate) fn judge(
     books: &Books,
     event: &Transfer,
+    guess: Option<TransferRow>,
     at: u64,
 ) -> Result<Resolution, CreateTransferStatus> {
     use CreateTransferStatus as S;
     let flags = event.flags();
     malformed(event, flags)?;
-    let row = books
-        .transfers
-        .find_transfer(event.pending_id.get())
-        .ok_or(S::PendingTransferNotFound)?;
+    let row = books.transfers.confirm(event.pending_id.get(), guess);
+    let row = row.ok_or(S::PendingTransferNotFound)?;
     let pending = books.transfers.row(row);
     let amount = matches(event, flags, pending)?;
     match books.pendings.status(row) {

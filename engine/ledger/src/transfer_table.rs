@@ -1,8 +1,8 @@
 //! Where transfers live in memory: one row of two cache lines each, appended in order of time.
 //!
 //! Rows stand in chunks that are allocated when they are reached and never move, so that growth copies
-//! nothing. Beside the transfers the table remembers ids that failed for a passing reason (`spent`);
-//! both share one index, since an id is checked against both at once.
+//! nothing. Beside the transfers the table remembers ids that failed for a passing reason (`spent`).
+//! Ids that rise are found through runs, all others and the spent ones through a hash index.
 //!
 //! - A row never changes once it is written; a broken chain takes back the rows it added.
 //! - Timestamps rise strictly from row to row.
@@ -11,6 +11,7 @@
 
 use crate::filter::Period;
 use crate::id_index::{IdIndex, id_hash};
+use crate::id_runs::{IdRuns, Recorded};
 use crate::prefetch::prefetch;
 use crate::rows::Rows;
 use crate::transfer::Transfer;
@@ -44,7 +45,9 @@ pub(crate) struct TransferTable {
     rows: Rows<Row, CHUNK>,
     spent: Rows<u128, CHUNK>,
     rows_max: usize,
-    index: IdIndex,
+    runs: IdRuns,
+    /// Ids that are in no run.
+    strays: IdIndex,
     /// Sum of the hashes of all ids, which proves a run from outside.
     id_sum: u128,
     last_timestamp: u64,
@@ -56,7 +59,8 @@ impl TransferTable {
             rows: Rows::new(),
             spent: Rows::new(),
             rows_max,
-            index: IdIndex::new(rows_max),
+            runs: IdRuns::new(),
+            strays: IdIndex::new(rows_max),
             id_sum: 0,
             last_timestamp: 0,
         }
@@ -112,7 +116,13 @@ impl TransferTable {
     /// What is known of an id whose hash is at hand.
     #[inline]
     pub(crate) fn find_hashed(&self, id: u128, hash: u64) -> Option<Known> {
-        let found = self.index.find(hash, |row| match row & SPENT_BIT {
+        if self.runs.surely_new(id) {
+            return None;
+        }
+        if let Some(row) = self.runs.find(id, id_of(&self.rows)) {
+            return Some(Known::Transfer(TransferRow(row)));
+        }
+        let found = self.strays.find(hash, |row| match row & SPENT_BIT {
             0 => self.row(TransferRow(row)).id.get() == id,
             _ => *self.spent.get((row & !SPENT_BIT) as usize) == id,
         })?;
@@ -130,21 +140,32 @@ impl TransferTable {
         }
     }
 
-    /// Hints that an id with this hash will be looked for.
+    /// Hints that an id will be looked for.
     #[inline]
-    pub(crate) fn prefetch_index(&self, hash: u64) {
-        self.index.prefetch(hash);
+    pub(crate) fn prefetch_index(&self, id: u128, hash: u64) {
+        if !self.runs.surely_new(id) {
+            self.strays.prefetch(hash);
+        }
     }
 
-    /// Fetches the row that an id with this hash most likely has.
+    /// Finds the transfer with this id and fetches its row, for [`Self::confirm`].
     #[inline]
-    pub(crate) fn prefetch_row(&self, hash: u64) {
-        self.index.find(hash, |row| {
-            if row & SPENT_BIT == 0 {
-                prefetch(self.row(TransferRow(row)));
+    pub(crate) fn guess(&self, id: u128, hash: u64) -> Option<TransferRow> {
+        match self.find_hashed(id, hash)? {
+            Known::Spent => None,
+            Known::Transfer(row) => {
+                prefetch(self.row(row));
+                Some(row)
             }
-            true
-        });
+        }
+    }
+
+    /// The transfer with this id, given what [`Self::guess`] said some events ago.
+    #[inline]
+    pub(crate) fn confirm(&self, id: u128, guess: Option<TransferRow>) -> Option<TransferRow> {
+        let holds =
+            |row: &TransferRow| (row.0 as usize) < self.len() && self.row(*row).id.get() == id;
+        guess.filter(holds).or_else(|| self.find_transfer(id))
     }
 
     /// Adds a transfer that is not there yet; `hash` is its id's.
@@ -164,10 +185,22 @@ impl TransferTable {
         )]
         let row = self.rows.len() as u32;
         self.rows.push(Row(*transfer));
-        self.index.insert(hash, row);
+        if self.runs.record(transfer.id.get(), row) == Recorded::Stray {
+            self.stray(hash, row);
+        }
         self.id_sum = self.id_sum.wrapping_add(u128::from(hash));
         self.last_timestamp = transfer.timestamp.get();
         TransferRow(row)
+    }
+
+    /// Keeps a row in the hash index; from time to time the rows of a short run with it.
+    fn stray(&mut self, hash: u64, row: u32) {
+        self.strays.insert(hash, row);
+        if let Some(rows) = self.runs.dissolve() {
+            for row in rows {
+                self.strays.insert(id_hash(id_of(&self.rows)(row)), row);
+            }
+        }
     }
 
     /// Takes back the transfer that was added last.
@@ -178,7 +211,9 @@ impl TransferTable {
             .expect("a chain takes back only what it added");
         let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
         let hash = id_hash(transfer.id.get());
-        self.index.remove(hash, row);
+        if !self.runs.take_back(row, id_of(&self.rows)) {
+            self.strays.remove(hash, row);
+        }
         self.id_sum = self.id_sum.wrapping_sub(u128::from(hash));
         self.last_timestamp = self.rows.last().map_or(0, |row| row.0.timestamp.get());
     }
@@ -188,7 +223,8 @@ impl TransferTable {
         assert!(!self.full(), "the limit is checked before an id is spent");
         let place = u32::try_from(self.spent.len()).expect("limits keep row numbers in 31 bits");
         self.spent.push(id);
-        self.index.insert(hash, SPENT_BIT | place);
+        self.runs.note_stray(id);
+        self.strays.insert(hash, SPENT_BIT | place);
     }
 
     /// Was a transfer created at this very timestamp?
@@ -203,6 +239,11 @@ impl TransferTable {
 
     /// Bytes that transfers, spent ids and their index occupy.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.bytes() + self.spent.bytes() + self.index.bytes()
+        self.rows.bytes() + self.spent.bytes() + self.runs.bytes() + self.strays.bytes()
     }
+}
+
+/// Reads the id of a row.
+fn id_of(rows: &Rows<Row, CHUNK>) -> impl Fn(u32) -> u128 {
+    |row| rows.get(row as usize).0.id.get()
 }

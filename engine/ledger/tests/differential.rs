@@ -37,11 +37,21 @@ impl Dice {
     }
 }
 
+/// How transfer ids follow each other.
+#[derive(Clone, Copy)]
+enum Order {
+    Rising,
+    Random,
+    /// Two clients, one with small ids and one with huge ones.
+    TwoStreams,
+}
+
 /// What the generator remembers so that events meet each other.
 struct Fate {
     dice: Dice,
     accounts: u64,
     next_id: u128,
+    order: Order,
     recent: Vec<Transfer>,
     /// Imported timestamps go on from here.
     imported: u64,
@@ -123,10 +133,17 @@ impl Fate {
             return event;
         }
         self.next_id += 1;
+        let id = match self.order {
+            Order::Rising => self.next_id,
+            Order::Random => self
+                .next_id
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835),
+            Order::TwoStreams => (self.next_id & 1) << 100 | self.next_id,
+        };
         let mut event = if self.dice.once_in(3) {
-            self.second_phase()
+            self.second_phase(id)
         } else {
-            self.first_phase()
+            self.first_phase(id)
         };
         let mut flags = event.flags();
         if self.dice.once_in(10) {
@@ -159,7 +176,7 @@ impl Fate {
         }
     }
 
-    fn first_phase(&mut self) -> Transfer {
+    fn first_phase(&mut self, id: u128) -> Transfer {
         let mut flags = TransferFlags::NONE;
         let mut timeout = 0;
         if self.dice.once_in(2) {
@@ -181,7 +198,7 @@ impl Fate {
             }
         }
         Transfer {
-            id: self.next_id.into(),
+            id: id.into(),
             debit_account_id: self.account_id().into(),
             credit_account_id: self.account_id().into(),
             amount: self.amount().into(),
@@ -196,7 +213,7 @@ impl Fate {
         }
     }
 
-    fn second_phase(&mut self) -> Transfer {
+    fn second_phase(&mut self, id: u128) -> Transfer {
         let posts = self.dice.once_in(2);
         let flags = if posts {
             TransferFlags::POST_PENDING_TRANSFER
@@ -209,7 +226,7 @@ impl Fate {
             .filter(|t| t.flags().has(TransferFlags::PENDING))
             .count() as u64;
         let mut event = Transfer {
-            id: self.next_id.into(),
+            id: id.into(),
             flags: flags.0.into(),
             ..Transfer::default()
         };
@@ -285,10 +302,12 @@ fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) {
     };
     let accounts = 6 + dice.below(20);
     let imported = 1_000_000_000;
+    let order = dice.one_of(&[Order::Rising, Order::Random, Order::TwoStreams]);
     let mut fate = Fate {
         dice,
         accounts,
         next_id: 1_000,
+        order,
         recent: Vec::new(),
         imported,
     };
