@@ -1,6 +1,6 @@
 //! What the core asks of the world after a mutation: persist, send, commit, answer reads, wake me.
 
-use crate::ids::{Index, NodeId, PersistSeq, ReadId, Term, Time};
+use crate::ids::{EntryId, Index, NodeId, PersistSeq, ReadId, Term, Time};
 use crate::membership::Membership;
 use crate::message::Message;
 
@@ -19,6 +19,11 @@ pub struct Effects {
     pub role: Option<RoleChange>,
     /// Reads that may be answered once the replica has applied up to the index.
     pub reads: Vec<(ReadId, Result<Index, ReadAborted>)>,
+    /// The configuration in effect changed: it stands at this index, see `Raft::membership`.
+    pub configuration: Option<Index>,
+    /// A snapshot is wanted. Fetch and install it, then call `Raft::snapshot_installed` or
+    /// `Raft::snapshot_failed`. A later one supersedes it.
+    pub install: Option<Install>,
     /// When `Raft::tick` must be called at the latest, if nothing else happens.
     /// `None`: only when the liveness of a node changes.
     pub wake: Option<Time>,
@@ -33,6 +38,15 @@ pub struct Persist {
     pub hard_state: Option<HardState>,
     /// Entries to append. What the log holds at and after `first` is superseded.
     pub append: Option<Append>,
+}
+
+/// A snapshot to fetch and install in place of the log up to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// Who offers it.
+    pub from: NodeId,
+    /// The last entry it covers.
+    pub last: EntryId,
 }
 
 /// Entries `first..=last` to append; their terms are in `Raft::term_at`.
@@ -80,7 +94,7 @@ pub enum Role {
 }
 
 /// A change worth telling clients, routers and status pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoleChange {
     /// The role now.
     pub role: Role,
@@ -103,6 +117,8 @@ impl Effects {
             && self.commit.is_none()
             && self.role.is_none()
             && self.reads.is_empty()
+            && self.configuration.is_none()
+            && self.install.is_none()
     }
 
     /// Forgets everything, keeps the allocations.
@@ -112,6 +128,8 @@ impl Effects {
         self.commit = None;
         self.role = None;
         self.reads.clear();
+        self.configuration = None;
+        self.install = None;
         self.wake = None;
     }
 }
