@@ -1,1 +1,44 @@
-//! Placeholder.
+//! The log: makes records durable, one log for all groups of a core, and finds them again.
+//!
+//! A *record* is one entry (or the newest metadata) of one group. Records that arrive while writes are in
+//! flight are gathered in one *block*; a block is one durable write. Blocks fill *segments*, files of
+//! equal size that are written with zeros before use and recycled for ever. Opening reads the segments
+//! and hands back every record that survived, cuts a torn tail and names what is damaged.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `limits` | every bound, with the relations between them |
+//! | `identity` | whose log it is, and the seeds that put placement under every checksum |
+//! | `record`, `block`, `segment` | the three formats, drawn in docs/formats.md |
+//! | `index` | where each live record lies, per group |
+//! | `space` | which segments are used, retired, free or being made |
+//! | `wal` | append, submit, poll |
+//! | `reading` | the way back: entries for a follower that lags |
+//! | `recovery`, `damage` | opening: what survived, what was cut, what is damaged |
+//! | `scrub`, `inspect` | looking for rot while running, looking at a stopped folder |
+//! | `device` | the disk door and its three implementations: io_uring, plain threads, memory |
+//!
+//! The log knows no Raft, no network and no meaning of a group.
+
+pub mod block;
+pub mod damage;
+pub mod device;
+pub mod identity;
+pub mod index;
+pub mod limits;
+pub mod record;
+pub mod recovery;
+pub mod segment;
+pub mod wal;
+
+mod filling;
+mod reading;
+mod space;
+
+pub use crate::damage::{Damage, DamageKind};
+pub use crate::device::{Device, DeviceError};
+pub use crate::identity::Identity;
+pub use crate::limits::{HEAD_BYTES_MAX, META_BYTES_MAX, Options, RECORD_PAYLOAD_MAX};
+pub use crate::record::{Kind, OwnedRecord, Record};
+pub use crate::recovery::{Cut, Opening, Recovered};
+pub use crate::wal::{AppendError, Failure, Lsn, Progress, ReadError, Stats, Wal, WalError};

@@ -1,0 +1,254 @@
+//! The first look at a log's files: which segment each holds, and which are void or free.
+//!
+//! - A file without a readable header is still known by the first block in it that passes.
+//! - Of two files that claim one segment, the later incarnation's counts: the other was given up.
+
+use std::collections::BTreeMap;
+
+use crate::block::{self, BLOCK_HEADER_BYTES, BlockHeader};
+use crate::device::{ALIGNMENT, Device};
+use crate::identity::Life;
+use crate::limits::Options;
+use crate::recovery::window::Window;
+use crate::segment::{self, Read, SEGMENT_HEADER_BYTES, SEGMENT_VERSION, SegmentHeader};
+use crate::wal::WalError;
+
+/// A file that holds a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    pub(crate) slot: u32,
+    pub(crate) segment: u64,
+    pub(crate) incarnation: u32,
+    pub(crate) first_block: u64,
+    /// Nothing for a segment whose header does not pass.
+    pub(crate) header: Option<SegmentHeader>,
+    /// Where its first readable block is.
+    pub(crate) first_offset: u64,
+    pub(crate) first_lsn: u64,
+    pub(crate) live: u64,
+    origin: u64,
+    birth: u64,
+}
+
+/// Sequence of the first block of each incarnation known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origins(BTreeMap<u32, u64>);
+
+impl Origins {
+    pub(crate) fn learn(&mut self, incarnation: u32, origin: u64) {
+        self.0.entry(incarnation).or_insert(origin);
+    }
+
+    /// Whether a later incarnation took over at or before this block: then it was cut off.
+    pub(crate) fn is_void(&self, incarnation: u32, sequence: u64) -> bool {
+        self.0
+            .range(incarnation.saturating_add(1)..)
+            .any(|(_, &origin)| origin <= sequence)
+    }
+
+    pub(crate) fn newest(&self) -> u32 {
+        self.0.keys().next_back().copied().unwrap_or(0)
+    }
+}
+
+/// All files of a log.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// Nothing when no file has ever been used.
+    pub(crate) life: Option<Life>,
+    /// Segments that count, in order.
+    pub(crate) segments: Vec<Candidate>,
+    /// Files that hold nothing that counts.
+    pub(crate) free: Vec<u32>,
+    /// Numbers below the highest for which there is no file.
+    pub(crate) missing: Vec<u32>,
+    pub(crate) next_slot: u32,
+    pub(crate) origins: Origins,
+}
+
+/// Looks at every file.
+pub(crate) fn survey<D: Device>(
+    window: &mut Window<'_, D>,
+    slots: &[u32],
+    options: &Options,
+) -> Result<Survey, WalError> {
+    let mut candidates = Vec::new();
+    let mut free = Vec::new();
+    let mut garbage = None;
+    for &slot in slots {
+        match look(window, slot, options)? {
+            Look::Segment(candidate) => candidates.push(*candidate),
+            Look::Blank => free.push(slot),
+            Look::Garbage { is_large } => {
+                free.push(slot);
+                garbage = garbage.or(is_large.then_some(slot));
+            }
+        }
+    }
+    if let (true, Some(slot)) = (candidates.is_empty(), garbage) {
+        return Err(WalError::Unreadable { slot });
+    }
+    let birth = candidates.first().map(|candidate| candidate.birth);
+    if let Some(other) = candidates
+        .iter()
+        .find(|candidate| Some(candidate.birth) != birth)
+    {
+        return Err(WalError::MixedLogs { slot: other.slot });
+    }
+    let mut origins = Origins::default();
+    for candidate in &candidates {
+        origins.learn(candidate.incarnation, candidate.origin);
+    }
+    let next_slot = slots.last().map_or(0, |&last| last + 1);
+    let missing = (0..next_slot)
+        .filter(|slot| slots.binary_search(slot).is_err())
+        .collect();
+    let segments = choose(candidates, &origins, &mut free);
+    free.sort_unstable();
+    let life = birth.map(|birth| Life {
+        identity: options.identity,
+        birth,
+    });
+    Ok(Survey {
+        life,
+        segments,
+        free,
+        missing,
+        next_slot,
+        origins,
+    })
+}
+
+/// Keeps of each segment the file that counts, and none that nobody needs.
+fn choose(candidates: Vec<Candidate>, origins: &Origins, free: &mut Vec<u32>) -> Vec<Candidate> {
+    let live = candidates
+        .iter()
+        .map(|candidate| candidate.live)
+        .max()
+        .unwrap_or(0);
+    let mut chosen: BTreeMap<u64, Candidate> = BTreeMap::new();
+    for candidate in candidates {
+        let is_void = origins.is_void(candidate.incarnation, candidate.first_block);
+        if is_void || candidate.segment < live {
+            free.push(candidate.slot);
+            continue;
+        }
+        if let Some(other) = chosen.insert(candidate.segment, candidate) {
+            let (kept, dropped) = if other.incarnation > candidate.incarnation {
+                (other, candidate)
+            } else {
+                (candidate, other)
+            };
+            chosen.insert(kept.segment, kept);
+            free.push(dropped.slot);
+        }
+    }
+    chosen.into_values().collect()
+}
+
+enum Look {
+    Segment(Box<Candidate>),
+    Blank,
+    /// Data that is no segment; large when it is more than one first write may leave behind.
+    Garbage {
+        is_large: bool,
+    },
+}
+
+fn look<D: Device>(
+    window: &mut Window<'_, D>,
+    slot: u32,
+    options: &Options,
+) -> Result<Look, WalError> {
+    let segment_bytes = window.segment_bytes();
+    let page = window.view(slot, 0, SEGMENT_HEADER_BYTES + ALIGNMENT);
+    match segment::decode_header(page) {
+        Read::Newer(found) => {
+            return Err(WalError::NewerFormat {
+                slot,
+                found,
+                supported: SEGMENT_VERSION,
+            });
+        }
+        Read::Header(header)
+            if header.slot.get() == slot && header.segment_bytes.get() == segment_bytes =>
+        {
+            let found = header.life().identity;
+            if found != options.identity {
+                return Err(WalError::WrongIdentity {
+                    found,
+                    expected: options.identity,
+                });
+            }
+            return Ok(Look::Segment(Box::new(Candidate {
+                slot,
+                segment: header.segment.get(),
+                incarnation: header.incarnation.get(),
+                first_block: header.first_block.get(),
+                header: Some(header),
+                first_offset: SEGMENT_HEADER_BYTES as u64,
+                first_lsn: header.first_lsn.get(),
+                live: header.live.get(),
+                origin: header.origin.get(),
+                birth: header.birth.get(),
+            })));
+        }
+        Read::Blank if page[SEGMENT_HEADER_BYTES..].iter().all(|&byte| byte == 0) => {
+            return Ok(Look::Blank);
+        }
+        Read::Header(_) | Read::Blank | Read::Damaged => {}
+    }
+    Ok(salvage(window, slot, options))
+}
+
+/// Looks for the first block that passes in a file whose header does not.
+fn salvage<D: Device>(window: &mut Window<'_, D>, slot: u32, options: &Options) -> Look {
+    let life = Life {
+        identity: options.identity,
+        birth: 0,
+    };
+    let segment_bytes = window.segment_bytes();
+    let mut is_large = false;
+    let mut offset = SEGMENT_HEADER_BYTES as u64;
+    while offset + ALIGNMENT as u64 <= segment_bytes {
+        let page = window.view(slot, offset, ALIGNMENT);
+        let room = (segment_bytes - offset) as usize;
+        if let Some(header) = block::decode_header_unborn(page, &life, offset as u32, room) {
+            return Look::Segment(Box::new(from_block(slot, &header)));
+        }
+        is_large |= offset > SEGMENT_HEADER_BYTES as u64 && page.iter().any(|&byte| byte != 0);
+        offset += ALIGNMENT as u64;
+    }
+    Look::Garbage { is_large }
+}
+
+fn from_block(slot: u32, header: &BlockHeader) -> Candidate {
+    Candidate {
+        slot,
+        segment: header.segment.get(),
+        incarnation: header.incarnation.get(),
+        first_block: header.sequence.get(),
+        header: None,
+        first_offset: u64::from(header.offset.get()),
+        first_lsn: header.first_lsn.get(),
+        live: header.live.get(),
+        origin: header.origin.get(),
+        birth: header.birth.get(),
+    }
+}
+
+/// The block header at this place of a candidate's file, if one of its segment stands there.
+pub(crate) fn header_at<D: Device>(
+    window: &mut Window<'_, D>,
+    life: &Life,
+    candidate: &Candidate,
+    offset: u64,
+) -> Option<BlockHeader> {
+    let room = window.segment_bytes().checked_sub(offset)? as usize;
+    if room < ALIGNMENT {
+        return None;
+    }
+    let page = window.view(candidate.slot, offset, BLOCK_HEADER_BYTES);
+    let header = block::decode_header(page, life, offset as u32, room)?;
+    (header.segment.get() == candidate.segment).then_some(header)
+}

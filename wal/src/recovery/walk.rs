@@ -1,0 +1,543 @@
+//! The walk over the blocks of a log, from the oldest segment to the last block that counts.
+
+use crate::block::{self, BlockHeader, Records};
+use crate::damage::{Damage, DamageKind};
+use crate::device::{ALIGNMENT, Device};
+use crate::filling::Place;
+use crate::identity::Life;
+use crate::index::{Fit, Index, Position};
+use crate::limits::GAP_ENTRIES_MAX;
+use crate::record::{Found, Kind};
+use crate::recovery::survey::{Candidate, Origins, header_at};
+use crate::recovery::window::Window;
+use crate::recovery::{Cut, Opening, Recovered};
+use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::space::{NO_SLOT, Segment, Space};
+use crate::wal::Lsn;
+
+const PAGE: u64 = ALIGNMENT as u64;
+const FIRST_BLOCK_AT: u64 = SEGMENT_HEADER_BYTES as u64;
+
+/// The walk, and what it has gathered.
+pub(crate) struct Walk<'a, D: Device> {
+    pub(crate) window: Window<'a, D>,
+    pub(crate) life: Life,
+    pub(crate) segments: Vec<Candidate>,
+    pub(crate) origins: Origins,
+    pub(crate) index: Index,
+    pub(crate) space: Space,
+    pub(crate) opening: Opening,
+    /// Sequence of the next block.
+    pub(crate) expected: u64,
+    pub(crate) next_lsn: u64,
+    /// Checksum of the block before, when that one could be read.
+    pub(crate) previous_crc: Option<u32>,
+    pub(crate) incarnation: u32,
+    pub(crate) visit: &'a mut dyn FnMut(Recovered<'_>),
+}
+
+/// A place in the walk: the nth segment, the offset in it.
+type At = (usize, u64);
+
+enum Next {
+    Go(At),
+    /// The log ends here; whether writing may go on at this place.
+    End(At, bool),
+}
+
+/// What lies behind a hole.
+struct Ahead {
+    /// Up to which block the log was durable, as far as anything says.
+    durable: u64,
+    /// The first block that counts.
+    next: Option<(At, BlockHeader)>,
+    bytes: u64,
+    records: u64,
+}
+
+impl<D: Device> Walk<'_, D> {
+    /// Walks to the end; returns the place behind the last block and whether writing may go on there.
+    pub(crate) fn run(&mut self) -> (Place, bool) {
+        let nowhere = Place {
+            slot: 0,
+            segment: 0,
+            offset: 0,
+            seeds: self.life.seeds(0, 0),
+        };
+        let Some(first) = self.segments.first().copied() else {
+            return (nowhere, true);
+        };
+        self.expected = first.first_block;
+        self.next_lsn = first.first_lsn;
+        self.enter(0);
+        if first.first_offset > FIRST_BLOCK_AT {
+            self.damage(
+                DamageKind::Block,
+                first.segment,
+                Some(first.slot),
+                FIRST_BLOCK_AT,
+                first.first_offset - FIRST_BLOCK_AT,
+            );
+        }
+        let mut at = (0, first.first_offset);
+        loop {
+            match self.step(at) {
+                Next::Go(next) => at = next,
+                Next::End(at, is_sound) => return (self.end(at), is_sound),
+            }
+        }
+    }
+
+    /// The place to go on from. A segment without a single block is begun anew.
+    fn end(&mut self, (nth, offset): At) -> Place {
+        let candidate = self.segments[nth];
+        let is_empty = self
+            .space
+            .used
+            .back()
+            .is_some_and(|segment| segment.incarnations.is_empty());
+        let seeds = self.life.seeds(candidate.segment, self.incarnation);
+        if !is_empty {
+            return Place {
+                slot: candidate.slot,
+                segment: candidate.segment,
+                offset: offset as u32,
+                seeds,
+            };
+        }
+        self.space.used.pop_back();
+        let previous_end = candidate
+            .header
+            .map_or(0, |header| header.previous_end.get());
+        let slot = self.space.used.back().map_or(0, |segment| segment.slot);
+        Place {
+            slot,
+            segment: candidate.segment - 1,
+            offset: previous_end,
+            seeds,
+        }
+    }
+
+    fn step(&mut self, (nth, offset): At) -> Next {
+        let candidate = self.segments[nth];
+        if offset + PAGE > self.end_of(nth) {
+            let Some(next) = self.following(nth) else {
+                return Next::End((nth, offset), true);
+            };
+            if self.joins(&candidate, &next) {
+                self.enter(nth + 1);
+                return Next::Go((nth + 1, FIRST_BLOCK_AT));
+            }
+            return self.hole((nth, offset), None);
+        }
+        let header = header_at(&mut self.window, &self.life, &candidate, offset);
+        let Some(header) = header.filter(|header| self.follows(header)) else {
+            return self.hole((nth, offset), None);
+        };
+        let block = self
+            .window
+            .view(candidate.slot, offset, header.block_bytes());
+        if !block::is_intact(&header, header.seeds(&self.life), block) {
+            return self.hole((nth, offset), Some(header));
+        }
+        self.accept((nth, offset), &header);
+        Next::Go((nth, offset + header.block_bytes() as u64))
+    }
+
+    /// The segment after the nth, if it counts.
+    fn following(&self, nth: usize) -> Option<Candidate> {
+        let next = self.segments.get(nth + 1)?;
+        (!self.origins.is_void(next.incarnation, next.first_block)).then_some(*next)
+    }
+
+    /// Where the nth segment ended, as far as the one after it says.
+    fn end_of(&self, nth: usize) -> u64 {
+        let whole = self.window.segment_bytes();
+        let Some(next) = self.following(nth) else {
+            return whole;
+        };
+        let is_adjacent = next.segment == self.segments[nth].segment + 1;
+        let header = next
+            .header
+            .filter(|_| is_adjacent && next.incarnation >= self.incarnation);
+        header.map_or(whole, |header| {
+            u64::from(header.previous_end.get()).clamp(FIRST_BLOCK_AT, whole)
+        })
+    }
+
+    fn joins(&self, candidate: &Candidate, next: &Candidate) -> bool {
+        let is_adjacent =
+            next.segment == candidate.segment + 1 && next.first_block == self.expected;
+        let chain = next.header.map_or(0, |header| header.previous_crc.get());
+        is_adjacent && next.incarnation >= self.incarnation && self.chains(chain)
+    }
+
+    /// Whether a block that names this checksum may come after the last one read; zero names none.
+    fn chains(&self, previous_crc: u32) -> bool {
+        previous_crc == 0 || self.previous_crc.is_none_or(|crc| crc == previous_crc)
+    }
+
+    fn counts(&self, header: &BlockHeader) -> bool {
+        let (incarnation, sequence) = (header.incarnation.get(), header.sequence.get());
+        incarnation >= self.incarnation
+            && sequence >= self.expected
+            && !self.origins.is_void(incarnation, sequence)
+    }
+
+    fn follows(&self, header: &BlockHeader) -> bool {
+        self.counts(header)
+            && header.sequence.get() == self.expected
+            && self.chains(header.previous_crc.get())
+    }
+
+    /// Decides what a hole is; `torn` is its header if that can be read.
+    fn hole(&mut self, (nth, offset): At, torn: Option<BlockHeader>) -> Next {
+        let behind = offset + torn.map_or(PAGE, |header| header.block_bytes() as u64);
+        let ahead = self.look_ahead((nth, behind));
+        let candidate = self.segments[nth];
+        if ahead.durable < self.expected {
+            let torn_bytes = torn.map_or(0, |header| header.block_bytes() as u64);
+            let torn_records = torn.map_or(0, |header| u64::from(header.records.get()));
+            let (bytes, records) = (ahead.bytes + torn_bytes, ahead.records + torn_records);
+            let cut = Cut {
+                segment: candidate.segment,
+                slot: candidate.slot,
+                offset,
+                bytes,
+                records,
+            };
+            self.opening.cut = (bytes > 0).then_some(cut);
+            return Next::End((nth, offset), true);
+        }
+        if let Some(header) = torn {
+            self.accept((nth, offset), &header);
+            return Next::Go((nth, offset + header.block_bytes() as u64));
+        }
+        let end = self.end_of(nth);
+        let slot = Some(candidate.slot);
+        match ahead.next {
+            // Every block between was durable: damage, and the walk goes on behind it.
+            Some((next, header)) if header.sequence.get() <= ahead.durable + 1 => {
+                let until = if next.0 == nth { next.1 } else { end };
+                if until > offset {
+                    self.damage(
+                        DamageKind::Block,
+                        candidate.segment,
+                        slot,
+                        offset,
+                        until - offset,
+                    );
+                }
+                for skipped in nth + 1..=next.0 {
+                    self.enter(skipped);
+                    let until = if skipped == next.0 {
+                        next.1
+                    } else {
+                        self.end_of(skipped)
+                    };
+                    let Candidate { segment, slot, .. } = self.segments[skipped];
+                    if until > FIRST_BLOCK_AT {
+                        self.damage(
+                            DamageKind::Block,
+                            segment,
+                            Some(slot),
+                            FIRST_BLOCK_AT,
+                            until - FIRST_BLOCK_AT,
+                        );
+                    }
+                }
+                self.expected = header.sequence.get();
+                self.previous_crc = None;
+                Next::Go(next)
+            }
+            // Durable blocks are lost, and so is where they ended: the log goes on in a new segment.
+            _ => {
+                self.damage(
+                    DamageKind::Block,
+                    candidate.segment,
+                    slot,
+                    offset,
+                    end.saturating_sub(offset),
+                );
+                self.expected = ahead.durable + 1;
+                self.previous_crc = None;
+                Next::End((nth, offset), false)
+            }
+        }
+    }
+
+    /// Looks at everything behind a hole, until what it is has been decided.
+    fn look_ahead(&mut self, (nth, offset): At) -> Ahead {
+        let mut ahead = Ahead {
+            durable: 0,
+            next: None,
+            bytes: 0,
+            records: 0,
+        };
+        for nth_ahead in nth..self.segments.len() {
+            let candidate = self.segments[nth_ahead];
+            if nth_ahead > nth {
+                if self
+                    .origins
+                    .is_void(candidate.incarnation, candidate.first_block)
+                {
+                    continue;
+                }
+                let said = candidate.header.map_or(0, |header| header.durable.get());
+                ahead.durable = ahead.durable.max(said);
+            }
+            let from = if nth_ahead == nth {
+                offset
+            } else {
+                FIRST_BLOCK_AT
+            };
+            let end = if nth_ahead == nth {
+                self.end_of(nth)
+            } else {
+                self.window.segment_bytes()
+            };
+            let mut headers = Vec::new();
+            for offset in (from..end).step_by(ALIGNMENT) {
+                if let Some(header) = header_at(&mut self.window, &self.life, &candidate, offset) {
+                    self.origins
+                        .learn(header.incarnation.get(), header.origin.get());
+                    ahead.durable = ahead.durable.max(header.durable.get());
+                    headers.push((offset, header));
+                }
+            }
+            for (offset, header) in headers
+                .into_iter()
+                .filter(|(_, header)| self.counts(header))
+            {
+                ahead.bytes += header.block_bytes() as u64;
+                ahead.records += u64::from(header.records.get());
+                ahead.next.get_or_insert(((nth_ahead, offset), header));
+            }
+            let is_decided = |header: &BlockHeader| header.sequence.get() <= ahead.durable + 1;
+            if ahead.durable >= self.expected
+                && ahead
+                    .next
+                    .as_ref()
+                    .is_some_and(|(_, header)| is_decided(header))
+            {
+                break;
+            }
+        }
+        ahead
+    }
+
+    /// Begins a segment, and stands in for those that are missing before it.
+    fn enter(&mut self, nth: usize) {
+        let candidate = self.segments[nth];
+        let from = self
+            .space
+            .used
+            .back()
+            .map_or(candidate.segment, |segment| segment.sequence + 1);
+        for missing in from..candidate.segment {
+            self.damage(
+                DamageKind::SegmentMissing,
+                missing,
+                None,
+                0,
+                self.window.segment_bytes(),
+            );
+            self.space.used.push_back(Segment::new(missing, NO_SLOT));
+        }
+        if candidate.header.is_none() {
+            self.damage(
+                DamageKind::SegmentHeader,
+                candidate.segment,
+                Some(candidate.slot),
+                0,
+                FIRST_BLOCK_AT,
+            );
+        }
+        self.space
+            .used
+            .push_back(Segment::new(candidate.segment, candidate.slot));
+    }
+
+    /// Names the segments that must be there before the oldest one found, and are not.
+    pub(crate) fn find_missing_front(&mut self) {
+        let Some(first) = self.segments.first().copied() else {
+            return;
+        };
+        let mut live = self
+            .segments
+            .iter()
+            .map(|candidate| candidate.live)
+            .max()
+            .unwrap_or(0);
+        if live >= first.segment {
+            return;
+        }
+        for candidate in self.segments.clone() {
+            for offset in (FIRST_BLOCK_AT..self.window.segment_bytes()).step_by(ALIGNMENT) {
+                if let Some(header) = header_at(&mut self.window, &self.life, &candidate, offset) {
+                    live = live.max(header.live.get());
+                }
+            }
+        }
+        for missing in live..first.segment {
+            self.damage(
+                DamageKind::SegmentMissing,
+                missing,
+                None,
+                0,
+                self.window.segment_bytes(),
+            );
+        }
+    }
+
+    /// Takes a block into the log: shows its records, names those that are damaged.
+    fn accept(&mut self, (nth, offset): At, header: &BlockHeader) {
+        let candidate = self.segments[nth];
+        self.origins
+            .learn(header.incarnation.get(), header.origin.get());
+        let segment = self.space.used.back_mut().expect("the walk has entered it");
+        if segment.incarnations.is_empty() || header.incarnation.get() != self.incarnation {
+            segment
+                .incarnations
+                .push((offset as u32, header.incarnation.get()));
+        }
+        self.incarnation = header.incarnation.get();
+        self.previous_crc = Some(header.header_crc.get());
+        self.expected = header.next_sequence();
+        self.next_lsn = header.next_lsn();
+        self.opening.blocks += 1;
+        self.opening.bytes += header.block_bytes() as u64;
+        let seeds = header.seeds(&self.life);
+        let block = self
+            .window
+            .view(candidate.slot, offset, header.block_bytes());
+        let mut taker = Taker {
+            candidate,
+            index: &mut self.index,
+            space: &mut self.space,
+            opening: &mut self.opening,
+            visit: &mut *self.visit,
+        };
+        let mut records = Records::new(header, seeds, block);
+        for (nth, found) in records.by_ref().enumerate() {
+            taker.take(&found, header.first_lsn.get() + nth as u64);
+        }
+        let walked = records.walked(header);
+        if !walked.whole {
+            let end = offset + header.block_bytes() as u64;
+            let from = u64::from(walked.offset);
+            self.damage(
+                DamageKind::Records,
+                candidate.segment,
+                Some(candidate.slot),
+                from,
+                end.saturating_sub(from),
+            );
+        }
+    }
+
+    /// Notes something wrong of which no group is known.
+    pub(crate) fn damage(
+        &mut self,
+        kind: DamageKind,
+        segment: u64,
+        slot: Option<u32>,
+        offset: u64,
+        bytes: u64,
+    ) {
+        let damage = Damage {
+            segment,
+            slot,
+            offset,
+            bytes,
+            kind,
+            group: None,
+            first: None,
+            last: None,
+        };
+        self.opening.damage.push(damage);
+    }
+}
+
+/// Puts the records of one block where they belong.
+struct Taker<'a> {
+    candidate: Candidate,
+    index: &'a mut Index,
+    space: &'a mut Space,
+    opening: &'a mut Opening,
+    visit: &'a mut dyn FnMut(Recovered<'_>),
+}
+
+impl Taker<'_> {
+    fn take(&mut self, found: &Found<'_>, lsn: u64) {
+        let record = found.record;
+        let segment = self.candidate.segment as u32;
+        let position = Position {
+            segment,
+            offset: found.offset,
+            bytes: found.bytes,
+        };
+        let space = &mut *self.space;
+        if record.kind == Kind::Meta {
+            if !found.intact {
+                return self.damaged(found, DamageKind::Metadata);
+            }
+            self.index.put_meta(&record, position, &mut |position| {
+                space.died(position, true, lsn)
+            });
+            self.space.born(position, true);
+        } else {
+            let mut restarts = found.restart;
+            if let (false, Fit::Skips(first)) =
+                (restarts, self.index.fit(record.group, record.index))
+            {
+                self.gap(found, first);
+                restarts = record.index - first > GAP_ENTRIES_MAX;
+                if !restarts {
+                    self.index.put_gap(record.group, record.index);
+                }
+            }
+            let space = &mut *self.space;
+            let position = if found.intact {
+                position
+            } else {
+                Position::LOST
+            };
+            let killed = &mut |position| space.died(position, false, lsn);
+            self.index
+                .put_entry(record.group, record.index, position, restarts, killed);
+            if !found.intact {
+                return self.damaged(found, DamageKind::Payload);
+            }
+            self.space.born(position, false);
+        }
+        self.opening.records += 1;
+        (self.visit)(Recovered {
+            lsn: Lsn(lsn),
+            record,
+            restart: found.restart,
+        });
+    }
+
+    fn gap(&mut self, found: &Found<'_>, first: u64) {
+        self.push(DamageKind::Gap, found, first, found.record.index - 1, 0);
+    }
+
+    fn damaged(&mut self, found: &Found<'_>, kind: DamageKind) {
+        let index = found.record.index;
+        self.push(kind, found, index, index, u64::from(found.bytes));
+    }
+
+    fn push(&mut self, kind: DamageKind, found: &Found<'_>, first: u64, last: u64, bytes: u64) {
+        self.opening.damage.push(Damage {
+            segment: self.candidate.segment,
+            slot: Some(self.candidate.slot),
+            offset: u64::from(found.offset),
+            bytes,
+            kind,
+            group: Some(found.record.group),
+            first: Some(first),
+            last: Some(last),
+        });
+    }
+}

@@ -1,0 +1,940 @@
+//! The log of one core: append copies, submit writes, poll learns what is durable.
+//!
+//! - Records become durable in the order they were appended: `durable` never passes one that is not.
+//! - What is appended while writes are in flight leaves together in the next one; nothing waits for a timer.
+//! - A failed durable write ends the log's life: nothing after it is ever said to be durable.
+//! - Hot: append, submit and poll allocate nothing in steady state and never wait.
+
+use std::collections::VecDeque;
+
+use thiserror::Error;
+
+use crate::block::buffer::Buffer;
+use crate::device::{ALIGNMENT, Completion, Device, DeviceError, Operation, Traits};
+use crate::filling::{Closed, Facts, Filling, Place};
+use crate::identity::{Identity, Life};
+use crate::index::{Fit, Index};
+use crate::limits::{
+    FULL_WRITE_RETRY_NS, HEAD_BYTES_MAX, LATENCY_SAMPLES_MAX, META_BYTES_MAX, Options,
+    RECORD_PAYLOAD_MAX, RELOCATIONS_PER_SUBMIT_MAX, SEGMENT_BYTES_MAX, record_block_bytes,
+};
+pub use crate::reading::ReadError;
+use crate::reading::Reading;
+use crate::record::{self, FLAG_RESTART, Kind, OwnedRecord, Record};
+use crate::recovery::{self, Opening, Recovered};
+use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::space::{NO_SLOT, NoSpace, Segment, Space};
+
+/// Log sequence number: strictly increasing in the order of appending. Zero is before all records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Lsn(pub u64);
+
+/// Why the log ended its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// A durable write failed: what the disk holds there is not known.
+    #[error("a durable write failed")]
+    Write(#[source] DeviceError),
+}
+
+/// Why a log could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum WalError {
+    /// The disk failed or is full.
+    #[error("the disk could not be used")]
+    Device(#[from] DeviceError),
+    /// The folder holds another log.
+    #[error("the log belongs to {found:?}, not to {expected:?}")]
+    WrongIdentity {
+        /// Whose log it is.
+        found: Identity,
+        /// Whose log was asked for.
+        expected: Identity,
+    },
+    /// A newer program wrote this log.
+    #[error("file {slot} has format {found}; this program reads up to {supported}")]
+    NewerFormat {
+        /// The file.
+        slot: u32,
+        /// Its format.
+        found: u32,
+        /// The newest format this program reads.
+        supported: u32,
+    },
+    /// Files of two logs of one identity lie in one folder.
+    #[error("file {slot} belongs to a log made at another time than that of the others")]
+    MixedLogs {
+        /// A file that differs from the others.
+        slot: u32,
+    },
+    /// No file can be read as a segment, but they hold data.
+    #[error("file {slot} holds data, and no file of the folder can be read as a segment")]
+    Unreadable {
+        /// A file that holds data.
+        slot: u32,
+    },
+    /// The options do not fit each other or the device.
+    #[error(
+        "segments of {segment_bytes} bytes do not fit the options: {least} to {most} bytes, at least 3 of them"
+    )]
+    Options {
+        /// Size of the device's segments.
+        segment_bytes: u64,
+        /// The smallest size.
+        least: u64,
+        /// The largest size.
+        most: u64,
+    },
+}
+
+/// Why a record was not appended. Nothing of it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// All blocks are full or in flight, or the next segment is being made: try again after a poll.
+    #[error("the log is busy")]
+    Busy,
+    /// The disk, or the log's share of it, is full: release entries or make space; no restart is needed.
+    #[error("the log's storage is full")]
+    StorageFull,
+    /// The record is larger than a block takes.
+    #[error("a record part of {bytes} bytes, at most {most} allowed")]
+    TooLarge {
+        /// Size of the part that is too large.
+        bytes: usize,
+        /// The largest size.
+        most: usize,
+    },
+    /// The log has failed and accepts nothing.
+    #[error("the log has failed")]
+    Failed(#[source] Failure),
+}
+
+/// What a poll found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// All records up to here are durable.
+    pub durable: Lsn,
+    /// The log has failed; stop promising anything.
+    pub failed: Option<Failure>,
+    /// The disk refused a write or a new file for want of space and is asked again.
+    pub storage_full: bool,
+}
+
+/// Counters since opening, and the state of the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Records appended.
+    pub records: u64,
+    /// Bytes of records appended, headers included.
+    pub record_bytes: u64,
+    /// Writes begun.
+    pub writes: u64,
+    /// Writes completed, each durable.
+    pub syncs: u64,
+    /// Bytes written, padding included.
+    pub written_bytes: u64,
+    /// Writes in flight.
+    pub writes_in_flight: usize,
+    /// Appends answered "busy".
+    pub busy: u64,
+    /// Appends answered "storage full".
+    pub storage_full: u64,
+    /// Writes that a full disk refused and that were begun again.
+    pub refused_writes: u64,
+    /// Newest metadata records moved out of an old segment.
+    pub relocations: u64,
+    /// Segments in use.
+    pub segments_used: usize,
+    /// Segments that may be begun at once.
+    pub segments_free: usize,
+    /// Segments nobody needs, waiting for a durable block to say so.
+    pub segments_retired: usize,
+    /// Segments retired since opening.
+    pub segments_recycled: u64,
+    /// Segment files made since opening.
+    pub segments_created: u64,
+    /// Reads waiting or in flight.
+    pub reads: usize,
+    /// Write latencies that nobody took in time.
+    pub latencies_dropped: u64,
+    /// What the device was granted.
+    pub device: Traits,
+}
+
+/// A block that was begun and is not yet durable, or is durable and waits for one before it.
+#[derive(Debug)]
+struct Flight {
+    last_lsn: u64,
+    live: u64,
+    begun_ns: u64,
+    /// Segment and offset behind the block.
+    end: (u64, u32),
+    state: FlightState,
+}
+
+#[derive(Debug)]
+enum FlightState {
+    Writing,
+    Durable,
+    /// A full disk refused it: to be written again, whole, from the same memory.
+    Refused(Operation),
+}
+
+/// One log; one per core.
+pub struct Wal<D: Device> {
+    pub(crate) device: D,
+    pub(crate) options: Options,
+    pub(crate) life: Life,
+    pub(crate) index: Index,
+    pub(crate) space: Space,
+    pub(crate) reading: Reading,
+    incarnation: u32,
+    origin: u64,
+    place: Place,
+    filling: Option<Filling>,
+    ready: VecDeque<Closed>,
+    flight: VecDeque<Flight>,
+    writing: usize,
+    free: Vec<Buffer>,
+    next_block: u64,
+    next_lsn: u64,
+    previous_crc: u32,
+    durable: Lsn,
+    /// Sequence of the last block of which all before are durable too.
+    durable_block: u64,
+    /// What the last durable block said of the oldest segment needed.
+    confirmed_live: u64,
+    failed: Option<Failure>,
+    retry_ns: Option<u64>,
+    starved: bool,
+    /// The last block written holds records: only a later block can say that it was durable.
+    unwitnessed: bool,
+    /// Segment and offset behind the last durable block.
+    durable_end: (u64, u32),
+    now_ns: u64,
+    latencies: Vec<u64>,
+    completions: Vec<Completion>,
+    relocating: Vec<u32>,
+    pub(crate) stats: Stats,
+}
+
+impl<D: Device> Wal<D> {
+    /// Opens the log on this device and shows every record that survived to `visit`, in log order, payloads
+    /// verified. Of one group, a later record at an index not above that of an earlier one supersedes that one
+    /// and everything after it; one marked `restart` drops all before it. The log is ready when this returns.
+    ///
+    /// # Errors
+    /// When the disk fails, or what it holds is not this log. Damage is no error: it is in the report.
+    pub fn open(
+        mut device: D,
+        options: Options,
+        now_ns: u64,
+        visit: &mut dyn FnMut(Recovered<'_>),
+    ) -> Result<(Self, Opening), WalError> {
+        let (least, most) = (options.segment_bytes_min(), SEGMENT_BYTES_MAX);
+        let segment_bytes = device.segment_bytes();
+        let aligned = segment_bytes.is_multiple_of(ALIGNMENT as u64)
+            && options.block_bytes_max.is_multiple_of(ALIGNMENT);
+        if segment_bytes < least || segment_bytes > most || options.segments_max < 3 || !aligned {
+            return Err(WalError::Options {
+                segment_bytes,
+                least,
+                most,
+            });
+        }
+        let recovered = recovery::recover(&mut device, &options, now_ns, visit)?;
+        let mut buffers = device.allocate(
+            options.blocks.max(2) + options.reads_in_flight_max,
+            options.block_bytes_max,
+        );
+        let reads = buffers.split_off(options.blocks.max(2));
+        let tail = recovered.tail;
+        let mut wal = Self {
+            reading: Reading::new(reads, options.reads_queued_max),
+            life: recovered.life,
+            index: recovered.index,
+            space: recovered.space,
+            incarnation: recovered.incarnation,
+            origin: recovered.next_block,
+            place: tail,
+            filling: None,
+            ready: VecDeque::with_capacity(options.blocks),
+            flight: VecDeque::with_capacity(options.blocks * 2),
+            writing: 0,
+            free: buffers,
+            next_block: recovered.next_block,
+            next_lsn: recovered.next_lsn,
+            previous_crc: recovered.previous_crc,
+            durable: Lsn(recovered.next_lsn - 1),
+            durable_block: recovered.next_block - 1,
+            confirmed_live: 0,
+            failed: None,
+            retry_ns: None,
+            starved: false,
+            unwitnessed: false,
+            durable_end: (0, 0),
+            now_ns,
+            latencies: Vec::with_capacity(LATENCY_SAMPLES_MAX),
+            completions: Vec::with_capacity(64),
+            relocating: Vec::new(),
+            stats: Stats {
+                device: device.traits(),
+                ..Stats::default()
+            },
+            device,
+            options,
+        };
+        wal.resume(recovered.tail_is_sound)?;
+        Ok((wal, recovered.opening))
+    }
+
+    /// Writes the first block of this incarnation and waits for it: from here on, whatever an earlier one left
+    /// behind this place is void.
+    fn resume(&mut self, tail_is_sound: bool) -> Result<(), WalError> {
+        let missing = self
+            .options
+            .preallocate_segments
+            .max(3)
+            .min(self.options.segments_max);
+        while self.space.files() < missing {
+            let slot = self.space.next_slot();
+            match self.device.create_now(slot) {
+                Ok(()) => self.space.add_file(slot),
+                // A log that exists opens on a full disk, too.
+                Err(DeviceError::Full) if !self.space.used.is_empty() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for nth in 0..self.space.used.len() {
+            let slot = self.space.used[nth].slot;
+            if slot != NO_SLOT {
+                self.device.sync_now(slot)?;
+            }
+        }
+        let room = self.device.segment_bytes() - u64::from(self.place.offset);
+        let fits = tail_is_sound && !self.space.used.is_empty() && room >= ALIGNMENT as u64;
+        let buffer = self
+            .free
+            .pop()
+            .expect("the options ask for at least two blocks");
+        let filling = if fits {
+            self.place.seeds = self.life.seeds(self.place.segment, self.incarnation);
+            let tail = self
+                .space
+                .used
+                .back_mut()
+                .expect("there is a tail to resume");
+            tail.incarnations
+                .push((self.place.offset, self.incarnation));
+            Filling::new(buffer, self.place, None, room as usize, self.next_lsn)
+        } else {
+            let previous_end = if tail_is_sound {
+                self.place.offset
+            } else {
+                self.device.segment_bytes() as u32
+            };
+            let slot = self.space.take_free(true).map_err(|_| DeviceError::Full)?;
+            self.begin_segment(buffer, slot, previous_end)
+        };
+        let (mut closed, place) = filling.close();
+        self.place = place;
+        let facts = self.facts();
+        let crc = closed.sign(&facts);
+        let buffer = closed.take_buffer();
+        self.device
+            .write_now(closed.slot, closed.offset, closed.bytes, &buffer)?;
+        self.free.push(buffer);
+        self.previous_crc = crc;
+        self.durable_block = self.next_block;
+        self.next_block += 1;
+        self.confirmed_live = facts.live;
+        self.durable_end = (self.place.segment, self.place.offset);
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            birth: self.life.birth,
+            incarnation: self.incarnation,
+            origin: self.origin,
+            sequence: self.next_block,
+            durable: self.durable_block,
+            live: self.space.oldest(),
+            previous_crc: self.previous_crc,
+        }
+    }
+
+    /// Begins the next segment in the file of `slot` with a block that carries its header.
+    fn begin_segment(&mut self, buffer: Buffer, slot: u32, previous_end: u32) -> Filling {
+        let sequence = self.place.segment + 1;
+        let segment_bytes = self.device.segment_bytes();
+        let identity = self.life.identity;
+        let mut segment = Segment::new(sequence, slot);
+        segment.incarnations.push((0, self.incarnation));
+        self.space.used.push_back(segment);
+        let prefix = SegmentHeader {
+            magic: [0; 8],
+            version: 0.into(),
+            prefix_crc: 0.into(),
+            cluster: identity.cluster.into(),
+            node: identity.node.into(),
+            log: identity.log.into(),
+            slot: slot.into(),
+            birth: self.life.birth.into(),
+            segment: sequence.into(),
+            segment_bytes: segment_bytes.into(),
+            incarnation: self.incarnation.into(),
+            slots: self.space.files().into(),
+            origin: self.origin.into(),
+            first_block: 0.into(),
+            first_lsn: self.next_lsn.into(),
+            durable: 0.into(),
+            live: 0.into(),
+            previous_end: previous_end.into(),
+            previous_crc: 0.into(),
+            created_ns: self.now_ns.into(),
+        };
+        let seeds = self.life.seeds(sequence, self.incarnation);
+        self.place = Place {
+            slot,
+            segment: sequence,
+            offset: SEGMENT_HEADER_BYTES as u32,
+            seeds,
+        };
+        Filling::new(buffer, self.place, Some(prefix), self.room(), self.next_lsn)
+    }
+
+    /// Bytes left for blocks in the current segment; the last 4 KiB are kept for an empty block.
+    fn room(&self) -> usize {
+        (self.device.segment_bytes() - u64::from(self.place.offset))
+            .saturating_sub(ALIGNMENT as u64) as usize
+    }
+
+    /// Appends a record: copies it into the block being filled. Durable once [`Wal::durable`] has reached the
+    /// number returned. An entry at an index its group holds supersedes that one and all after it; one beyond
+    /// the group's end begins the group anew.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was appended then.
+    pub fn append(&mut self, record: &Record<'_>) -> Result<Lsn, AppendError> {
+        debug_assert_eq!(
+            crc32fast::hash(record.payload),
+            record.payload_crc,
+            "the maker's checksum is right"
+        );
+        if let Some(failure) = self.failed {
+            return Err(AppendError::Failed(failure));
+        }
+        self.check_size(record)?;
+        if self.retry_ns.is_some() {
+            self.stats.storage_full += 1;
+            return Err(AppendError::StorageFull);
+        }
+        self.append_with(record, false)
+    }
+
+    fn check_size(&self, record: &Record<'_>) -> Result<(), AppendError> {
+        let too_large = |bytes, most| Err(AppendError::TooLarge { bytes, most });
+        let payload_max = if record.kind == Kind::Meta {
+            META_BYTES_MAX
+        } else {
+            RECORD_PAYLOAD_MAX
+        };
+        if record.head.len() > HEAD_BYTES_MAX {
+            return too_large(record.head.len(), HEAD_BYTES_MAX);
+        }
+        let most = payload_max.min(self.options.payload_bytes_max());
+        let block =
+            record_block_bytes(record.head.len(), record.payload.len()) + SEGMENT_HEADER_BYTES;
+        if record.payload.len() > payload_max || block > self.options.block_bytes_max {
+            return too_large(record.payload.len(), most);
+        }
+        Ok(())
+    }
+
+    fn append_with(
+        &mut self,
+        record: &Record<'_>,
+        may_use_reserve: bool,
+    ) -> Result<Lsn, AppendError> {
+        let bytes = record::record_bytes(record.head.len(), record.payload.len());
+        if !self
+            .filling
+            .as_ref()
+            .is_some_and(|filling| filling.fits(bytes))
+        {
+            self.make_room(bytes, may_use_reserve)?;
+        }
+        let filling = self.filling.as_mut().expect("room was made");
+        let lsn = self.next_lsn;
+        let space = &mut self.space;
+        match record.kind {
+            Kind::Entry => {
+                let restarts = self.index.fit(record.group, record.index) != Fit::Follows;
+                let position = filling.push(record, if restarts { FLAG_RESTART } else { 0 });
+                let killed = &mut |position| space.died(position, false, lsn);
+                self.index
+                    .put_entry(record.group, record.index, position, restarts, killed);
+                space.born(position, false);
+            }
+            Kind::Meta => {
+                let position = filling.push(record, 0);
+                self.index.put_meta(record, position, &mut |position| {
+                    space.died(position, true, lsn)
+                });
+                space.born(position, true);
+            }
+        }
+        self.next_lsn += 1;
+        self.stats.records += 1;
+        self.stats.record_bytes += bytes as u64;
+        Ok(Lsn(lsn))
+    }
+
+    /// Closes the block being filled and begins one with room for a record.
+    fn make_room(&mut self, bytes: usize, may_use_reserve: bool) -> Result<(), AppendError> {
+        self.close_filling();
+        let Some(buffer) = self.free.pop() else {
+            self.stats.busy += 1;
+            return Err(AppendError::Busy);
+        };
+        let room = self.room();
+        let needed = crate::block::BLOCK_HEADER_BYTES + bytes;
+        if needed <= room {
+            self.filling = Some(Filling::new(buffer, self.place, None, room, self.next_lsn));
+            return Ok(());
+        }
+        match self.space.take_free(may_use_reserve) {
+            Ok(slot) => {
+                self.starved = false;
+                self.filling = Some(self.begin_segment(buffer, slot, self.place.offset));
+                Ok(())
+            }
+            Err(no_space) => {
+                self.free.push(buffer);
+                self.starved = true;
+                let (count, error) = match no_space {
+                    NoSpace::Soon => (&mut self.stats.busy, AppendError::Busy),
+                    NoSpace::Full => (&mut self.stats.storage_full, AppendError::StorageFull),
+                };
+                *count += 1;
+                Err(error)
+            }
+        }
+    }
+
+    fn close_filling(&mut self) {
+        let Some(filling) = self.filling.take() else {
+            return;
+        };
+        let (closed, place) = filling.close();
+        self.place = place;
+        self.ready.push_back(closed);
+    }
+
+    /// Begins as many writes as slots allow and hands them to the system. Returns how many were begun.
+    pub fn submit(&mut self, now_ns: u64) -> usize {
+        if self.failed.is_some() {
+            return 0;
+        }
+        self.now_ns = now_ns;
+        self.relocate();
+        self.space.grow(&mut self.device, now_ns);
+        let mut begun = self.retry(now_ns);
+        while self.retry_ns.is_none() && self.writing < self.options.writes_in_flight_max {
+            if self.ready.is_empty() && self.filling.is_some() {
+                self.close_filling();
+            }
+            if self.ready.is_empty() && !self.close_witness() {
+                break;
+            }
+            if !self.begin_write(now_ns) {
+                break;
+            }
+            begun += 1;
+        }
+        self.begin_reads(now_ns);
+        self.device.submit(now_ns);
+        begun
+    }
+
+    /// Begins to write the first block that is ready; false when the device takes no more.
+    fn begin_write(&mut self, now_ns: u64) -> bool {
+        let facts = self.facts();
+        let Some(mut closed) = self.ready.pop_front() else {
+            return false;
+        };
+        let crc = closed.sign(&facts);
+        let last_lsn = closed.last_lsn();
+        let (offset, bytes) = (closed.offset, closed.bytes);
+        let (end, records) = (closed.end(), closed.records);
+        let (slot, buffer) = (closed.slot, closed.take_buffer());
+        let operation = Operation {
+            token: facts.sequence,
+            slot,
+            offset,
+            bytes,
+            buffer,
+        };
+        if let Err(operation) = self.device.write(now_ns, operation) {
+            closed.put_buffer(operation.buffer);
+            self.ready.push_front(closed);
+            return false;
+        }
+        self.previous_crc = crc;
+        self.next_block += 1;
+        self.flight.push_back(Flight {
+            last_lsn,
+            live: facts.live,
+            begun_ns: now_ns,
+            end,
+            state: FlightState::Writing,
+        });
+        self.unwitnessed = records > 0;
+        self.writing += 1;
+        self.stats.writes += 1;
+        self.stats.written_bytes += bytes as u64;
+        true
+    }
+
+    /// A log that waits for a retired file while nothing is in flight writes an empty block to say so.
+    fn close_witness(&mut self) -> bool {
+        let waits =
+            self.starved && self.flight.is_empty() && self.confirmed_live < self.space.oldest();
+        waits && self.witness_room()
+    }
+
+    /// Makes an empty block ready, in the reserve at the segment's end if need be.
+    fn witness_room(&mut self) -> bool {
+        let Some(buffer) = self.free.pop() else {
+            return false;
+        };
+        let room = self.device.segment_bytes() - u64::from(self.place.offset);
+        if room >= ALIGNMENT as u64 {
+            let filling = Filling::new(buffer, self.place, None, room as usize, self.next_lsn);
+            self.filling = Some(filling);
+        } else if let Ok(slot) = self.space.take_free(true) {
+            self.filling = Some(self.begin_segment(buffer, slot, self.place.offset));
+        } else {
+            self.free.push(buffer);
+            return false;
+        }
+        self.close_filling();
+        true
+    }
+
+    /// Writes an empty block that says how far the log is durable, if the last one does not say it. Call it
+    /// when the log has become idle: rot in its last block is then told from a write that never ended.
+    pub fn witness(&mut self) {
+        let is_quiet = self.flight.is_empty() && self.ready.is_empty() && self.filling.is_none();
+        if is_quiet && self.unwitnessed && self.failed.is_none() && self.room() >= 2 * ALIGNMENT {
+            // Without memory there is nothing to say it with; the next block says it anyway.
+            let _ = self.witness_room();
+        }
+    }
+
+    /// Begins again the writes that a full disk refused, after a pause.
+    fn retry(&mut self, now_ns: u64) -> usize {
+        let mut begun = 0;
+        if self.retry_ns.is_none_or(|due_ns| now_ns < due_ns) {
+            return begun;
+        }
+        for flight in &mut self.flight {
+            if let FlightState::Refused(_) = flight.state {
+                let FlightState::Refused(operation) =
+                    std::mem::replace(&mut flight.state, FlightState::Writing)
+                else {
+                    continue;
+                };
+                if let Err(operation) = self.device.write(now_ns, operation) {
+                    flight.state = FlightState::Refused(operation);
+                    return begun;
+                }
+                flight.begun_ns = now_ns;
+                self.writing += 1;
+                self.stats.refused_writes += 1;
+                begun += 1;
+            }
+        }
+        self.retry_ns = None;
+        begun
+    }
+
+    /// Moves newest metadata out of the oldest segment when nothing else holds it.
+    fn relocate(&mut self) {
+        if !self.space.oldest_holds_only_metadata() || self.retry_ns.is_some() {
+            return;
+        }
+        let oldest = self.space.oldest() as u32;
+        let mut moving = std::mem::take(&mut self.relocating);
+        let is_there = |group: &crate::index::Group| {
+            group
+                .meta
+                .as_ref()
+                .is_some_and(|meta| meta.position.segment == oldest)
+        };
+        let numbers = self
+            .index
+            .groups()
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| is_there(group));
+        moving.extend(
+            numbers
+                .map(|(number, _)| number as u32)
+                .take(RELOCATIONS_PER_SUBMIT_MAX),
+        );
+        for &number in &moving {
+            let Some((head, payload)) = self.index.lend_meta(number) else {
+                continue;
+            };
+            let group = &self.index.groups()[number as usize];
+            let meta = group
+                .meta
+                .as_ref()
+                .expect("its bytes were lent just before");
+            let (index, term, payload_crc) = (meta.index, meta.term, meta.payload_crc);
+            let record = Record {
+                group: group.id,
+                index,
+                term,
+                kind: Kind::Meta,
+                head: &head,
+                payload: &payload,
+                payload_crc,
+            };
+            if self.append_with(&record, true).is_err() {
+                self.index.return_meta(number, head, payload);
+                break;
+            }
+            self.stats.relocations += 1;
+        }
+        moving.clear();
+        self.relocating = moving;
+    }
+
+    /// Learns what has completed. Call it after being woken, and before asking what is durable.
+    pub fn poll(&mut self, now_ns: u64) -> Progress {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.device.poll(now_ns, &mut completions);
+        for completion in completions.drain(..) {
+            match completion {
+                Completion::Written(operation, result) => self.written(operation, result, now_ns),
+                Completion::Read(operation, result) => self.have_read(operation, result),
+                Completion::Created(slot, result) => self.space.made(slot, result, now_ns),
+            }
+        }
+        self.completions = completions;
+        self.advance();
+        let storage_full = self.retry_ns.is_some() || self.space.is_refused();
+        Progress {
+            durable: self.durable,
+            failed: self.failed,
+            storage_full,
+        }
+    }
+
+    fn written(&mut self, operation: Operation, result: Result<(), DeviceError>, now_ns: u64) {
+        let first = self.next_block - self.flight.len() as u64;
+        let nth = usize::try_from(operation.token - first).expect("only blocks in flight complete");
+        let flight = &mut self.flight[nth];
+        self.writing -= 1;
+        match result {
+            Ok(()) => {
+                flight.state = FlightState::Durable;
+                self.stats.syncs += 1;
+                let latency_ns = now_ns.saturating_sub(flight.begun_ns);
+                if self.latencies.len() < LATENCY_SAMPLES_MAX {
+                    self.latencies.push(latency_ns);
+                } else {
+                    self.stats.latencies_dropped += 1;
+                }
+                self.free.push(operation.buffer);
+            }
+            // The memory still holds the whole block: written again, it is as good as the first time.
+            Err(DeviceError::Full | DeviceError::Short { .. }) => {
+                flight.state = FlightState::Refused(operation);
+                self.retry_ns = Some(now_ns.saturating_add(FULL_WRITE_RETRY_NS));
+            }
+            Err(error) => {
+                self.failed.get_or_insert(Failure::Write(error));
+                self.free.push(operation.buffer);
+            }
+        }
+    }
+
+    /// Moves the watermark over every block that is durable with all before it.
+    fn advance(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        while let Some(flight) = self
+            .flight
+            .pop_front_if(|flight| matches!(flight.state, FlightState::Durable))
+        {
+            self.durable = Lsn(flight.last_lsn);
+            self.durable_block += 1;
+            self.durable_end = flight.end;
+            self.confirmed_live = flight.live;
+        }
+        self.space.retire(self.durable.0);
+        self.space.confirmed(self.confirmed_live);
+    }
+
+    /// All records up to this one are durable.
+    pub const fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// The last record appended.
+    pub const fn appended(&self) -> Lsn {
+        Lsn(self.next_lsn - 1)
+    }
+
+    /// Why the log has failed, if it has.
+    pub const fn failed(&self) -> Option<Failure> {
+        self.failed
+    }
+
+    /// Nothing is waiting to be written and nothing is in flight.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.filling.is_none()
+            && self.ready.is_empty()
+            && self.flight.is_empty()
+            && self.reading.is_idle()
+    }
+
+    /// The entries of a group up to and with `upto` are needed no more. Files whose records are all released
+    /// or superseded are used again. After the log was opened again they may be shown once more.
+    pub fn release(&mut self, group: u64, upto: u64) {
+        let lsn = self.next_lsn - 1;
+        let space = &mut self.space;
+        self.index.release(group, upto, &mut |position| {
+            space.died(position, false, lsn)
+        });
+        self.advance();
+    }
+
+    /// Nothing of a group is needed any more, its metadata neither.
+    pub fn forget(&mut self, group: u64) {
+        let lsn = self.next_lsn - 1;
+        let space = &mut self.space;
+        let mut killed = Vec::new();
+        self.index.forget(
+            group,
+            &mut |position| killed.push((position, false)),
+            &mut |position| {
+                space.died(position, true, lsn);
+            },
+        );
+        for (position, is_meta) in killed {
+            self.space.died(position, is_meta, lsn);
+        }
+        self.advance();
+    }
+
+    /// Which groups hold the oldest segment, each with the first index it still needs there: release these to
+    /// make space. In the order the groups were first seen.
+    pub fn holding(&self, found: &mut dyn FnMut(u64, u64)) {
+        let oldest = self.space.oldest() as u32;
+        for group in self.index.groups() {
+            if group
+                .positions
+                .front()
+                .is_some_and(|position| position.segment == oldest)
+            {
+                found(group.id, group.first);
+            }
+        }
+    }
+
+    /// Bytes of a group's live records, headers included.
+    #[must_use]
+    pub fn group_bytes(&self, group: u64) -> u64 {
+        self.index.group(group).map_or(0, |group| group.bytes)
+    }
+
+    /// First index and number of the entries held for a group.
+    #[must_use]
+    pub fn entries(&self, group: u64) -> Option<(u64, u64)> {
+        let group = self.index.group(group)?;
+        (!group.positions.is_empty()).then_some((group.first, group.positions.len() as u64))
+    }
+
+    /// Counters and state.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (segments_free, segments_retired) = self.space.free_and_retired();
+        Stats {
+            writes_in_flight: self.writing,
+            segments_used: self.space.used.len(),
+            segments_free,
+            segments_retired,
+            segments_recycled: self.space.retirements,
+            segments_created: self.space.created,
+            reads: self.reading.count(),
+            ..self.stats
+        }
+    }
+
+    /// Hands over the latency of every durable write completed since the last call, in nanoseconds.
+    pub fn take_write_latencies(&mut self, found: &mut dyn FnMut(u64)) {
+        self.latencies.drain(..).for_each(found);
+    }
+
+    /// Asks for the entries `first..=last` of a group, at most `bytes_max` of payload but at least one entry.
+    /// The answer, named by `token`, comes through [`Wal::next_read`] after polls and submits; it may end early.
+    ///
+    /// # Errors
+    /// When it can be said at once that there will be no answer; see [`ReadError`].
+    pub fn read(
+        &mut self,
+        group: u64,
+        first: u64,
+        last: u64,
+        bytes_max: u64,
+        token: u64,
+    ) -> Result<(), ReadError> {
+        if let Some(failure) = self.failed {
+            return Err(ReadError::Failed(failure));
+        }
+        let held = self
+            .index
+            .group(group)
+            .ok_or(ReadError::Unknown { group })?;
+        if first < held.first || first >= held.end() || last < first {
+            return Err(ReadError::OutOfRange {
+                first: held.first,
+                end: held.end(),
+            });
+        }
+        let last = last.min(held.end() - 1);
+        self.reading.accept(group, first, last, bytes_max, token)
+    }
+
+    /// The next answered read.
+    pub fn next_read(&mut self) -> Option<(u64, Result<Vec<OwnedRecord>, ReadError>)> {
+        self.reading.next_answer()
+    }
+
+    fn begin_reads(&mut self, now_ns: u64) {
+        let sight = crate::reading::Sight {
+            index: &self.index,
+            space: &self.space,
+            life: &self.life,
+            durable_end: self.durable_end,
+        };
+        self.reading.begin(&sight, &mut self.device, now_ns);
+    }
+
+    fn have_read(&mut self, operation: Operation, result: Result<(), DeviceError>) {
+        let sight = crate::reading::Sight {
+            index: &self.index,
+            space: &self.space,
+            life: &self.life,
+            durable_end: self.durable_end,
+        };
+        self.reading.have_read(&sight, operation, result);
+    }
+}

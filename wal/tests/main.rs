@@ -1,0 +1,4 @@
+//! What the log promises, shown on every device and against every crash and fault the disk model knows.
+
+mod common_promises;
+mod support;
