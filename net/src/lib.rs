@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Brings frames to a peer or a client, whole and verified, over any stream of bytes.
+//!
+//! ```text
+//! transport/tcp, transport/memory        sockets or simulated wires: they only move bytes
+//!        endpoint                        all connections of a core: who is there, limits, timeouts, events
+//!   connection      dialer               one connection; when to dial again
+//! inbound  outbound  handshake           bytes to frames, frames to bytes, who is there
+//!   frame   pool   codec   checksum      the format, the memory
+//! envelope  request  inspect             what the heads of frames hold
+//! ```
+//!
+//! - It knows no Raft and no disk: messages and records are bytes with a group's number.
+//! - Everything between the sockets and the shard is sans-IO: bytes and `now` in, frames and events out.
+//!   The same code runs over sockets, in the simulator and under a fuzzer.
+//! - What arrives is checked from end to end before anyone sees it; nothing that arrives can panic.
+//! - Every queue and buffer is bounded (`limits`): a full one answers `Busy`, stops reading, or refuses by name.
+//!
+//! The bytes are drawn in `docs/formats-net.md`.
+
+pub mod checksum;
+pub mod codec;
+pub mod envelope;
+pub mod frame;
+pub mod handshake;
+pub mod inbound;
+pub mod inspect;
+pub mod limits;
+pub mod outbound;
+pub mod pool;
+pub mod request;
+pub mod transport;

@@ -1,4 +1,8 @@
 //! The network door: frames to and from peers and clients, submitted and polled, never waited for.
+//!
+//! - A connection's id is never reused; its first event is `Opened`, its last `Closed`.
+//! - A frame is taken whole or not at all; frames of one connection arrive in the order they were taken.
+//! - Nothing here blocks: a transport that can wait offers that beside the trait.
 
 use bytes::Bytes;
 
@@ -87,4 +91,9 @@ pub trait Transport {
 
     /// Closes a connection; `Event::Closed` follows.
     fn close(&mut self, connection: ConnectionId);
+
+    /// A frame that was sent, emptied: its memory to build the next one in.
+    fn spare(&mut self) -> Outgoing {
+        Outgoing::default()
+    }
 }

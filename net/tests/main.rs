@@ -1,0 +1,3 @@
+//! What the network promises, shown from outside: streams of bytes, formats, connections, sockets.
+
+mod streams;
