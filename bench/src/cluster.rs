@@ -309,7 +309,7 @@ fn wait_or_kill(child: &mut Child) -> std::io::Result<ExitStatus> {
     if let Some(pid) = Pid::from_raw(child.id().cast_signed())
         && let Ok(ended) = rustix::process::pidfd_open(pid, PidfdFlags::empty())
     {
-        let limit = crate::hiccup::timespec(STOP_LIMIT_NS);
+        let limit = crate::ticker::timespec(STOP_LIMIT_NS);
         rustix::event::poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&limit))?;
     }
     if let Some(status) = child.try_wait()? {

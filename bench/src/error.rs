@@ -104,20 +104,38 @@ pub enum BenchError {
         fault: ProtocolFault,
     },
     /// A server refused a request that the benchmark cannot do without.
-    #[error("node {node} refused {what}: status {status}")]
+    #[error("node {node} refused {what}: {status:?}")]
     Refused {
         /// The node.
         node: u32,
         /// The request.
         what: &'static str,
         /// Status of its reply.
-        status: u8,
+        status: net::request::Status,
+    },
+    /// The ledger refused an account.
+    #[error("node {node} refused an account of group {group}: ledger status {status}")]
+    AccountRefused {
+        /// The node.
+        node: u32,
+        /// The group.
+        group: u32,
+        /// The ledger's status.
+        status: u32,
     },
     /// A thread of the benchmark died: our bug.
     #[error("a thread of the benchmark died: {thread}")]
     Thread {
         /// Which.
         thread: &'static str,
+    },
+    /// Another error, and what the replicas wrote to stderr meanwhile.
+    #[error("{error}; the replicas said:\n{stderr}")]
+    WithStderr {
+        /// The error.
+        error: Box<BenchError>,
+        /// The end of what each wrote.
+        stderr: String,
     },
     /// The user asked to stop.
     #[error("stopped on request during {during}")]
@@ -130,9 +148,21 @@ pub enum BenchError {
 /// In what way a server broke the protocol.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ProtocolFault {
-    /// Its bytes are no frame, or a damaged one.
-    #[error("bytes that are no frame")]
-    Frame,
+    /// Its bytes are no frame.
+    #[error(transparent)]
+    Frame(net::frame::FrameError),
+    /// A head or a bulk that was damaged on the way.
+    #[error("a checksum does not match")]
+    Checksum,
+    /// A compressed frame, though the handshake allows none.
+    #[error("a compressed frame")]
+    Codec,
+    /// A head that is not what its kind promises.
+    #[error("a head that is not what its kind promises")]
+    Head,
+    /// It refused the connection.
+    #[error("refused the connection: {0}")]
+    Goodbye(net::handshake::Refusal),
     /// A frame of a kind no client expects.
     #[error("frame kind {0} is not for clients")]
     Kind(u8),

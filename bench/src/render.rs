@@ -78,6 +78,7 @@ impl Report {
             "stage", "p50", "p90", "p99", "p99.9", "max", "share"
         )?;
         percentiles(out, "client.e2e", &latency.client_e2e, None)?;
+        percentiles(out, "client.outside", &latency.outside, None)?;
         if let Some(server) = &latency.server_e2e {
             percentiles(out, SERVER_E2E, server, Some(100.0))?;
         }

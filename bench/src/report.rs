@@ -154,6 +154,8 @@ pub struct Latency {
     pub why_not: Option<String>,
     /// From the intended instant to the reply, at the client, per request.
     pub client_e2e: Summary,
+    /// The part of it in which no server had the request: sockets, schedulers, the client itself.
+    pub outside: Summary,
     /// From the first byte of a request to the last of its reply, on the leader.
     pub server_e2e: Option<Summary>,
     /// How late requests left.
@@ -267,13 +269,13 @@ pub struct Hiccup {
 pub struct Correctness {
     /// On every replica, debits equal credits, and every balance is the sum of its transfers.
     pub conservation: bool,
-    /// Transfers that a replica counts beyond those that it holds by id, largest over replicas.
+    /// Transfers that replicas count beyond those that they hold by id, over all replicas.
     pub duplicates: u64,
-    /// Acknowledged transfers missing on at least one replica.
+    /// Acknowledged transfers missing, over all replicas.
     pub lost_acks: u64,
-    /// Transfers found with other fields than were sent.
+    /// Transfers found with other fields than were sent, over all replicas.
     pub altered: u64,
-    /// Transfers present although the ledger said that it refused them.
+    /// Transfers present although the ledger said that it refused them, over all replicas.
     pub refused_but_present: u64,
     /// Transfers never answered for that some replicas hold and others do not.
     pub in_doubt_split: u64,
@@ -285,7 +287,7 @@ pub struct Correctness {
     pub verified: u64,
     /// Transfers that were never answered for.
     pub in_doubt: u64,
-    /// How many of them took place.
+    /// How many of them took place, on the first replica.
     pub in_doubt_applied: u64,
     /// Replicas that were asked.
     pub replicas_checked: u32,

@@ -72,6 +72,11 @@ impl Workload {
         }
     }
 
+    /// Upper half of the ids of its transfers.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
     /// Transfers in a batch.
     pub fn batch(&self) -> u32 {
         self.batch
@@ -165,13 +170,12 @@ impl Workload {
         }
     }
 
-    /// Writes the ids of positions `from..` of the batch into `ids`, as many as it holds.
-    pub fn fill_ids(&self, key: BatchKey, from: u32, ids: &mut [u8]) {
-        let (ids, rest) = ids.as_chunks_mut::<ID_SIZE>();
-        assert!(rest.is_empty(), "whole ids");
-        for (position, id) in (from..).zip(ids) {
-            *id = self.transfer_id(key, position).to_le_bytes();
-        }
+    /// Whether a stored record, its id and timestamp aside, is this transfer of this group.
+    pub fn is_stored_as(&self, group: u32, transfer: Move, record: &[u8; RECORD_SIZE]) -> bool {
+        record[16..32] == account_id(group, transfer.debit).to_le_bytes()
+            && record[32..48] == account_id(group, transfer.credit).to_le_bytes()
+            && record[48..64] == u128::from(transfer.amount).to_le_bytes()
+            && record[64..120] == transfer_tail()[..56]
     }
 
     /// Writes accounts `from..` of the group into `records`, as many as it holds.
@@ -248,6 +252,13 @@ mod tests {
                 assert_eq!(record[48..64], u128::from(expected.amount).to_le_bytes());
                 assert_eq!(record[112..116], LEDGER.to_le_bytes());
                 assert_eq!(record[118..128], [0; 10], "no flags, no timestamp");
+                let record: [u8; RECORD_SIZE] = record.try_into().expect("a record");
+                assert!(workload.is_stored_as(2, expected, &record));
+                for at in 16..120 {
+                    let mut altered = record;
+                    altered[at] ^= 1;
+                    assert!(!workload.is_stored_as(2, expected, &altered), "byte {at}");
+                }
             }
         }
     }
