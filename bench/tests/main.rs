@@ -1,0 +1,5 @@
+//! The benchmark against replicas that behave, and against replicas that do not.
+
+mod fake;
+mod faults;
+mod life;
