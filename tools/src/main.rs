@@ -1,1 +1,3 @@
+//! The operator's hands: one binary.
+
 fn main() {}
