@@ -37,6 +37,31 @@ pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A size. A bare number counts bytes.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 6] = [
+        ("", 1),
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+    ];
+    let (number, unit) = split(text);
+    let scale = UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+        .map(|(_, scale)| *scale);
+    let size = number
+        .parse::<u64>()
+        .ok()
+        .zip(scale)
+        .and_then(|(number, scale)| number.checked_mul(scale));
+    size.ok_or_else(|| {
+        "expected a number of bytes, or one with a unit: 64KiB, 512MiB, 2GiB".to_owned()
+    })
+}
+
 /// A size with the largest unit that leaves at least one of it, for people to read.
 pub(crate) fn display_size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [
@@ -93,6 +118,16 @@ mod tests {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
         assert!(parse_positive_duration("0").is_err());
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_type_them() {
+        assert_eq!(parse_size("4096"), Ok(4_096));
+        assert_eq!(parse_size("64KiB"), Ok(65_536));
+        assert_eq!(parse_size("2 gib"), Ok(2 << 30));
+        for wrong in ["", "KiB", "-1", "1.5GiB", "64kilo", "99999999TiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn a_wrong_command_line_ends_with_2_and_says_why_on_standard_error() {
         "",
         "bensch",
         "bench --batch 9000",
-        "format --data-dir x --cluster 1 --node 3 --nodes 3",
+        "format --data-dir x --cluster 1 --node 3 --nodes 1=127.0.0.1:4000",
         "explain E0000",
     ] {
         let run = quorate(line);

@@ -8,9 +8,9 @@ entries! {
               "ss -ltnp shows who listens on a port"],
         explanation: "The address is taken, is not an address of this machine, or its port is reserved for \
             privileged processes. A node listens on as many consecutive ports as it has cores, from the port \
-            in --addresses upward, and needs all of them." }
+            given at format upward, and needs all of them." }
     NOBODY_ANSWERS { code: "E4002", title: "no node answers", exit: Unhealthy,
-        fix: ["check --addresses, and that the nodes run:  quorate status --addresses <list>"],
+        fix: ["check the addresses, and on their machines that the nodes run"],
         explanation: "None of the given addresses accepted a connection and finished the handshake in time. \
             Refused connections mean that nothing listens there; silence points to a firewall or to a \
             machine that is down. The message lists what each address answered." }
@@ -33,4 +33,9 @@ entries! {
         explanation: "A queue with a fixed bound is full. The request was not taken, so repeating it is safe. \
             Every queue in Quorate is bounded and a full one answers at once; none makes its clients wait \
             without telling them." }
+    LAYOUT_DIFFERS { code: "E4007", title: "the other end has another layout of the cluster", exit: Failed,
+        fix: ["format the nodes of one cluster with the same --nodes, --cores, --groups and limits"],
+        explanation: "In the handshake both ends give a digest of what replicas must agree about: members, cores, \
+            groups, limits. The two differ, so the nodes would lay groups out differently or refuse at \
+            different entries. The connection is closed before a frame passes." }
 }

@@ -5,19 +5,19 @@ use super::entries;
 entries! {
     FOLDER_UNUSABLE { code: "E3001", title: "the data folder cannot be used", exit: Environment,
         fix: ["create the folder and give it to the user that runs the node:  install -d -o <user> <folder>"],
-        explanation: "The folder does not exist, is a file, or may not be read or written by this user. The node \
-            creates files inside the folder, and never the folder itself while it starts, because a disk that \
-            is not mounted would otherwise look like an empty node." }
+        explanation: "The folder does not exist, is a file, or may not be read or written by this user. Only \
+            format makes a folder. start never does, because a disk that is not mounted would then look like \
+            an empty node." }
     NOT_FORMATTED { code: "E3002", title: "the data folder is not formatted", exit: Environment,
         fix: ["quorate format --data-dir <folder> prepares a new node",
               "if it held data before, stop: the disk may not be mounted"],
         explanation: "The folder holds no identity file. A node that starts without its log would have forgotten \
             its votes and what it promised to keep, so start never formats by itself." }
-    ALREADY_FORMATTED { code: "E3003", title: "the data folder is already formatted", exit: Failed,
+    FOLDER_NOT_EMPTY { code: "E3003", title: "the folder to format is not empty", exit: Failed,
         fix: ["quorate start --data-dir <folder> runs the node that lives there",
               "to make a new node choose another folder; nothing here deletes data"],
-        explanation: "The folder holds a node's identity and perhaps its log. format refuses to touch it. A node \
-            that lost its disk comes back under a new number, never under its old one with an empty log." }
+        explanation: "The folder holds something, perhaps a node's identity and its log, so format refuses to \
+            touch it. After a format that was interrupted, empty the folder and repeat. A node that lost its disk comes back under a new number, never under its old one with an empty log." }
     FOLDER_IN_USE { code: "E3004", title: "another process uses the data folder", exit: Failed,
         fix: ["stop the other process (the message names it), or give this node a folder of its own"],
         explanation: "A running node holds a lock on its folder, because two processes that append to one log \
@@ -28,9 +28,9 @@ entries! {
         explanation: "The format version in the folder's identity or in a segment is higher than this binary \
             knows. It does not guess at the meaning of bytes, and nothing was changed." }
     FOLDER_OF_ANOTHER { code: "E3006", title: "the data folder belongs to another cluster or node", exit: Failed,
-        fix: ["check --data-dir and the mounted disk against the node's place in --addresses"],
-        explanation: "The identity in the folder names another cluster, another node, or another number of cores \
-            or groups than this start asks for. Serving one node's log under another node's name would break \
+        fix: ["check --data-dir, --cluster, and which disk is mounted there:  quorate inspect --data-dir <folder>"],
+        explanation: "The identity in the folder names another cluster or another node than was asked \
+            for, or the log inside belongs to another one. Serving one node's log under another node's name would break \
             the agreement of the whole group." }
     NO_DIRECT_IO { code: "E3007", title: "the file system cannot write past the page cache", exit: Environment,
         fix: ["put the data folder on ext4 or XFS on a local disk"],

@@ -10,8 +10,8 @@ entries! {
             --help names: a wrong value there is reported in the same way." }
     VALUES_CONTRADICT { code: "E1002", title: "two settings contradict each other", exit: Usage,
         fix: ["change one of the two; quorate <verb> --help says what each means"],
-        explanation: "Each value is possible by itself, together they are not: for example a list of addresses \
-            that has not as many entries as the cluster has nodes. Nothing was tried and nothing was changed." }
+        explanation: "Each value is possible by itself, together they are not: for example a node that is \
+            not among the nodes of its cluster, or fewer clients than groups. Nothing was tried and nothing was changed." }
     CONFIGURATION { code: "E1003", title: "the configuration cannot be used", exit: Usage,
         fix: ["correct the named key; an unknown key is refused so that a typing error cannot go unnoticed"],
         explanation: "A configuration file could not be read, is not valid TOML, holds a key that Quorate does \

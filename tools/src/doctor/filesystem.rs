@@ -50,7 +50,7 @@ fn judge_folder(folder: &Path, is_there: bool) -> Check {
         Check::ok(NAME, shown.to_string())
     } else {
         Check::fatal(NAME, format!("{shown} is not there"))
-            .because("a node never creates its folder: a disk that is not mounted would look like an empty node")
+            .because("start never makes its folder: a disk that is not mounted would look like an empty node")
             .fix([format!("mkdir -p '{shown}'")])
             .code(&disk::FOLDER_UNUSABLE)
     }

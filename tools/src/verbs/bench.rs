@@ -16,11 +16,12 @@ Examples:
   quorate bench
   quorate bench --replicas 1 --duration 30s --warmup 5s
   quorate bench --rate 200000 --clients 8 --batch 512 --output json
-  quorate bench --io threads --cores 2 --groups 64
+  quorate bench --io threads --cores 2 --groups 64 --clients 64
 
 Without --rate the load is closed: each client sends its next batch when the last one is
-answered. That measures throughput; its latencies say how long a saturated system takes. With
---rate the load is open, and latency counts from the moment at which a batch should have been sent.
+answered. That measures throughput; its latencies say how long a saturated system takes.
+With --rate the load is open, and latency counts from the moment at which a batch should have
+been sent.
 
 A run whose proof fails ends with exit code 1, whatever its throughput.";
 
@@ -29,22 +30,22 @@ A run whose proof fails ends with exit code 1, whatever its throughput.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Replicas of every group, each a process of its own on this machine
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=7), help_heading = "Cluster")]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=5), help_heading = "Cluster")]
     pub(crate) replicas: u32,
 
     /// Pinned cores per replica
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Cluster")]
     pub(crate) cores: u32,
 
-    /// Raft groups, spread over the cores
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Cluster")]
+    /// Raft groups, spread over the cores; at most as many as clients
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Cluster")]
     pub(crate) groups: u32,
 
     /// What drives disk and sockets [default: glommio where io_uring works, else threads]
     #[arg(long, value_enum, env = "QUORATE_IO", help_heading = "Cluster")]
     pub(crate) io: Option<Io>,
 
-    /// Where to make the temporary folder of the run; it is removed at the end [default: the system's]
+    /// Where to make the temporary folder of the run, removed at the end [default: the system's]
     #[arg(
         long,
         value_name = "DIR",
@@ -53,20 +54,28 @@ pub(crate) struct Arguments {
     )]
     pub(crate) data_dir: Option<PathBuf>,
 
-    /// Client sessions, each with one batch in flight
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Load")]
+    /// Client sessions, each with a connection of its own
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Load")]
     pub(crate) clients: u32,
+
+    /// Batches in flight per session [default: 1; with --rate 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024), help_heading = "Load")]
+    pub(crate) window: Option<u32>,
 
     /// Transfers per batch
     #[arg(long, value_name = "N", default_value_t = 8_189, value_parser = clap::value_parser!(u32).range(1..=8_189), help_heading = "Load")]
     pub(crate) batch: u32,
 
-    /// Accounts to move money between
+    /// Accounts per group to move money between
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=100_000_000), help_heading = "Load")]
     pub(crate) accounts: u32,
 
+    /// Skew of the choice of accounts, 0.99 is usual for hot ones [default: uniform]
+    #[arg(long, value_name = "THETA", help_heading = "Load")]
+    pub(crate) zipf: Option<f64>,
+
     /// Offered load in transfers per second [default: as fast as answers come]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Load")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), help_heading = "Load")]
     pub(crate) rate: Option<u64>,
 
     /// How long to measure
@@ -77,9 +86,21 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration, help_heading = "Load")]
     pub(crate) warmup: Duration,
 
-    /// Seed of accounts and amounts: the same seed offers the same load
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Load")]
+    /// Seed of every choice of the load: the same seed offers the same load
+    #[arg(long, value_name = "N", default_value_t = 42, help_heading = "Load")]
     pub(crate) seed: u64,
+
+    /// Threads that carry the sessions [default: one per four processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Load")]
+    pub(crate) threads: Option<u32>,
+
+    /// Whole runs, each on new replicas; the report is that of the median run
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Report")]
+    pub(crate) repeats: u32,
+
+    /// Write histograms to this file, one line per second and stage, for HdrHistogram's readers
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub(crate) hlog: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
@@ -89,29 +110,20 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 
 /// What each flag allows by itself and the flags together do not.
 fn check(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.groups < arguments.cores {
+    let refuse = |cause: String, flags| Err(Failure::new(&usage::VALUES_CONTRADICT, cause, flags));
+    if arguments.replicas.is_multiple_of(2) {
         let cause = format!(
-            "{} groups cannot keep {} cores busy",
-            arguments.groups, arguments.cores
+            "{} replicas tolerate no more failures than one fewer",
+            arguments.replicas
         );
-        return Err(Failure::new(
-            &usage::VALUES_CONTRADICT,
-            cause,
-            "--groups and --cores",
-        ));
+        return refuse(cause, "--replicas");
     }
-    if let Some(rate) = arguments.rate
-        && rate < u64::from(arguments.batch)
-    {
+    if arguments.clients < arguments.groups {
         let cause = format!(
-            "{rate} transfers per second do not fill one batch of {} in a second",
-            arguments.batch
+            "{} clients leave some of {} groups without load",
+            arguments.clients, arguments.groups
         );
-        return Err(Failure::new(
-            &usage::VALUES_CONTRADICT,
-            cause,
-            "--rate and --batch",
-        ));
+        return refuse(cause, "--clients and --groups");
     }
     Ok(())
 }
@@ -167,8 +179,8 @@ mod tests {
     #[test]
     fn values_that_contradict_each_other_are_refused() {
         for line in [
-            ["--groups", "1", "--cores", "2"],
-            ["--rate", "100", "--batch", "200"],
+            ["--groups", "9", "--clients", "8"],
+            ["--replicas", "2", "--clients", "8"],
         ] {
             assert!(
                 check(&arguments(&line).expect("each is possible")).is_err(),

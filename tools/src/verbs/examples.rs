@@ -61,13 +61,13 @@ quorate doctor --data-dir /var/lib/quorate --fix
         question: "How do three nodes become a cluster?",
         text: "\
 # On each of three machines, with its own --node:
-quorate format --data-dir /var/lib/quorate --cluster 7 --node 0 --nodes 3
+quorate format --data-dir /var/lib/quorate --cluster 7 --node 1 --nodes 1=10.0.0.1:4000,2=10.0.0.2:4000,3=10.0.0.3:4000
 
-# Then, with the same list on each:
-quorate start --data-dir /var/lib/quorate --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
+# Then, on each:
+quorate start --data-dir /var/lib/quorate
 
 # From anywhere that reaches them:
-quorate status --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
+quorate status --cluster 7 --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
 ",
     },
     Topic {
@@ -78,7 +78,7 @@ quorate status --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
 quorate doctor --io glommio
 
 # The portable driver needs no io_uring: same files, same guarantees.
-quorate start --data-dir /data --addresses 127.0.0.1:4000 --io threads
+quorate start --data-dir /data --io threads
 ",
     },
     Topic {

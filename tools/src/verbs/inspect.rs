@@ -14,20 +14,21 @@ Examples:
   quorate inspect --data-dir /var/lib/quorate
   quorate inspect --data-dir /var/lib/quorate --core 1 --output json
 
-Prints the folder's identity, its segments, the last record of each group, and where the log is torn or
-damaged. Exit code 0: intact, or torn at the tail as a crash leaves it; 3: damaged before the tail.";
+Prints the folder's identity, its segments, the last record of each group, and where the log is
+torn or damaged. Exit code 0: intact, or torn at the tail as a crash leaves it; 3: damaged before
+the tail.";
 
 /// Flags of `quorate inspect`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The data folder of a node that does not run
-    #[arg(long, value_name = "DIR", env = "QUORATE_DATA_DIR")]
+    #[arg(long, alias = "data", value_name = "DIR", env = "QUORATE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
 
     /// Look at the log of this core only, counted from 0
     #[arg(long, value_name = "N")]
-    pub(crate) core: Option<u32>,
+    pub(crate) core: Option<u16>,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {

@@ -1,5 +1,6 @@
 //! `quorate status`: asks a cluster whether it is safe, and who leads.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,24 +13,29 @@ use crate::quantity::parse_positive_duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  quorate status --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
-  quorate status --addresses 127.0.0.1:4000 --timeout 500ms --output json
+  quorate status --cluster 7 --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
+  quorate status --cluster 1 --addresses 127.0.0.1:4000 --timeout 500ms --output json
 
-The first line says how many more nodes may fail. Exit code 0: healthy; 3: degraded, or nobody answers.";
+The first line says how many more nodes may fail. Exit code 0: healthy; 3: degraded, or nobody
+answers.";
 
 /// Flags of `quorate status`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Every node's address, in the order of their numbers
+    /// Number of the cluster
+    #[arg(long, value_name = "ID", env = "QUORATE_CLUSTER")]
+    pub(crate) cluster: u64,
+
+    /// Where core 0 of each node listens
     #[arg(
         long,
-        value_name = "HOST:PORT",
+        value_name = "IP:PORT",
         value_delimiter = ',',
         required = true,
         env = "QUORATE_ADDRESSES"
     )]
-    pub(crate) addresses: Vec<String>,
+    pub(crate) addresses: Vec<SocketAddr>,
 
     /// How long to wait for a node's answer
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_positive_duration)]
