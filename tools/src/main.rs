@@ -11,6 +11,7 @@ mod catalogue;
 mod doctor;
 mod failure;
 mod logger;
+mod panics;
 mod quantity;
 mod verbs;
 
@@ -23,6 +24,7 @@ use crate::arguments::{Cli, Output, Reading};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    panics::install();
     let (output, result) = match Cli::read(env::args_os()) {
         Reading::Asked(text) => (Output::Text, Ok(Answer::done(text))),
         Reading::Refused(output, failure) => (output, Err(failure)),

@@ -132,7 +132,10 @@ fn judge_steal(percent: Option<f64>) -> Check {
                 .fix(["# ask the provider for dedicated cores"])
         }
         Some(percent) => Check::ok(NAME, format!("{percent:.1} % of the processors' time")),
-        None => Check::info(NAME, "the kernel does not count it"),
+        None => Check::info(
+            NAME,
+            "unknown: watched too short a time, or the kernel does not count it",
+        ),
     }
 }
 
