@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The face for embedders: starts cores, one pinned thread each, and turns one shard on each of them.
+//!
+//! The only threads and the only async of the house live here.
+
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod core;
+mod cpus;
+pub mod driver;
+pub mod error;
+pub mod folder;
+pub mod log;
+pub mod node;

@@ -397,7 +397,7 @@ fn a_client_asks_and_is_answered() {
         for (_, event) in std::mem::take(&mut world.log) {
             match event {
                 Event::Received(id, frame) if frame.kind == Kind::REQUEST => {
-                    echo(world.node(1), id, &frame)
+                    echo(world.node(1), id, &frame).expect("room")
                 }
                 Event::Received(_, frame) => {
                     assert_eq!(frame.kind, Kind::INSPECT);

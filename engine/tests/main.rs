@@ -1,0 +1,4 @@
+//! The engine from outside: both drivers under an echoing shard, folders, and whole clusters in one process.
+
+mod drivers;
+mod echo;
