@@ -142,6 +142,20 @@ pub enum EngineError {
         /// What the log found.
         source: wal::WalError,
     },
+    /// The log of a core cannot be what this node wrote, or holds damage.
+    #[error("core {core} cannot be opened: {source}")]
+    Open {
+        /// The core.
+        core: u16,
+        /// What was found.
+        source: shard::open::OpenError,
+    },
+    /// A durable write of a core's log failed while it ran: nothing more may be promised.
+    #[error("a durable write of core {core}'s log failed")]
+    LogFailed {
+        /// The core.
+        core: u16,
+    },
     /// A core stopped with a panic: a bug of ours. The other cores were stopped.
     #[error("core {core} panicked: {report}")]
     Panicked {

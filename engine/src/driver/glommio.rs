@@ -71,8 +71,7 @@ pub(crate) fn run<B: Build>(
             Ok(mut shard) => match hub.open(listener) {
                 Ok(()) => {
                     started(wake);
-                    serve(&mut shard, &bell, stop).await;
-                    Ok(())
+                    serve(&mut shard, &bell, stop, core).await
                 }
                 Err(error) => Err(start(error)),
             },
@@ -85,15 +84,22 @@ pub(crate) fn run<B: Build>(
 }
 
 /// Turn after turn, resting where the shard has nothing to do.
-async fn serve(shard: &mut impl Turn, bell: &Bell, stop: &AtomicBool) {
+async fn serve(
+    shard: &mut impl Turn,
+    bell: &Bell,
+    stop: &AtomicBool,
+    core: u16,
+) -> Result<(), EngineError> {
     let mut rest = Rest::default();
     while !stop.load(Ordering::Acquire) {
         bell.hear();
         match shard.turn(SystemClock) {
             Next::Again => ::glommio::executor().yield_now().await,
             Next::Wait(until) => rest.wait(bell, until).await,
+            Next::Stop => return Err(EngineError::LogFailed { core }),
         }
     }
+    Ok(())
 }
 
 /// Rings the bell for each wake-up that comes through the rope.
