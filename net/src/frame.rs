@@ -22,7 +22,7 @@ pub const MAGIC: [u8; 4] = *b"QRM\x01";
 pub const VERSION_MIN: u16 = 1;
 /// Newest version of the protocol this build speaks.
 pub const VERSION_MAX: u16 = 1;
-/// The version that HELLO and GOODBYE are always written in.
+/// The version that HELLO, WELCOME and GOODBYE are always written in.
 pub const VERSION_HANDSHAKE: u16 = 1;
 
 /// What a frame is, as the byte in its header.
@@ -127,8 +127,11 @@ pub enum FrameError {
 }
 
 impl FrameError {
+    /// One more than the highest number.
+    pub const NUMBERS: usize = 16;
+
     /// A number for a GOODBYE's detail and for counters: the position in the list of `docs/formats-net.md`.
-    pub const fn number(self) -> u64 {
+    pub const fn number(self) -> u16 {
         match self {
             FrameError::NotAFrame => 1,
             FrameError::HeaderChecksum => 2,

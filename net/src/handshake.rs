@@ -18,7 +18,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::frame::{Codec, Kind, VERSION_MAX, VERSION_MIN};
-use crate::limits::HANDSHAKE_HEAD_BYTES_MAX;
+use crate::limits::{FrameLimits, HANDSHAKE_HEAD_BYTES_MAX};
+use crate::outbound::Outbound;
 use crate::transport::Outgoing;
 
 /// What the dialling end is.
@@ -416,6 +417,9 @@ impl Welcome {
 }
 
 impl Refusal {
+    /// One more than the highest code.
+    pub const CODES: usize = 13;
+
     /// As a GOODBYE frame.
     pub fn encode(self) -> Outgoing {
         let (code, detail) = self.parts();
@@ -427,6 +431,16 @@ impl Refusal {
                 detail: detail.into(),
             },
         )
+    }
+
+    /// As the bytes of a GOODBYE frame of `cluster`: for someone who has no connection to queue it on.
+    pub fn to_bytes(self, cluster: u64) -> Vec<u8> {
+        let mut outbound =
+            Outbound::new(cluster, FrameLimits::HANDSHAKE, HANDSHAKE_HEAD_BYTES_MAX, 1);
+        outbound
+            .push(self.encode())
+            .expect("an empty queue takes a frame");
+        outbound.next_chunk().to_vec()
     }
 
     /// Reads a GOODBYE's head.

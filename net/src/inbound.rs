@@ -86,6 +86,11 @@ impl Inbound {
         Ok(&mut self.buffer.as_mut().expect("made ready above")[space])
     }
 
+    /// Whether [`Inbound::space`] would answer; it will after this did.
+    pub fn ready(&mut self) -> Result<(), PoolExhausted> {
+        self.ready_space().map(|_| ())
+    }
+
     /// As [`Inbound::space`], but the buffer leaves until [`Inbound::restore`] brings it back.
     pub fn lend(&mut self) -> Result<Lent, PoolExhausted> {
         let space = self.ready_space()?;
@@ -129,8 +134,7 @@ impl Inbound {
         }
         self.parse().inspect_err(|&error| {
             self.failed = Some(error);
-            self.buffer = None;
-            self.filled = 0;
+            self.abandon();
         })
     }
 
@@ -139,6 +143,14 @@ impl Inbound {
         if self.filled == 0 {
             self.buffer = None;
         }
+    }
+
+    /// Drops what was received: no more frames are wanted.
+    pub fn abandon(&mut self) {
+        self.buffer = None;
+        self.unpacked = None;
+        self.header = None;
+        self.filled = 0;
     }
 
     /// When the first byte of an unfinished frame was there; `None` between frames.

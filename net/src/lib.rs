@@ -7,6 +7,7 @@
 //! inbound  outbound  handshake           bytes to frames, frames to bytes, who is there
 //!   frame   pool   codec   checksum      the format, the memory
 //! envelope  request  inspect             what the heads of frames hold
+//!   client    session                     the other end of a client's connection
 //! ```
 //!
 //! - It knows no Raft and no disk: messages and records are bytes with a group's number.
@@ -18,7 +19,13 @@
 //! The bytes are drawn in `docs/formats-net.md`.
 
 pub mod checksum;
+pub mod client;
 pub mod codec;
+pub mod connection;
+pub mod counters;
+pub mod dialer;
+pub mod dice;
+pub mod endpoint;
 pub mod envelope;
 pub mod frame;
 pub mod handshake;
@@ -28,4 +35,5 @@ pub mod limits;
 pub mod outbound;
 pub mod pool;
 pub mod request;
+pub mod session;
 pub mod transport;

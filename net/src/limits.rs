@@ -77,11 +77,12 @@ impl FrameLimits {
 pub struct Limits {
     /// Clients that may be connected at once.
     pub clients_max: usize,
-    /// Accepted connections whose handshake is not done; half of them can never keep a peer out, see `endpoint`.
+    /// Accepted connections whose handshake is not done, and refused ones being told so. Half of them are kept for
+    /// the addresses of peers.
     pub handshakes_max: usize,
-    /// Bytes of receive buffers for clients, lent frames included.
+    /// Bytes of receive buffers for clients and handshakes, lent frames included.
     pub client_pool_bytes_max: usize,
-    /// Bytes of receive buffers for peers and handshakes, lent frames included.
+    /// Bytes of receive buffers for peers, lent frames included.
     pub peer_pool_bytes_max: usize,
     /// Bytes queued to one client before `send` answers `Busy`.
     pub client_queue_bytes_max: usize,
@@ -108,7 +109,7 @@ impl Default for Limits {
         const SECOND: u64 = 1_000_000_000;
         Limits {
             clients_max: 4096,
-            handshakes_max: 256,
+            handshakes_max: 1024,
             client_pool_bytes_max: 256 * MIB,
             peer_pool_bytes_max: 128 * MIB,
             client_queue_bytes_max: 8 * MIB,

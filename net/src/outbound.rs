@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::checksum::crc;
 use crate::codec::Packer;
-use crate::frame::{Codec, Header, VERSION_HANDSHAKE, padded};
+use crate::frame::{Codec, Header, Kind, VERSION_HANDSHAKE, padded};
 use crate::limits::{
     ALIGNMENT, COMPRESS_BYTES_MIN, COPY_BYTES_MAX, FrameLimits, HEADER_BYTES, KIB,
 };
@@ -109,7 +109,11 @@ impl Outbound {
         let bulk_len = packed.as_ref().map_or(raw_len, Bytes::len);
         let length = |len: usize| u32::try_from(len).expect("within the limits");
         let header = Header {
-            version: self.version,
+            version: if Kind::is_handshake(frame.kind) {
+                VERSION_HANDSHAKE
+            } else {
+                self.version
+            },
             kind: frame.kind,
             codec,
             cluster: self.cluster,

@@ -4,6 +4,9 @@
 //! - A frame is taken whole or not at all; frames of one connection arrive in the order they were taken.
 //! - Nothing here blocks: a transport that can wait offers that beside the trait.
 
+pub mod memory;
+pub mod tcp;
+
 use bytes::Bytes;
 
 /// One connection of one core, to a peer or a client. Never reused within a process.

@@ -1,3 +1,6 @@
 //! What the network promises, shown from outside: streams of bytes, formats, connections, sockets.
 
+mod network;
+mod sockets;
 mod streams;
+mod world;
