@@ -3,6 +3,8 @@
 
 pub mod acks;
 mod assemble;
+#[cfg(test)]
+mod ceiling;
 pub mod choice;
 pub mod clock;
 pub mod cluster;

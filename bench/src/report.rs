@@ -428,6 +428,27 @@ pub enum Warning {
     FewRepeats,
 }
 
+impl Warning {
+    /// All of them.
+    pub const ALL: [Warning; 15] = [
+        Warning::NotDurable,
+        Warning::InMemory,
+        Warning::DurabilityUnstated,
+        Warning::FsyncsUncompleted,
+        Warning::NoDeviceFlush,
+        Warning::HostLimited,
+        Warning::GeneratorLate,
+        Warning::LoadDropped,
+        Warning::HostBusy,
+        Warning::DebugBuild,
+        Warning::Rejections,
+        Warning::NotClosed,
+        Warning::NoStages,
+        Warning::Elections,
+        Warning::FewRepeats,
+    ];
+}
+
 impl Report {
     /// The whole report as pretty-printed JSON, with a final newline.
     pub fn to_json(&self) -> String {

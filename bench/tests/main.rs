@@ -3,3 +3,5 @@
 mod fake;
 mod faults;
 mod life;
+mod processes;
+mod schema;

@@ -82,7 +82,8 @@ impl Account {
 }
 
 /// The bits of an account.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
 pub struct AccountFlags(pub u16);
 
 impl AccountFlags {

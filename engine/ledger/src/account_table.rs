@@ -4,18 +4,20 @@
 //! - Timestamps rise strictly from row to row.
 //! - For every row, pending plus posted of a side does not overflow (checked before each movement).
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::account::{Account, AccountBalance, AccountFlags};
 use crate::filter::Period;
 use crate::id_index::{IdIndex, id_hash};
+use crate::pages::Pages;
 use crate::prefetch::prefetch;
-use crate::rows::Rows;
 
 /// Number of an account's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AccountRow(pub(crate) u32);
 
 /// An account in the processor's own integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 pub(crate) struct AccountState {
     pub(crate) id: u128,
@@ -30,6 +32,8 @@ pub(crate) struct AccountState {
     pub(crate) timestamp: u64,
     pub(crate) code: u16,
     pub(crate) flags: AccountFlags,
+    /// Fills the row.
+    pub(crate) reserved: u32,
 }
 
 const _: () = assert!(size_of::<AccountState>() == 128);
@@ -50,6 +54,7 @@ impl AccountState {
             timestamp,
             code: event.code.get(),
             flags: event.flags(),
+            reserved: 0,
         }
     }
 
@@ -131,12 +136,9 @@ impl Balances {
     }
 }
 
-/// Rows of a chunk: 512 KiB.
-const CHUNK: usize = 1 << 12;
-
 /// All accounts of a group.
 pub(crate) struct AccountTable {
-    rows: Rows<AccountState, CHUNK>,
+    rows: Pages<AccountState>,
     rows_max: usize,
     index: IdIndex,
 }
@@ -144,7 +146,7 @@ pub(crate) struct AccountTable {
 impl AccountTable {
     pub(crate) fn new(rows_max: usize) -> Self {
         Self {
-            rows: Rows::new(),
+            rows: Pages::new(),
             rows_max,
             index: IdIndex::new(rows_max),
         }
@@ -160,7 +162,7 @@ impl AccountTable {
 
     /// All rows, in order of creation and of timestamp.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &AccountState> {
-        self.rows.iter_from(0)
+        (0..self.rows.len()).map(|row| self.rows.get(row))
     }
 
     /// Rows created within a period, both ends included, in order.

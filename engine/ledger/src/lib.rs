@@ -28,6 +28,7 @@ mod journal;
 pub mod ledger;
 pub mod limits;
 mod new_transfer;
+mod pages;
 mod pending;
 mod prefetch;
 mod query;

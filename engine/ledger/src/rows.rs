@@ -31,11 +31,6 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, row: usize) -> &mut T {
-        &mut self.chunks[row / CHUNK][row % CHUNK]
-    }
-
-    #[inline]
     pub(crate) fn push(&mut self, row: T) {
         let chunk = self.len / CHUNK;
         if chunk == self.chunks.len() {

@@ -9,9 +9,12 @@
 //! - An id is at most once in the table, as a transfer or as a spent id.
 //! - Transfers plus spent ids never exceed the limit.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::filter::Period;
 use crate::id_index::{IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
+use crate::pages::Pages;
 use crate::prefetch::prefetch;
 use crate::rows::Rows;
 use crate::transfer::Transfer;
@@ -29,20 +32,20 @@ pub(crate) enum Known {
     Spent,
 }
 
-/// Rows of a chunk: 8 MiB.
-const CHUNK: usize = 1 << 16;
+/// Spent ids of a chunk: 64 KiB.
+const CHUNK: usize = 1 << 12;
 
 /// In the index: this number names a spent id, not a transfer.
 const SPENT_BIT: u32 = 1 << 31;
 
 /// A stored transfer, on two whole cache lines.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 struct Row(Transfer);
 
 /// All transfers of a group.
 pub(crate) struct TransferTable {
-    rows: Rows<Row, CHUNK>,
+    rows: Pages<Row>,
     spent: Rows<u128, CHUNK>,
     rows_max: usize,
     runs: IdRuns,
@@ -56,7 +59,7 @@ pub(crate) struct TransferTable {
 impl TransferTable {
     pub(crate) fn new(rows_max: usize) -> Self {
         Self {
-            rows: Rows::new(),
+            rows: Pages::new(),
             spent: Rows::new(),
             rows_max,
             runs: IdRuns::new(),
@@ -244,6 +247,6 @@ impl TransferTable {
 }
 
 /// Reads the id of a row.
-fn id_of(rows: &Rows<Row, CHUNK>) -> impl Fn(u32) -> u128 {
+fn id_of(rows: &Pages<Row>) -> impl Fn(u32) -> u128 {
     |row| rows.get(row as usize).0.id.get()
 }

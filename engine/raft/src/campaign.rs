@@ -49,6 +49,7 @@ impl Raft {
             self.vote = None;
             self.storage.hard_state_changed();
         }
+        self.notable = true;
         self.abort_reads();
         self.leading = None;
         self.role = Role::Follower;
@@ -243,10 +244,7 @@ impl Raft {
         last: EntryId,
         liveness: &Liveness,
     ) {
-        if self.leader == Some(from) && term == self.term && self.role != Role::Leader {
-            // Whoever asks to lead does not lead.
-            self.follow(self.term, None);
-        }
+        self.notice_campaign(from, term);
         if let Some(progress) = self.leading.as_deref_mut().and_then(|leading| {
             leading.dirty = true;
             leading.peer(from)
@@ -268,6 +266,13 @@ impl Raft {
             body,
         };
         self.outbox.push((from, message));
+    }
+
+    /// Whoever asks to lead does not lead.
+    fn notice_campaign(&mut self, from: NodeId, term: Term) {
+        if self.leader == Some(from) && term >= self.term && self.role != Role::Leader {
+            self.follow(self.term, None);
+        }
     }
 
     pub(crate) fn on_pre_vote_reply(
@@ -293,6 +298,7 @@ impl Raft {
 
     /// The poll is lost: wait, longer each time.
     fn give_way(&mut self) {
+        self.notable = true;
         self.role = Role::Follower;
         self.election.closed(true);
         self.election
@@ -324,6 +330,7 @@ impl Raft {
         liveness: &Liveness,
     ) {
         if term > self.term {
+            self.notice_campaign(from, term);
             if !transfer && self.stands_by_leader(liveness) {
                 return;
             }

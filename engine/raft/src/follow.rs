@@ -61,6 +61,16 @@ impl Raft {
 
     /// Appends what is missing of the entries, behind `prev` which is held.
     fn take_entries(&mut self, append: &Append) {
+        let runs = append.runs.as_slice();
+        if append.prev.index == self.log.last_index()
+            && runs.len() == 1
+            && append.configurations.is_empty()
+        {
+            // The usual case: the log's end grows.
+            let entries = u32::try_from(append.count()).expect("bounded by the message");
+            let taken = self.log.append(runs[0].term, entries);
+            return self.storage.appended(*taken.start());
+        }
         let first = append
             .first()
             .max(self.commit.next())
@@ -84,6 +94,7 @@ impl Raft {
         self.storage.appended(missing);
         for (index, membership) in &append.configurations {
             if *index >= missing {
+                self.notable = true;
                 self.configurations.push(*index, membership.clone());
             }
         }
@@ -93,7 +104,7 @@ impl Raft {
     fn cut(&mut self, from: Index) {
         assert!(from > self.commit, "committed entries are never cut");
         self.log.truncate(from);
-        self.configurations.truncate(from);
+        self.notable |= self.configurations.truncate(from);
         self.following.verified = self.following.verified.min(from.prev());
         #[cfg(feature = "mutants")]
         if self.config.mutant == Some(crate::mutants::Mutant::StaleAcknowledgement) {
@@ -143,6 +154,7 @@ impl Raft {
                 .truncated(self.log.first_index().min(last.index));
             self.log.reset(last);
             self.configurations.reset(offer.2, last.index);
+            self.notable = true;
         }
         self.storage.installed(last.index);
         self.commit = last.index;

@@ -18,6 +18,7 @@ impl Raft {
     pub(crate) fn become_leader(&mut self) {
         self.election.closed(false);
         self.election.rest();
+        self.notable = true;
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
         let last = self.log.last_index();
@@ -35,6 +36,7 @@ impl Raft {
         leading.tail.push(index, 0);
         leading.dirty = true;
         if let Made::Configuration(membership) = &made {
+            self.notable = true;
             self.configurations.push(index, membership.clone());
             leading.reconfigure(self.config.id, membership, index.prev());
         }

@@ -10,7 +10,7 @@ use crate::ids::{EntryId, Index, NodeId, ReadId, Term};
 use crate::membership::Membership;
 
 /// How many term runs one `Append` may describe; more go into the next one.
-pub const RUNS_MAX: usize = 3;
+pub const RUNS_MAX: usize = 2;
 /// How many successors a leader names.
 pub const SUCCESSORS_MAX: usize = 7;
 
@@ -61,7 +61,7 @@ pub enum Body {
         /// The last entry that the snapshot covers.
         last: EntryId,
         /// The configuration as of that entry.
-        membership: Membership,
+        membership: Box<Membership>,
     },
     /// The snapshot could not be installed.
     SnapshotRefused {
