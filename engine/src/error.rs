@@ -6,6 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use shard::open::OpenError;
+
 use crate::config::ConfigError;
 
 /// Why a node could not be formatted, started, or kept running.
@@ -148,7 +150,7 @@ pub enum EngineError {
         /// The core.
         core: u16,
         /// What was found.
-        source: shard::open::OpenError,
+        source: OpenError,
     },
     /// A durable write of a core's log failed while it ran: nothing more may be promised.
     #[error("a durable write of core {core}'s log failed")]

@@ -12,7 +12,7 @@ use wal::device::file::FileDevice;
 use wal::device::uring::UringDevice;
 
 use crate::clock::SystemClock;
-use crate::config::{Io, Layout, Options};
+use crate::config::{Io, Layout, Limits, Options};
 use crate::driver::{Build, Doors, Turn};
 use crate::error::EngineError;
 use crate::log;
@@ -48,7 +48,7 @@ impl<T: Transport, M: StateMachine> Turn for Hosted<T, M> {
 impl<M, F> Build for Host<F>
 where
     M: StateMachine + 'static,
-    F: Fn(GroupId) -> M + Send + 'static,
+    F: Fn(GroupId, Limits) -> M + Send + 'static,
 {
     fn build<T: Transport + 'static>(self, doors: Doors<T>) -> Result<impl Turn, EngineError> {
         let bytes = self.layout.segment_bytes;
@@ -69,7 +69,7 @@ where
 impl<M, F> Host<F>
 where
     M: StateMachine + 'static,
-    F: Fn(GroupId) -> M + Send + 'static,
+    F: Fn(GroupId, Limits) -> M + Send + 'static,
 {
     fn open<D: Device, T: Transport>(self, device: D, transport: T) -> Result<Shard<D, T, M>, EngineError> {
         let Layout { cores, groups, .. } = self.layout;
@@ -90,7 +90,9 @@ where
         };
         let options = log::options(&self.layout, self.node, self.core, timing.log_bytes_max.0);
         let core = self.core;
-        let opened = Shard::open(setup, device, options, transport, self.machine, SystemClock.now());
+        let limits = self.layout.limits;
+        let machine = |group| (self.machine)(group, limits);
+        let opened = Shard::open(setup, device, options, transport, machine, SystemClock.now());
         let (shard, _) = opened.map_err(|source| EngineError::Open { core, source })?;
         Ok(shard)
     }

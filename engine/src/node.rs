@@ -10,7 +10,7 @@ use raft::ids::{GroupId, NodeId};
 use raft::state_machine::StateMachine;
 
 use crate::clock::SystemClock;
-use crate::config::{Layout, Options};
+use crate::config::{Layout, Limits, Options};
 use crate::core::{Cores, Stopper};
 use crate::cpus;
 use crate::driver::{Build, Seat};
@@ -35,7 +35,7 @@ impl Node {
     pub fn start<M: StateMachine + 'static>(
         dir: &Path,
         options: &Options,
-        machine: impl Fn(GroupId) -> M + Clone + Send + 'static,
+        machine: impl Fn(GroupId, Limits) -> M + Clone + Send + 'static,
     ) -> Result<Self, EngineError> {
         Self::start_with(dir, options, |folder, core| Host {
             node: folder.node(),

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::arguments::Io;
+use crate::catalogue::Entry;
 use check::Check;
 
 /// What the machine shall be fit for.
@@ -33,6 +34,16 @@ pub(crate) struct Wishes {
     pub(crate) cores: u32,
     /// How long to watch a busy core.
     pub(crate) watch: Duration,
+}
+
+/// Whether io_uring can be used here, with all that the driver needs.
+pub(crate) fn ring_works() -> bool {
+    ring::works()
+}
+
+/// What a refusal of io_uring with this error number is called.
+pub(crate) fn ring_refused(errno: i32) -> &'static Entry {
+    ring::why_refused(errno, &ring::gather(Some(Io::Glommio))).1
 }
 
 /// Every check, in the order in which a person would ask.

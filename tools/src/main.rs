@@ -13,6 +13,7 @@ mod failure;
 mod logger;
 mod panics;
 mod quantity;
+mod refusal;
 mod verbs;
 
 use std::env;

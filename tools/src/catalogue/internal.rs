@@ -3,10 +3,10 @@
 use super::entries;
 
 entries! {
-    NOT_WIRED { code: "E5001", title: "this verb is not part of this build", exit: Failed,
-        fix: ["build a revision in which the engine is joined to the binary"],
-        explanation: "The command line is complete and was understood, but the part of the engine that would do \
-            the work is not joined to the binary in this revision. Nothing was tried and nothing was changed." }
+    RUN_FAILED { code: "E5001", title: "the run could not be made", exit: Failed,
+        fix: ["read the cause; run it again, and with quorate doctor if it stays"],
+        explanation: "The benchmark was stopped, or something that it needs did not happen in time: no leader, no \
+            answer, no free ports. Nothing was measured, so no number is printed." }
     INVARIANT_BROKEN { code: "E5002", title: "Quorate found itself in an impossible state", exit: Failed,
         fix: ["please report it, with the lines above and the version (quorate --version)"],
         explanation: "An assertion about Quorate's own state does not hold, so the process stops before it can \

@@ -64,6 +64,11 @@ pub(super) fn gather(wanted: Option<Io>) -> Evidence {
     }
 }
 
+/// A ring can be made and knows every operation.
+pub(super) fn works() -> bool {
+    matches!(set_up(), Setup::Works { missing } if missing.is_empty())
+}
+
 fn set_up() -> Setup {
     let refused = |error: io::Error| Setup::Refused {
         errno: error.raw_os_error().unwrap_or(0),
@@ -114,7 +119,7 @@ pub(super) fn judge(evidence: &Evidence) -> Check {
     }
 }
 
-fn why_refused(errno: i32, evidence: &Evidence) -> (String, &'static Entry) {
+pub(super) fn why_refused(errno: i32, evidence: &Evidence) -> (String, &'static Entry) {
     let place = if evidence.container {
         "of this container"
     } else {

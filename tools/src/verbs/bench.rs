@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bench::Options;
+use bench::progress::{Bar, Progress};
 use clap::Args;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Exit};
 use crate::arguments::{Io, Output};
-use crate::catalogue::{internal, usage};
+use crate::catalogue::usage;
 use crate::failure::Failure;
 use crate::quantity::{parse_duration, parse_positive_duration};
+use crate::refusal;
+use crate::verbs::start;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -130,12 +134,41 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The one place where the verb meets the crate `bench`.
 fn measure(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
-    let asked = format!("quorate bench, {arguments:?}, {output:?}");
-    Err(Failure::new(
-        &internal::NOT_WIRED,
-        "the benchmark is not joined to the binary",
-        asked,
-    ))
+    let options = Options {
+        replicas: arguments.replicas,
+        cores: arguments.cores,
+        groups: arguments.groups,
+        clients: arguments.clients,
+        window: arguments.window.unwrap_or(0),
+        threads: arguments.threads.unwrap_or(0),
+        batch: arguments.batch,
+        accounts: arguments.accounts,
+        zipf: arguments.zipf,
+        duration: arguments.duration,
+        warmup: arguments.warmup,
+        rate: arguments.rate.map(|rate| rate as f64),
+        io: match start::driver(arguments.io) {
+            engine::config::Io::Glommio => bench::options::Io::Glommio,
+            engine::config::Io::Threads => bench::options::Io::Threads,
+        },
+        data_dir: arguments.data_dir.clone(),
+        seed: arguments.seed,
+        hlog: arguments.hlog.clone(),
+        repeats: arguments.repeats,
+        argv: std::env::args().collect(),
+        commit: option_env!("QUORATE_COMMIT").map(str::to_owned),
+        ..Options::default()
+    };
+    let mut bar = Bar::default();
+    let run = bench::run(&options, &mut bar);
+    bar.finish();
+    let report = run.map_err(|error| refusal::of_bench(&error))?;
+    let text = match output {
+        Output::Text => report.to_text(),
+        Output::Json => report.to_json(),
+    };
+    let exit = if report.passed() { Exit::Done } else { Exit::Failed };
+    Ok(Answer { text, exit })
 }
 
 #[cfg(test)]

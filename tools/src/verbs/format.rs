@@ -4,12 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use engine::config::{Layout, NodeAddress};
+use engine::folder::FormatOptions;
+use engine::log;
+use serde::Serialize;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
-use crate::catalogue::{internal, usage};
+use crate::catalogue::usage;
 use crate::failure::Failure;
 use crate::quantity::parse_size;
+use crate::refusal;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,12 +101,31 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 
 /// The one place where the verb meets the engine.
 fn prepare(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
-    let asked = format!("quorate format, {arguments:?}, {output:?}");
-    Err(Failure::new(
-        &internal::NOT_WIRED,
-        "the engine is not joined to the binary",
-        asked,
-    ))
+    let nodes = arguments.nodes.iter().map(|node| NodeAddress { id: node.id, address: node.address });
+    let mut layout = Layout::new(arguments.cluster, nodes.collect(), arguments.cores, arguments.groups);
+    let limits = &mut layout.limits;
+    limits.accounts_max = arguments.accounts_max.unwrap_or(limits.accounts_max);
+    limits.transfers_max = arguments.transfers_max.unwrap_or(limits.transfers_max);
+    layout.segment_bytes = arguments.segment.unwrap_or(layout.segment_bytes);
+    let options = FormatOptions {
+        layout,
+        node: arguments.node,
+        prewrite_bytes: arguments.preallocate.unwrap_or(0),
+    };
+    let place = arguments.data_dir.display().to_string();
+    log::format(&arguments.data_dir, &options).map_err(|error| refusal::of_engine(&error, &place))?;
+    let formatted = Formatted { schema_version: SCHEMA_VERSION, node: arguments.node, data_dir: place };
+    Ok(Answer::done(match output {
+        Output::Text => format!("node {} is laid out in {}\n", formatted.node, formatted.data_dir),
+        Output::Json => to_json(&formatted),
+    }))
+}
+
+#[derive(Serialize)]
+struct Formatted {
+    schema_version: u32,
+    node: u32,
+    data_dir: String,
 }
 
 #[test]

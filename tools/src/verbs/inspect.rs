@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 fn look(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     let asked = format!("quorate inspect, {arguments:?}, {output:?}");
     Err(Failure::new(
-        &internal::NOT_WIRED,
+        &internal::RUN_FAILED,
         "the log is not joined to the binary",
         asked,
     ))

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 fn ask(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     let asked = format!("quorate status, {arguments:?}, {output:?}");
     Err(Failure::new(
-        &internal::NOT_WIRED,
+        &internal::RUN_FAILED,
         "the engine is not joined to the binary",
         asked,
     ))
