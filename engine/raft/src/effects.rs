@@ -1,6 +1,6 @@
 //! What the core asks of the world after a mutation: persist, send, commit, answer reads, wake me.
 
-use crate::ids::{Index, NodeId, PersistSeq, ReadId, Term, Time};
+use crate::ids::{EntryId, Index, NodeId, PersistSeq, ReadId, Term, Time};
 use crate::membership::Membership;
 use crate::message::Message;
 
@@ -19,13 +19,18 @@ pub struct Effects {
     pub role: Option<RoleChange>,
     /// Reads that may be answered once the replica has applied up to the index.
     pub reads: Vec<(ReadId, Result<Index, ReadAborted>)>,
+    /// The configuration in effect changed: it stands at this index, see `Raft::membership`.
+    pub configuration: Option<Index>,
+    /// A snapshot is wanted. Fetch and install it, then call `Raft::snapshot_installed` or
+    /// `Raft::snapshot_failed`. A later one supersedes it.
+    pub install: Option<Install>,
     /// When `Raft::tick` must be called at the latest, if nothing else happens.
     /// `None`: only when the liveness of a node changes.
     pub wake: Option<Time>,
 }
 
 /// A request to make state durable, in one piece.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Persist {
     /// To be given back to `Raft::persisted`.
     pub seq: PersistSeq,
@@ -35,8 +40,17 @@ pub struct Persist {
     pub append: Option<Append>,
 }
 
+/// A snapshot to fetch and install in place of the log up to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Install {
+    /// Who offers it.
+    pub from: NodeId,
+    /// The last entry it covers.
+    pub last: EntryId,
+}
+
 /// Entries `first..=last` to append; their terms are in `Raft::term_at`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Append {
     /// First new index.
     pub first: Index,
@@ -48,7 +62,7 @@ pub struct Append {
 }
 
 /// An entry whose content is the core's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Made {
     /// The empty entry that lets a new leader commit its predecessors' entries (Raft paper, 5.4.2).
     Empty,
@@ -57,7 +71,7 @@ pub enum Made {
 }
 
 /// What must survive a crash besides the log (Raft paper, figure 2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HardState {
     /// Latest term seen.
     pub term: Term,
@@ -66,7 +80,7 @@ pub struct HardState {
 }
 
 /// A replica's part in its group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Follows a leader, or waits for one.
     #[default]
@@ -80,7 +94,7 @@ pub enum Role {
 }
 
 /// A change worth telling clients, routers and status pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RoleChange {
     /// The role now.
     pub role: Role,
@@ -91,7 +105,7 @@ pub struct RoleChange {
 }
 
 /// A read that will not be answered here: leadership was lost before it was confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReadAborted;
 
 impl Effects {
@@ -103,6 +117,8 @@ impl Effects {
             && self.commit.is_none()
             && self.role.is_none()
             && self.reads.is_empty()
+            && self.configuration.is_none()
+            && self.install.is_none()
     }
 
     /// Forgets everything, keeps the allocations.
@@ -112,6 +128,8 @@ impl Effects {
         self.commit = None;
         self.role = None;
         self.reads.clear();
+        self.configuration = None;
+        self.install = None;
         self.wake = None;
     }
 }

@@ -48,8 +48,9 @@ number! {
 }
 
 /// An entry's identity: two logs that hold the same identity agree on everything up to it
-/// (Log Matching, Raft paper section 5.3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// (Log Matching, Raft paper section 5.3). The order is the election's: a log is at least as up to date as
+/// another when its last identity is not smaller (section 5.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// The term whose leader made the entry.
     pub term: Term,
@@ -76,5 +77,11 @@ impl Index {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// The preceding position; 0 stays 0.
+    #[must_use]
+    pub fn prev(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 }

@@ -1,0 +1,189 @@
+//! A follower's work: take entries where the logs agree, cut what conflicts, install snapshots.
+//!
+//! - Committed entries are never cut.
+//! - Entries are taken only behind an entry that both logs hold (Raft paper, 5.3).
+//! - What is held already is not written again.
+//! - A snapshot is taken only when it reaches beyond the commit index; a log that continues it is kept.
+
+use crate::config::Damage;
+use crate::effects::{Install, Role};
+use crate::ids::{EntryId, Index, NodeId, Time};
+use crate::membership::Membership;
+use crate::message::{Append, AppendOutcome, Body};
+use crate::raft::Raft;
+
+impl Raft {
+    pub(crate) fn on_append(&mut self, from: NodeId, append: &Append) {
+        if !self.heed_leader(from) {
+            return;
+        }
+        self.following.round = self.following.round.max(append.round);
+        self.following.leader_commit = self.following.leader_commit.max(append.commit);
+        let prev = append.prev;
+        // What is committed here is the same in every leader's log: there is nothing to compare.
+        let held = prev.index < self.commit || self.log.term_at(prev.index) == Some(prev.term);
+        if !held {
+            let hint = self.log.last_not_after(prev.index, prev.term);
+            let outcome = AppendOutcome::Rejected {
+                prev: prev.index,
+                hint,
+            };
+            let reply = self.append_reply(outcome);
+            return self.say(from, reply);
+        }
+        self.take_entries(append);
+        let verified = append.last.max(self.commit);
+        self.following.verified = self.following.verified.max(verified);
+        self.raise_commit(self.following.leader_commit.min(self.following.verified));
+        if append.repaired && self.damage == Damage::Entries && self.durable() >= verified {
+            self.damage = Damage::None;
+            self.following.owes = true;
+        }
+        self.following.owes |= append.reply || append.last <= self.durable();
+        if append.last == prev.index && !append.reply {
+            self.following.owes = false;
+        }
+    }
+
+    /// The sender leads this term. False when this replica knows better.
+    fn heed_leader(&mut self, from: NodeId) -> bool {
+        if self.role == Role::Leader {
+            // Two leaders of one term cannot be; whoever claims it is not listened to.
+            return false;
+        }
+        if self.role != Role::Follower || self.leader != Some(from) {
+            self.follow(self.term, Some(from));
+        }
+        self.following.hear(self.now);
+        self.election.rest();
+        true
+    }
+
+    /// Appends what is missing of the entries, behind `prev` which is held.
+    fn take_entries(&mut self, append: &Append) {
+        let runs = append.runs.as_slice();
+        if append.prev.index == self.log.last_index()
+            && runs.len() == 1
+            && append.configurations.is_empty()
+        {
+            // The usual case: the log's end grows.
+            let entries = u32::try_from(append.count()).expect("bounded by the message");
+            let taken = self.log.append(runs[0].term, entries);
+            return self.storage.appended(*taken.start());
+        }
+        let first = append
+            .first()
+            .max(self.commit.next())
+            .max(self.log.first_index());
+        if first > append.last {
+            return;
+        }
+        let Some(missing) = self.log.first_missing(first, append.last, &append.runs) else {
+            return;
+        };
+        if missing <= self.log.last_index() {
+            self.cut(missing);
+        }
+        for (range, term) in append.runs.spans(missing, append.last) {
+            let entries = range.end().0 - range.start().0 + 1;
+            self.log.append(
+                term,
+                u32::try_from(entries).expect("bounded by the message"),
+            );
+        }
+        self.storage.appended(missing);
+        for (index, membership) in &append.configurations {
+            if *index >= missing {
+                self.notable = true;
+                self.configurations.push(*index, membership.clone());
+            }
+        }
+    }
+
+    /// Forgets an uncommitted conflicting suffix.
+    fn cut(&mut self, from: Index) {
+        assert!(from > self.commit, "committed entries are never cut");
+        self.log.truncate(from);
+        self.notable |= self.configurations.truncate(from);
+        self.following.verified = self.following.verified.min(from.prev());
+        #[cfg(feature = "mutants")]
+        if self.config.mutant == Some(crate::mutants::Mutant::StaleAcknowledgement) {
+            return;
+        }
+        self.storage.truncated(from);
+    }
+
+    pub(crate) fn on_snapshot(&mut self, from: NodeId, last: EntryId, membership: &Membership) {
+        if !self.heed_leader(from) {
+            return;
+        }
+        if last.index <= self.commit || self.log.term_at(last.index) == Some(last.term) {
+            // Nothing to install: the log holds what the snapshot covers.
+            self.following.verified = self.following.verified.max(last.index).max(self.commit);
+            self.raise_commit(last.index.min(self.log.last_index()));
+            self.following.owes = true;
+            return;
+        }
+        if self
+            .installing
+            .as_ref()
+            .is_some_and(|offer| offer.1 == last && offer.0 == from)
+        {
+            return;
+        }
+        self.install = Some(Install { from, last });
+        self.installing = Some(Box::new((from, last, membership.clone())));
+    }
+
+    /// The snapshot up to `last`, which `Effects::install` asked for, is durable and applied. Returns
+    /// false when the log has overtaken it: then nothing has changed.
+    pub fn snapshot_installed(&mut self, last: EntryId, now: Time) -> bool {
+        self.now = self.now.max(now);
+        let Some(offer) = self.installing.take_if(|offer| offer.1 == last) else {
+            return false;
+        };
+        if last.index <= self.commit {
+            self.following.owes |= self.leader.is_some();
+            return false;
+        }
+        if self.log.term_at(last.index) == Some(last.term) {
+            self.log.compact(last);
+            self.configurations.compact(last.index);
+        } else {
+            self.storage
+                .truncated(self.log.first_index().min(last.index));
+            self.log.reset(last);
+            self.configurations.reset(offer.2, last.index);
+            self.notable = true;
+        }
+        self.storage.installed(last.index);
+        self.commit = last.index;
+        // The state holds it already: there is nothing to apply.
+        self.told_commit = self.told_commit.max(last.index);
+        self.applied = self.applied.max(last.index);
+        self.following.verified = self.following.verified.max(last.index);
+        self.following.owes = self.leader.is_some();
+        true
+    }
+
+    /// The snapshot could not be fetched or installed; its sender will offer one again.
+    pub fn snapshot_failed(&mut self, last: EntryId) {
+        if let Some(offer) = self.installing.take_if(|offer| offer.1 == last)
+            && self.leader == Some(offer.0)
+        {
+            self.say(offer.0, Body::SnapshotRefused { last });
+        }
+    }
+
+    /// The log up to `upto` is covered by a durable snapshot and given up. False when `upto` is not
+    /// applied or not held: then nothing has changed.
+    pub fn compacted(&mut self, upto: EntryId) -> bool {
+        let held = self.log.term_at(upto.index) == Some(upto.term);
+        if !held || upto.index > self.applied || upto.index > self.commit {
+            return false;
+        }
+        self.log.compact(upto);
+        self.configurations.compact(upto.index);
+        true
+    }
+}

@@ -1,0 +1,142 @@
+//! A leader's state: the members' progress, the uncommitted tail, reads, and a transfer under way.
+//!
+//! - It exists exactly while the replica leads.
+//! - There is a `Progress` for every member of the newest configuration, this node included, by node.
+//! - Only entries of the leader's own term are committed by counting (Raft paper, 5.4.2).
+
+use smallvec::SmallVec;
+
+use crate::ids::{Index, NodeId, Time};
+use crate::membership::Membership;
+use crate::progress::Progress;
+use crate::quorum::{VOTERS_MAX, committed};
+use crate::reads::Reads;
+use crate::tail::Tail;
+
+/// A transfer of leadership under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Transfer {
+    pub(crate) to: NodeId,
+    /// Proposals resume then.
+    pub(crate) deadline: Time,
+    /// The target was told to campaign.
+    pub(crate) told: bool,
+}
+
+/// One leadership.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Leading {
+    pub(crate) peers: SmallVec<[Progress; 3]>,
+    /// Where this node stands among the members; past the end when it is none.
+    pub(crate) me: usize,
+    commit_incoming: usize,
+    /// 0 when the configuration is not joint.
+    commit_outgoing: usize,
+    /// The empty entry at the beginning of this leadership.
+    pub(crate) first_own: Index,
+    pub(crate) since: Time,
+    /// Something may have to be sent.
+    pub(crate) dirty: bool,
+    /// Leadership ends with the next drain: the node may not lead in the committed configuration.
+    pub(crate) leaving: bool,
+    pub(crate) retry_at: Option<Time>,
+    /// The retry clock was started by a call that brought no time.
+    pub(crate) retry_fresh: bool,
+    pub(crate) check_at: Option<Time>,
+    pub(crate) transfer: Option<Transfer>,
+    pub(crate) tail: Tail,
+    pub(crate) reads: Reads,
+}
+
+impl Leading {
+    /// A leadership that begins after a log which ends at `last`.
+    pub(crate) fn new(me: NodeId, membership: &Membership, last: Index, now: Time) -> Self {
+        let mut leading = Self {
+            peers: SmallVec::new(),
+            me: usize::MAX,
+            commit_incoming: 0,
+            commit_outgoing: 0,
+            first_own: last.next(),
+            since: now,
+            dirty: true,
+            leaving: false,
+            retry_at: None,
+            retry_fresh: false,
+            check_at: None,
+            transfer: None,
+            tail: Tail::after(last),
+            reads: Reads::default(),
+        };
+        leading.reconfigure(me, membership, last);
+        leading
+    }
+
+    /// Follows a new configuration: newcomers are probed, the others keep their progress.
+    pub(crate) fn reconfigure(&mut self, me: NodeId, membership: &Membership, last: Index) {
+        let mut old = core::mem::take(&mut self.peers);
+        self.peers = membership
+            .members()
+            .iter()
+            .map(
+                |member| match old.iter().position(|progress| progress.node == member.node) {
+                    Some(at) => {
+                        let mut progress = old.swap_remove(at);
+                        progress.incoming = member.votes_incoming();
+                        progress.outgoing = member.outgoing.is_some();
+                        progress
+                    }
+                    None => Progress::new(member, last),
+                },
+            )
+            .collect();
+        let me = self.peers.iter().position(|progress| progress.node == me);
+        self.me = me.unwrap_or(usize::MAX);
+        self.commit_incoming = membership.quorum().commit();
+        self.commit_outgoing = membership
+            .outgoing_quorum()
+            .map_or(0, |quorum| quorum.commit());
+        self.reads.forget_lease();
+        self.dirty = true;
+    }
+
+    pub(crate) fn peer(&mut self, node: NodeId) -> Option<&mut Progress> {
+        self.peers.iter_mut().find(|progress| progress.node == node)
+    }
+
+    /// The value that a commit quorum (of each half) has reached.
+    pub(crate) fn quorum_of(&self, value: impl Fn(usize, &Progress) -> Index) -> Index {
+        let mut held = [Index(0); VOTERS_MAX];
+        let mut count = 0;
+        for (at, progress) in self.peers.iter().enumerate() {
+            if progress.incoming {
+                held[count] = value(at, progress);
+                count += 1;
+            }
+        }
+        let incoming = committed(&mut held[..count], self.commit_incoming);
+        if self.commit_outgoing == 0 {
+            return incoming;
+        }
+        count = 0;
+        for (at, progress) in self.peers.iter().enumerate() {
+            if progress.outgoing {
+                held[count] = value(at, progress);
+                count += 1;
+            }
+        }
+        incoming.min(committed(&mut held[..count], self.commit_outgoing))
+    }
+
+    /// The highest round of read confirmations that a commit quorum has answered.
+    pub(crate) fn confirmed_round(&self) -> u64 {
+        let round = self.reads.round();
+        self.quorum_of(|at, progress| {
+            Index(if at == self.me {
+                round
+            } else {
+                progress.confirmed()
+            })
+        })
+        .0
+    }
+}
