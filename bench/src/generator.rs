@@ -5,7 +5,7 @@
 //!   their latency counts from the intended instant all the same.
 //! - No request is begun outside the timeline's load; what is in flight at its end is waited for.
 
-use crate::acks::SessionLog;
+use crate::acks::StreamLog;
 use crate::clock::Clock;
 use crate::connection::Pool;
 use crate::error::{BenchError, ProtocolFault};
@@ -33,8 +33,10 @@ const SPIN_NS: u64 = 2_000;
 /// What one load thread has to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    /// Its sessions, with the group and the leader's position of each.
-    pub(crate) sessions: Vec<(u16, u32, usize)>,
+    /// Its streams, with the group of each.
+    pub(crate) streams: Vec<(u16, u32)>,
+    /// Its sessions: position of the stream, and of the leader of its group.
+    pub(crate) sessions: Vec<(usize, usize)>,
     /// Requests in flight per session.
     pub(crate) window: u32,
     /// When requests are meant to leave; `None`: closed loop.
@@ -58,7 +60,7 @@ pub(crate) struct Signals {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) tally: Tally,
-    pub(crate) logs: Vec<SessionLog>,
+    pub(crate) logs: Vec<StreamLog>,
 }
 
 /// A load thread's state.
@@ -100,8 +102,9 @@ impl<'a> Generator<'a> {
         registry
             .register(&mut SourceFd(&timer), TICKER, Interest::READABLE)
             .map_err(failed())?;
-        let session = |(index, &(number, group, node)): (usize, &(u16, u32, usize))| {
-            Session::new(number, Token(index), group, node, task.window)
+        let session = |(index, &(stream, node)): (usize, &(usize, usize))| {
+            let (_, group) = task.streams[stream];
+            Session::new(Token(index), stream, group, node, task.window)
         };
         let sessions: Vec<Session> = task.sessions.iter().enumerate().map(session).collect();
         let every_place = (0..task.window).flat_map(|_| 0..sessions.len());
@@ -127,6 +130,11 @@ impl<'a> Generator<'a> {
                 registry,
                 pool: Pool::default(),
                 tally: Tally::new(nothing, false),
+                logs: task
+                    .streams
+                    .iter()
+                    .map(|&(stream, group)| StreamLog::new(stream, group))
+                    .collect(),
                 acknowledged: 0,
             },
             schedule: task.schedule.clone(),
@@ -191,10 +199,9 @@ impl<'a> Generator<'a> {
                 .store(self.shared.acknowledged, Ordering::Relaxed);
         }
         self.drop_rest(&timeline);
-        let logs = self.sessions.into_iter().map(Session::into_log).collect();
         Ok(Done {
             tally: self.shared.tally,
-            logs,
+            logs: self.shared.logs,
         })
     }
 
@@ -217,7 +224,7 @@ impl<'a> Generator<'a> {
             };
             let intended = timeline.begin + schedule.take();
             let ready = intended.max(self.free_since);
-            self.sessions[index].begin(Departure { intended, ready });
+            self.sessions[index].begin(Departure { intended, ready }, &mut self.shared.logs);
             self.pump(index, now)?;
         }
         Ok(())
@@ -234,10 +241,13 @@ impl<'a> Generator<'a> {
             return Ok(());
         }
         while self.sessions[index].free() > 0 {
-            self.sessions[index].begin(Departure {
-                intended: now,
-                ready: now,
-            });
+            self.sessions[index].begin(
+                Departure {
+                    intended: now,
+                    ready: now,
+                },
+                &mut self.shared.logs,
+            );
         }
         self.pump(index, now)
     }

@@ -2,7 +2,7 @@
 //!
 //! - One request at a time of at most as many ids as a full batch; the answer comes in the order asked.
 
-use crate::acks::{Due, SessionLog};
+use crate::acks::{Due, StreamLog};
 use crate::control::{Control, Question};
 use crate::error::{BenchError, ProtocolFault};
 use crate::operations::{AUDIT, Audit, LOOKUP_ACCOUNTS, LOOKUP_TRANSFERS};
@@ -26,7 +26,7 @@ const AGAIN_MAX: u32 = 2_000;
 pub(crate) struct Inquiry<'a> {
     pub(crate) target: &'a Target,
     pub(crate) workload: &'a Workload,
-    pub(crate) logs: &'a [SessionLog],
+    pub(crate) logs: &'a [StreamLog],
     /// Position of the node.
     pub(crate) node: usize,
 }
@@ -95,7 +95,7 @@ impl Inquiry<'_> {
             balances: vec![(0, 0); self.workload.accounts() as usize],
         };
         let mut expected = Vec::with_capacity(BATCH_MAX as usize);
-        let of_group = |log: &&SessionLog| self.workload.group_of(log.session()) == group;
+        let of_group = |log: &&StreamLog| log.group() == group;
         for log in self.logs.iter().filter(of_group) {
             for (key, fate) in log.batches() {
                 for position in 0..self.workload.batch() {

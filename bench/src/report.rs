@@ -314,8 +314,8 @@ pub enum Finding {
     /// A transfer without an answer is on some replicas only.
     InDoubtSplit {
         group: u32,
+        stream: u16,
         sequence: u32,
-        session: u16,
     },
     /// The replica counts other transfers than it holds by id.
     Count {
