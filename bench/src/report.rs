@@ -324,6 +324,8 @@ pub enum Finding {
         counted: u64,
         found: u64,
     },
+    /// The replica counts as many transfers as were found, but others.
+    Ids { node: u32, group: u32 },
     /// The replica's debits and credits differ.
     Unbalanced {
         node: u32,

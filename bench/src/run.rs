@@ -44,7 +44,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Report, Ben
             // What is missing or broken is often told by the replicas themselves.
             Err(
                 error @ (BenchError::Late { .. }
-                | BenchError::Connect { .. }
+                | BenchError::Connection { .. }
                 | BenchError::Protocol { .. }),
             ) => {
                 let stderr = cluster.stderr();

@@ -8,15 +8,17 @@ use crate::acks::{Positions, StreamLog};
 use crate::clock::Clock;
 use crate::connection::{Connection, Lost, Pool};
 use crate::error::ProtocolFault;
-use crate::operations::{CREATE_TRANSFERS, CREATED, RESULT_SIZE, TRANSFER_EXISTS, status_of};
 use crate::tally::{Departure, Tally};
 use crate::target::Target;
 use crate::wire::request_frame_bytes;
 use crate::workload::{BatchKey, RECORD_SIZE, Workload};
+use ledger::instruction::operation::CREATE_TRANSFERS;
+use ledger::status::{CreateResult, CreateTransferStatus};
 use mio::{Registry, Token};
 use net::frame::Kind;
 use net::request::{Consistency, ReplyHead, RequestHead, Status};
 use std::collections::VecDeque;
+use zerocopy::FromBytes;
 
 /// Small requests are written together up to this many bytes.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -385,24 +387,27 @@ fn judge(
     tally: &mut Tally,
     transfers: u64,
 ) -> Result<u64, Lost> {
-    let wanted = transfers as usize * RESULT_SIZE;
-    if results.len() != wanted {
-        return Err(Lost::Fault(ProtocolFault::Length {
-            found: results.len(),
-            wanted,
-        }));
-    }
-    let (results, _) = results.as_chunks::<RESULT_SIZE>();
-    let created = |result: &[u8; RESULT_SIZE]| status_of(result) == CREATED;
+    let batch = u32::try_from(transfers).expect("it came from 32 bits");
+    let wanted = transfers as usize * size_of::<CreateResult>();
+    let results = match <[CreateResult]>::ref_from_bytes(results) {
+        Ok(whole) if whole.len() == batch as usize => whole,
+        _ => {
+            return Err(Lost::Fault(ProtocolFault::Length {
+                found: results.len(),
+                wanted,
+            }));
+        }
+    };
+    let created =
+        |result: &CreateResult| result.status.get() == CreateTransferStatus::Created.number();
     if results.iter().all(created) {
         log.acknowledged(sequence);
         return Ok(transfers);
     }
-    let batch = u32::try_from(transfers).expect("it came from 32 bits");
     let mut refused = Positions::none(batch);
     for (position, result) in (0u32..).zip(results) {
-        let status = status_of(result);
-        if !created(result) && status != TRANSFER_EXISTS {
+        let status = result.status.get();
+        if !created(result) && status != CreateTransferStatus::Exists.number() {
             refused.insert(position);
             tally.refuses(status, now);
         }
