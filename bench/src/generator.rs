@@ -6,9 +6,10 @@
 //! - No request is begun outside the timeline's load; what is in flight at its end is waited for.
 
 use crate::acks::StreamLog;
-use crate::clock::Clock;
+use crate::clock::{Clock, nanos};
 use crate::connection::Pool;
 use crate::error::{BenchError, ProtocolFault};
+use crate::progress::Phase;
 use crate::schedule::Schedule;
 use crate::session::{Readiness, Session, Shared};
 use crate::tally::{Departure, Tally, Timeline};
@@ -20,6 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -73,6 +75,8 @@ pub(crate) struct Generator<'a> {
     intervals: bool,
     /// Whether the first requests of closed loop are under way.
     started: bool,
+    /// Whether no request will be begun any more.
+    closed: bool,
     /// Sessions by the free places they have, in open loop: one entry each.
     places: VecDeque<usize>,
     /// Since when there has been a free place.
@@ -97,7 +101,6 @@ impl<'a> Generator<'a> {
         let poll = Poll::new().map_err(failed())?;
         let registry = poll.registry().try_clone().map_err(failed())?;
         let ticker = Ticker::unset()?;
-        use std::os::fd::AsRawFd;
         let timer = ticker.as_raw_fd();
         registry
             .register(&mut SourceFd(&timer), TICKER, Interest::READABLE)
@@ -140,6 +143,7 @@ impl<'a> Generator<'a> {
             schedule: task.schedule.clone(),
             intervals: task.intervals,
             started: false,
+            closed: false,
             free_since: 0,
             pauses: BinaryHeap::new(),
             timer_at: 0,
@@ -147,8 +151,9 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Connects all sessions before this instant.
-    pub(crate) fn connect(&mut self, until: u64) -> Result<(), BenchError> {
+    /// Connects all sessions within this time.
+    pub(crate) fn connect(&mut self, limit: Duration) -> Result<(), BenchError> {
+        let until = self.shared.clock.now().saturating_add(nanos(limit));
         let mut events = Events::with_capacity(EVENTS);
         let now = self.shared.clock.now();
         for index in 0..self.sessions.len() {
@@ -166,7 +171,7 @@ impl<'a> Generator<'a> {
                     "{missing} of {} sessions have no connection",
                     self.sessions.len()
                 );
-                let (phase, limit) = (crate::progress::Phase::Load, Duration::from_nanos(until));
+                let phase = Phase::Load;
                 return Err(BenchError::Late {
                     phase,
                     limit,
@@ -185,7 +190,8 @@ impl<'a> Generator<'a> {
         loop {
             let now = self.shared.clock.now();
             let loading = now < timeline.close;
-            if loading && now >= timeline.begin {
+            // Once more after the close: what was due before it, and the thread was late for.
+            if now >= timeline.begin && !std::mem::replace(&mut self.closed, !loading) {
                 self.begin_due(now, &timeline)?;
             }
             let settled = !loading && self.sessions.iter().all(Session::is_settled);

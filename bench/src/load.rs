@@ -153,11 +153,7 @@ impl Plan<'_> {
             }
             let mut generator =
                 Generator::new(task, self.target, self.workload, self.clock, signals)?;
-            generator.connect(
-                self.clock
-                    .now()
-                    .saturating_add(nanos(self.options.start_limit)),
-            )?;
+            generator.connect(self.options.start_limit)?;
             // The main thread waits for as many of these as there are threads, or for an end of one.
             let told = ready.send(());
             drop(ready);

@@ -206,7 +206,7 @@ fn inspect(head: &[u8], node: usize, state: &Mutex<State>, outbox: &mut Outbox) 
     let inspect = InspectHead::decode(head).expect("a question");
     let bulk = match inspect.topic {
         Topic::Status => status(node, &state.lock().expect("no panic")),
-        Topic::Histograms => histograms(),
+        Topic::Histograms => histograms(state.lock().expect("no panic").requests),
         other => panic!("the benchmark does not ask for {other:?}"),
     };
     let report = ReportHead {
@@ -245,7 +245,8 @@ fn status(node: usize, state: &State) -> Vec<u8> {
     serde_json::to_vec(&status).expect("a value")
 }
 
-fn histograms() -> Vec<u8> {
+/// Each request has taken each stage the same time.
+fn histograms(requests: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let parts = [
         ("receive", 100),
@@ -253,13 +254,13 @@ fn histograms() -> Vec<u8> {
         ("persist", 300),
         ("replicate", 250),
         ("apply", 100),
-        ("reply", 50),
+        ("reply", 40),
         ("server.e2e", 1000),
         ("wal.write", 280),
     ];
     for (name, ns) in parts {
         let mut histogram = Histogram::<u64>::new(3).expect("three digits");
-        histogram.record(ns).expect("it resizes");
+        histogram.record_n(ns, requests).expect("it resizes");
         let mut encoded = Vec::new();
         V2Serializer::new()
             .serialize(&histogram, &mut encoded)
