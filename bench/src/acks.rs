@@ -1,7 +1,7 @@
 //! What became of each batch: one byte per batch, and a bit per transfer only where a batch was split.
 //!
 //! - A batch is in doubt from the moment it may have left until its answer is here.
-//! - One log per session, kept by the session's thread and handed to the proof at the end.
+//! - One log per stream, kept by its load thread and handed to the proof at the end.
 
 use crate::workload::BatchKey;
 use std::collections::BTreeMap;
@@ -31,10 +31,11 @@ pub enum Due {
     Either,
 }
 
-/// The fates of one session's batches.
+/// The fates of one stream's batches: those of one load thread to one group, in the order they were begun.
 #[derive(Clone, Debug)]
-pub struct SessionLog {
-    session: u16,
+pub struct StreamLog {
+    stream: u16,
+    group: u32,
     fates: Vec<Fate>,
     refused: BTreeMap<u32, Positions>,
 }
@@ -45,19 +46,25 @@ pub struct Positions {
     bits: Vec<u64>,
 }
 
-impl SessionLog {
+impl StreamLog {
     /// No batch yet.
-    pub fn new(session: u16) -> Self {
+    pub fn new(stream: u16, group: u32) -> Self {
         Self {
-            session,
+            stream,
+            group,
             fates: Vec::new(),
             refused: BTreeMap::new(),
         }
     }
 
-    /// The session.
-    pub fn session(&self) -> u16 {
-        self.session
+    /// Its number.
+    pub fn stream(&self) -> u16 {
+        self.stream
+    }
+
+    /// The group that its batches go to.
+    pub fn group(&self) -> u32 {
+        self.group
     }
 
     /// Starts the next batch: in doubt from here on.
@@ -66,7 +73,15 @@ impl SessionLog {
             u32::try_from(self.fates.len()).expect("four billion batches take longer than a day");
         self.fates.push(Fate::InDoubt);
         BatchKey {
-            session: self.session,
+            stream: self.stream,
+            sequence,
+        }
+    }
+
+    /// The name of a batch.
+    pub fn key(&self, sequence: u32) -> BatchKey {
+        BatchKey {
+            stream: self.stream,
             sequence,
         }
     }
@@ -92,7 +107,7 @@ impl SessionLog {
         (0..).zip(&self.fates).map(|(sequence, &fate)| {
             (
                 BatchKey {
-                    session: self.session,
+                    stream: self.stream,
                     sequence,
                 },
                 fate,
@@ -180,7 +195,7 @@ mod tests {
 
     #[test]
     fn each_transfer_has_its_fate() {
-        let mut log = SessionLog::new(3);
+        let mut log = StreamLog::new(3, 0);
         let keys: Vec<BatchKey> = (0..4).map(|_| log.begin()).collect();
         log.acknowledged(0);
         log.refused(1);

@@ -14,6 +14,7 @@ use crate::snapshot::{NodeSnapshot, grown};
 use crate::stages::{CLIENT_E2E, CLIENT_LAG, HICCUP, SERVER_E2E, Stages};
 use crate::target::Target;
 use crate::text::{duration, short};
+use ledger::status::CreateTransferStatus;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -207,7 +208,7 @@ fn claim(options: &Options, measured: &Measured) -> Claim {
     let tally = &measured.loaded.tally;
     let mut rejected_by_code: BTreeMap<String, u64> = BTreeMap::new();
     for (status, count) in &tally.refused {
-        rejected_by_code.insert(crate::operations::status_name(*status), *count);
+        rejected_by_code.insert(status_name(*status), *count);
     }
     for (status, count) in &tally.refused_requests {
         let name = net::request::Status::try_from(*status).map(|status| format!("{status:?}"));
@@ -226,6 +227,12 @@ fn claim(options: &Options, measured: &Measured) -> Claim {
         tx_by_second: tally.by_second.clone(),
         acked_before_durable: stated_mode(measured).is_some_and(|mode| mode == "none"),
     }
+}
+
+/// A ledger's status for a reader.
+fn status_name(status: u32) -> String {
+    let known = CreateTransferStatus::from_number(status).map(|status| status.name().to_owned());
+    known.unwrap_or_else(|| status.to_string())
 }
 
 /// How the servers say they make records durable, where all say the same.

@@ -4,7 +4,6 @@
 
 use crate::clock::Clock;
 use crate::load::Plan;
-use crate::operations::{CREATED, RESULT_SIZE};
 use crate::options::Options;
 use crate::progress::Silent;
 use crate::setup::Observers;
@@ -12,6 +11,7 @@ use crate::stages::Stages;
 use crate::target::{Node, Target};
 use crate::wire::{Next, Outbox, next};
 use crate::workload::{RECORD_SIZE, Workload};
+use ledger::status::{CreateResult, CreateTransferStatus};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use net::frame::{Codec, Kind};
@@ -140,10 +140,12 @@ impl Peer {
                     Kind::REPLY,
                     CLUSTER,
                     &reply,
-                    results * RESULT_SIZE,
+                    results * size_of::<CreateResult>(),
                     |room| {
-                        for result in room.as_chunks_mut::<RESULT_SIZE>().0 {
-                            result[8..12].copy_from_slice(&CREATED.to_le_bytes());
+                        for result in room.as_chunks_mut::<{ size_of::<CreateResult>() }>().0 {
+                            result[8..12].copy_from_slice(
+                                &CreateTransferStatus::Created.number().to_le_bytes(),
+                            );
                         }
                     },
                 );

@@ -6,14 +6,14 @@ use crate::error::{BenchError, ProtocolFault};
 use crate::stages::Stages;
 use crate::status;
 use crate::target::Target;
-use crate::wire::{FRAME_BYTES_MAX, Found, Next, Outbox, next};
+use bytes::Bytes;
+use net::checksum::crc;
+use net::client::{ClientConnection, ClientError};
 use net::frame::Kind;
-use net::handshake::{Refusal, Welcome};
-use net::inspect::{ReportHead, Topic};
+use net::inspect::{InspectHead, ReportHead, Topic};
 use net::request::{Consistency, ReplyHead, RequestHead, Status};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::ops::Range;
+use net::transport::Frame;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long one answer may take.
@@ -26,12 +26,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Control {
     node: u32,
     address: SocketAddr,
-    cluster: u64,
-    stream: TcpStream,
-    outbox: Outbox,
-    inbox: Vec<u8>,
-    bulk: Range<usize>,
+    connection: ClientConnection,
     requests: u64,
+    records: Bytes,
 }
 
 /// What to ask of a group.
@@ -46,35 +43,20 @@ impl Control {
     /// Connects to a core of the node at this position.
     pub(crate) fn connect(target: &Target, node: usize, core: u32) -> Result<Self, BenchError> {
         let address = target.address(node, core);
-        let id = target.nodes[node].id;
-        let failed = |source| BenchError::Connect {
-            node: id,
+        let node = target.nodes[node].id;
+        let connection = ClientConnection::connect(address, target.cluster, CONNECT_LIMIT)
+            .map_err(|source| BenchError::Connection {
+                node,
+                address,
+                source,
+            })?;
+        Ok(Self {
+            node,
             address,
-            source,
-        };
-        let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT).map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        stream
-            .set_read_timeout(Some(ANSWER_LIMIT))
-            .map_err(failed)?;
-        stream
-            .set_write_timeout(Some(ANSWER_LIMIT))
-            .map_err(failed)?;
-        let mut control = Self {
-            node: id,
-            address,
-            cluster: target.cluster,
-            stream,
-            outbox: Outbox::default(),
-            inbox: Vec::new(),
-            bulk: 0..0,
+            connection,
             requests: 0,
-        };
-        control.outbox.push_hello(target.cluster);
-        let welcome = control.exchange(Kind::WELCOME)?;
-        Welcome::decode(&control.inbox[welcome.head])
-            .map_err(|_| control.fault(ProtocolFault::Head))?;
-        Ok(control)
+            records: Bytes::new(),
+        })
     }
 
     /// The node's id.
@@ -97,40 +79,50 @@ impl Control {
             consistency: question.consistency,
             ..RequestHead::default()
         };
-        self.outbox.push_request(self.cluster, &head, bulk, fill);
-        let found = self.exchange(Kind::REPLY)?;
-        let reply = ReplyHead::decode(&self.inbox[found.head])
-            .map_err(|_| self.fault(ProtocolFault::Head))?;
+        let mut records = vec![0; bulk];
+        fill(&mut records);
+        let sum = crc(&records);
+        let sent = self.connection.send(&head, &[records.into()], sum);
+        sent.map_err(|source| self.failed(source))?;
+        let frame = self.receive(Kind::REPLY)?;
+        let reply = ReplyHead::decode(&frame.head).map_err(|_| self.fault(ProtocolFault::Head))?;
         if reply.id != self.requests {
             return Err(self.fault(ProtocolFault::UnknownReply(reply.id)));
         }
-        self.bulk = found.bulk;
+        self.records = frame.bulk;
         Ok(reply)
     }
 
     /// The records of the last reply.
     pub(crate) fn records(&self) -> &[u8] {
-        &self.inbox[self.bulk.clone()]
+        &self.records
     }
 
     /// What the core says about itself.
     pub(crate) fn status(&mut self) -> Result<status::Status, BenchError> {
         let report = self.inspect(Topic::Status, "its status")?;
-        status::Status::parse(&self.inbox[report.bulk]).map_err(|fault| self.fault(fault))
+        status::Status::parse(&report).map_err(|fault| self.fault(fault))
     }
 
     /// What the core's stages have taken since it started.
     pub(crate) fn stages(&mut self) -> Result<Stages, BenchError> {
         let report = self.inspect(Topic::Histograms, "its histograms")?;
-        Stages::parse(&self.inbox[report.bulk]).map_err(|fault| self.fault(fault))
+        Stages::parse(&report).map_err(|fault| self.fault(fault))
     }
 
-    fn inspect(&mut self, topic: Topic, what: &'static str) -> Result<Found, BenchError> {
+    fn inspect(&mut self, topic: Topic, what: &'static str) -> Result<Bytes, BenchError> {
         self.requests += 1;
-        self.outbox.push_inspect(self.cluster, self.requests, topic);
-        let found = self.exchange(Kind::REPORT)?;
-        let report = ReportHead::decode(&self.inbox[found.head.clone()])
-            .map_err(|_| self.fault(ProtocolFault::Head))?;
+        let head = InspectHead {
+            id: self.requests,
+            topic,
+            argument: 0,
+        };
+        self.connection
+            .ask(&head)
+            .map_err(|source| self.failed(source))?;
+        let frame = self.receive(Kind::REPORT)?;
+        let report =
+            ReportHead::decode(&frame.head).map_err(|_| self.fault(ProtocolFault::Head))?;
         if report.id != self.requests {
             return Err(self.fault(ProtocolFault::UnknownReply(report.id)));
         }
@@ -141,54 +133,28 @@ impl Control {
                 status: report.status,
             });
         }
-        Ok(found)
+        Ok(frame.bulk)
     }
 
-    /// Sends what is in the outbox and waits for one frame of this kind, which then lies in the inbox.
-    fn exchange(&mut self, kind: u8) -> Result<Found, BenchError> {
-        let (node, address) = (self.node, self.address);
-        let failed = |source| BenchError::Connect {
-            node,
-            address,
-            source,
-        };
-        self.stream
-            .write_all(self.outbox.as_bytes())
-            .map_err(failed)?;
-        self.outbox.clear();
-        let mut len = 0;
-        loop {
-            let wanting = match next(&self.inbox[..len], 0, self.cluster)
-                .map_err(|fault| self.fault(fault))?
-            {
-                Next::Frame(found) if found.kind == kind && found.end == len => return Ok(found),
-                Next::Frame(found) => return Err(self.unexpected(&found)),
-                Next::Wanting(end) => end,
-            };
-            debug_assert!(
-                wanting <= FRAME_BYTES_MAX,
-                "the header was checked against the same limits"
-            );
-            if self.inbox.len() < wanting {
-                self.inbox.resize(wanting, 0);
-            }
-            match self
-                .stream
-                .read(&mut self.inbox[len..wanting])
-                .map_err(failed)?
-            {
-                0 => return Err(self.fault(ProtocolFault::Closed)),
-                read => len += read,
-            }
+    fn receive(&mut self, kind: u8) -> Result<Frame, BenchError> {
+        // The last answer's buffer may be needed for this one.
+        self.records = Bytes::new();
+        let frame = self
+            .connection
+            .receive(ANSWER_LIMIT)
+            .map_err(|source| self.failed(source))?;
+        if frame.kind == kind {
+            Ok(frame)
+        } else {
+            Err(self.fault(ProtocolFault::Kind(frame.kind)))
         }
     }
 
-    fn unexpected(&self, found: &Found) -> BenchError {
-        match Refusal::decode(&self.inbox[found.head.clone()]) {
-            Ok(refusal) if found.kind == Kind::GOODBYE => {
-                self.fault(ProtocolFault::Goodbye(refusal))
-            }
-            _ => self.fault(ProtocolFault::Kind(found.kind)),
+    fn failed(&self, source: ClientError) -> BenchError {
+        BenchError::Connection {
+            node: self.node,
+            address: self.address,
+            source,
         }
     }
 

@@ -85,15 +85,15 @@ pub enum BenchError {
         /// What was still missing, for a reader.
         missing: String,
     },
-    /// A server could not be reached.
+    /// A server could not be reached, or did not answer.
     #[error("cannot reach node {node} at {address}: {source}")]
-    Connect {
+    Connection {
         /// The node.
         node: u32,
         /// Its address.
         address: SocketAddr,
-        /// The answer of the operating system.
-        source: io::Error,
+        /// Why.
+        source: net::client::ClientError,
     },
     /// A server answered in a way the protocol does not allow.
     #[error("node {node} broke the protocol: {fault}")]
@@ -183,9 +183,6 @@ pub enum ProtocolFault {
     /// Histograms in no known form.
     #[error("histograms that cannot be read")]
     Histograms,
-    /// It closed the connection on a request that it must answer.
-    #[error("closed the connection without an answer")]
-    Closed,
 }
 
 impl BenchError {

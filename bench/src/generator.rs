@@ -5,10 +5,11 @@
 //!   their latency counts from the intended instant all the same.
 //! - No request is begun outside the timeline's load; what is in flight at its end is waited for.
 
-use crate::acks::SessionLog;
-use crate::clock::Clock;
+use crate::acks::StreamLog;
+use crate::clock::{Clock, nanos};
 use crate::connection::Pool;
 use crate::error::{BenchError, ProtocolFault};
+use crate::progress::Phase;
 use crate::schedule::Schedule;
 use crate::session::{Readiness, Session, Shared};
 use crate::tally::{Departure, Tally, Timeline};
@@ -20,6 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -33,8 +35,10 @@ const SPIN_NS: u64 = 2_000;
 /// What one load thread has to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    /// Its sessions, with the group and the leader's position of each.
-    pub(crate) sessions: Vec<(u16, u32, usize)>,
+    /// Its streams, with the group of each.
+    pub(crate) streams: Vec<(u16, u32)>,
+    /// Its sessions: position of the stream, and of the leader of its group.
+    pub(crate) sessions: Vec<(usize, usize)>,
     /// Requests in flight per session.
     pub(crate) window: u32,
     /// When requests are meant to leave; `None`: closed loop.
@@ -58,7 +62,7 @@ pub(crate) struct Signals {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) tally: Tally,
-    pub(crate) logs: Vec<SessionLog>,
+    pub(crate) logs: Vec<StreamLog>,
 }
 
 /// A load thread's state.
@@ -71,6 +75,8 @@ pub(crate) struct Generator<'a> {
     intervals: bool,
     /// Whether the first requests of closed loop are under way.
     started: bool,
+    /// Whether no request will be begun any more.
+    closed: bool,
     /// Sessions by the free places they have, in open loop: one entry each.
     places: VecDeque<usize>,
     /// Since when there has been a free place.
@@ -95,13 +101,13 @@ impl<'a> Generator<'a> {
         let poll = Poll::new().map_err(failed())?;
         let registry = poll.registry().try_clone().map_err(failed())?;
         let ticker = Ticker::unset()?;
-        use std::os::fd::AsRawFd;
         let timer = ticker.as_raw_fd();
         registry
             .register(&mut SourceFd(&timer), TICKER, Interest::READABLE)
             .map_err(failed())?;
-        let session = |(index, &(number, group, node)): (usize, &(u16, u32, usize))| {
-            Session::new(number, Token(index), group, node, task.window)
+        let session = |(index, &(stream, node)): (usize, &(usize, usize))| {
+            let (_, group) = task.streams[stream];
+            Session::new(Token(index), stream, group, node, task.window)
         };
         let sessions: Vec<Session> = task.sessions.iter().enumerate().map(session).collect();
         let every_place = (0..task.window).flat_map(|_| 0..sessions.len());
@@ -127,11 +133,17 @@ impl<'a> Generator<'a> {
                 registry,
                 pool: Pool::default(),
                 tally: Tally::new(nothing, false),
+                logs: task
+                    .streams
+                    .iter()
+                    .map(|&(stream, group)| StreamLog::new(stream, group))
+                    .collect(),
                 acknowledged: 0,
             },
             schedule: task.schedule.clone(),
             intervals: task.intervals,
             started: false,
+            closed: false,
             free_since: 0,
             pauses: BinaryHeap::new(),
             timer_at: 0,
@@ -139,8 +151,9 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Connects all sessions before this instant.
-    pub(crate) fn connect(&mut self, until: u64) -> Result<(), BenchError> {
+    /// Connects all sessions within this time.
+    pub(crate) fn connect(&mut self, limit: Duration) -> Result<(), BenchError> {
+        let until = self.shared.clock.now().saturating_add(nanos(limit));
         let mut events = Events::with_capacity(EVENTS);
         let now = self.shared.clock.now();
         for index in 0..self.sessions.len() {
@@ -158,7 +171,7 @@ impl<'a> Generator<'a> {
                     "{missing} of {} sessions have no connection",
                     self.sessions.len()
                 );
-                let (phase, limit) = (crate::progress::Phase::Load, Duration::from_nanos(until));
+                let phase = Phase::Load;
                 return Err(BenchError::Late {
                     phase,
                     limit,
@@ -177,7 +190,8 @@ impl<'a> Generator<'a> {
         loop {
             let now = self.shared.clock.now();
             let loading = now < timeline.close;
-            if loading && now >= timeline.begin {
+            // Once more after the close: what was due before it, and the thread was late for.
+            if now >= timeline.begin && !std::mem::replace(&mut self.closed, !loading) {
                 self.begin_due(now, &timeline)?;
             }
             let settled = !loading && self.sessions.iter().all(Session::is_settled);
@@ -191,10 +205,9 @@ impl<'a> Generator<'a> {
                 .store(self.shared.acknowledged, Ordering::Relaxed);
         }
         self.drop_rest(&timeline);
-        let logs = self.sessions.into_iter().map(Session::into_log).collect();
         Ok(Done {
             tally: self.shared.tally,
-            logs,
+            logs: self.shared.logs,
         })
     }
 
@@ -217,7 +230,7 @@ impl<'a> Generator<'a> {
             };
             let intended = timeline.begin + schedule.take();
             let ready = intended.max(self.free_since);
-            self.sessions[index].begin(Departure { intended, ready });
+            self.sessions[index].begin(Departure { intended, ready }, &mut self.shared.logs);
             self.pump(index, now)?;
         }
         Ok(())
@@ -234,10 +247,13 @@ impl<'a> Generator<'a> {
             return Ok(());
         }
         while self.sessions[index].free() > 0 {
-            self.sessions[index].begin(Departure {
-                intended: now,
-                ready: now,
-            });
+            self.sessions[index].begin(
+                Departure {
+                    intended: now,
+                    ready: now,
+                },
+                &mut self.shared.logs,
+            );
         }
         self.pump(index, now)
     }

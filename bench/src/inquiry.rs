@@ -2,19 +2,22 @@
 //!
 //! - One request at a time of at most as many ids as a full batch; the answer comes in the order asked.
 
-use crate::acks::{Due, SessionLog};
+use crate::acks::{Due, StreamLog};
 use crate::control::{Control, Question};
 use crate::error::{BenchError, ProtocolFault};
-use crate::operations::{AUDIT, Audit, LOOKUP_ACCOUNTS, LOOKUP_TRANSFERS};
 use crate::options::BATCH_MAX;
 use crate::progress::Phase;
 use crate::report::Finding;
 use crate::target::Target;
 use crate::ticker::Ticker;
 use crate::workload::{BatchKey, ID_SIZE, Move, RECORD_SIZE, Workload, account_id};
+use ledger::audit::Audit;
+use ledger::id_index::id_hash;
+use ledger::instruction::operation::{AUDIT, LOOKUP_ACCOUNTS, LOOKUP_TRANSFERS};
 use net::request::{Consistency, Status};
 use std::mem::discriminant;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use zerocopy::FromBytes;
 
 /// Most findings of one kind kept per replica.
 const FINDINGS_MAX: usize = 3;
@@ -26,7 +29,7 @@ const AGAIN_MAX: u32 = 2_000;
 pub(crate) struct Inquiry<'a> {
     pub(crate) target: &'a Target,
     pub(crate) workload: &'a Workload,
-    pub(crate) logs: &'a [SessionLog],
+    pub(crate) logs: &'a [StreamLog],
     /// Position of the node.
     pub(crate) node: usize,
 }
@@ -54,6 +57,8 @@ struct Expected {
 /// What the transfers found in a group add up to.
 struct Sums {
     found: u64,
+    /// Sum of the hashes of their ids, as the ledger sums them.
+    ids: u128,
     /// Debits and credits by account.
     balances: Vec<(u128, u128)>,
 }
@@ -92,10 +97,11 @@ impl Inquiry<'_> {
     ) -> Result<Sums, BenchError> {
         let mut sums = Sums {
             found: 0,
+            ids: 0,
             balances: vec![(0, 0); self.workload.accounts() as usize],
         };
         let mut expected = Vec::with_capacity(BATCH_MAX as usize);
-        let of_group = |log: &&SessionLog| self.workload.group_of(log.session()) == group;
+        let of_group = |log: &&StreamLog| log.group() == group;
         for log in self.logs.iter().filter(of_group) {
             for (key, fate) in log.batches() {
                 for position in 0..self.workload.batch() {
@@ -200,7 +206,10 @@ impl Inquiry<'_> {
             return;
         };
         let moved = self.workload.transfer(expected.key, expected.position);
-        sums.add(moved);
+        sums.add(
+            self.workload.transfer_id(expected.key, expected.position),
+            moved,
+        );
         if !self.workload.is_stored_as(group, moved, record) {
             tally.altered += 1;
             tally.find(Finding::Altered {
@@ -268,26 +277,30 @@ impl Inquiry<'_> {
     ) -> Result<(), BenchError> {
         let node = control.node();
         let answer = ask(control, group, AUDIT, 0, |_| {})?;
-        let fault = ProtocolFault::Length {
-            found: answer.len(),
-            wanted: Audit::SIZE,
+        let (found, wanted) = (answer.len(), size_of::<Audit>());
+        let fault = BenchError::Protocol {
+            node,
+            fault: ProtocolFault::Length { found, wanted },
         };
-        let audit = Audit::parse(answer).ok_or(BenchError::Protocol { node, fault })?;
-        if audit.transfers != sums.found {
-            tally.duplicates += audit.transfers.saturating_sub(sums.found);
+        let audit = Audit::read_from_bytes(answer).map_err(|_| fault)?;
+        let counted = audit.transfers.get();
+        if counted != sums.found {
+            tally.duplicates += counted.saturating_sub(sums.found);
             tally.find(Finding::Count {
                 node,
                 group,
-                counted: audit.transfers,
+                counted,
                 found: sums.found,
             });
+        } else if audit.transfer_id_sum.get() != sums.ids {
+            tally.find(Finding::Ids { node, group });
         }
         let moved = sums
             .balances
             .iter()
             .fold(0u128, |sum, (debits, _)| sum.wrapping_add(*debits));
-        let (debits, credits) = (audit.debits_posted, audit.credits_posted);
-        if !audit.conservation_holds || debits != moved || credits != moved {
+        let (debits, credits) = (audit.debits_posted.get(), audit.credits_posted.get());
+        if !audit.conserves() || debits != moved || credits != moved {
             tally.conserved = false;
             let (debits, credits) = (debits.to_string(), credits.to_string());
             tally.find(Finding::Unbalanced {
@@ -311,8 +324,9 @@ impl NodeTally {
 }
 
 impl Sums {
-    fn add(&mut self, moved: Move) {
+    fn add(&mut self, id: u128, moved: Move) {
         self.found += 1;
+        self.ids = self.ids.wrapping_add(id_hash(id).into());
         self.balances[moved.debit as usize].0 += u128::from(moved.amount);
         self.balances[moved.credit as usize].1 += u128::from(moved.amount);
     }

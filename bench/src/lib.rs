@@ -17,7 +17,6 @@ pub mod hlog;
 pub mod host;
 mod inquiry;
 mod load;
-pub mod operations;
 pub mod options;
 pub mod progress;
 mod proof;

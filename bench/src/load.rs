@@ -1,6 +1,6 @@
 //! Runs the load threads through connection, warm-up, window and drain, and looks on.
 
-use crate::acks::SessionLog;
+use crate::acks::StreamLog;
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::generator::{Done, Generator, Signals, Task};
@@ -39,7 +39,7 @@ pub(crate) struct Plan<'a> {
 /// What the load has brought.
 pub(crate) struct Loaded {
     pub(crate) tally: Tally,
-    pub(crate) logs: Vec<SessionLog>,
+    pub(crate) logs: Vec<StreamLog>,
     pub(crate) timeline: Timeline,
     pub(crate) threads: u32,
     pub(crate) opened: Snapshot,
@@ -84,7 +84,7 @@ impl Plan<'_> {
                 tally.merge(other);
                 logs.extend(more);
             }
-            logs.sort_by_key(SessionLog::session);
+            logs.sort_by_key(StreamLog::stream);
             let threads = u32::try_from(tasks.len()).expect("few threads");
             Ok(Loaded {
                 tally,
@@ -105,23 +105,35 @@ impl Plan<'_> {
         let per_thread = options
             .rate
             .map(|rate| rate / f64::from(options.batch) / f64::from(threads));
-        let task = |thread: u32| Task {
-            sessions: (0..options.clients)
-                .filter(|session| session % threads == thread)
-                .map(|session| {
-                    let session = u16::try_from(session).expect("the options allow no more");
-                    let group = self.workload.group_of(session);
-                    (session, group, self.leaders[group as usize])
-                })
-                .collect(),
-            window: options.window_resolved(),
-            schedule: per_thread
-                .map(|rate| Schedule::new(options.seed, thread, threads, options.arrival, rate)),
-            intervals: options.hlog.is_some(),
-            pin: options
-                .pin
-                .get(thread as usize % options.pin.len().max(1))
-                .copied(),
+        let mut streams_before = 0;
+        let task = |thread: u32| {
+            let mut task = Task {
+                streams: Vec::new(),
+                sessions: Vec::new(),
+                window: options.window_resolved(),
+                schedule: per_thread.map(|rate| {
+                    Schedule::new(options.seed, thread, threads, options.arrival, rate)
+                }),
+                intervals: options.hlog.is_some(),
+                pin: options
+                    .pin
+                    .get(thread as usize % options.pin.len().max(1))
+                    .copied(),
+            };
+            // Sessions go round the groups, and of each group round the threads.
+            for session in
+                (0..options.clients).filter(|session| session / options.groups % threads == thread)
+            {
+                let group = session % options.groups;
+                let known = task.streams.iter().position(|&(_, known)| known == group);
+                let stream = known.unwrap_or_else(|| {
+                    task.streams.push((streams_before, group));
+                    streams_before += 1;
+                    task.streams.len() - 1
+                });
+                task.sessions.push((stream, self.leaders[group as usize]));
+            }
+            task
         };
         (0..threads).map(task).collect()
     }
@@ -141,11 +153,7 @@ impl Plan<'_> {
             }
             let mut generator =
                 Generator::new(task, self.target, self.workload, self.clock, signals)?;
-            generator.connect(
-                self.clock
-                    .now()
-                    .saturating_add(nanos(self.options.start_limit)),
-            )?;
+            generator.connect(self.options.start_limit)?;
             // The main thread waits for as many of these as there are threads, or for an end of one.
             let told = ready.send(());
             drop(ready);

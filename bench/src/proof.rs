@@ -5,7 +5,7 @@
 //!   with the sum of the transfers found. Counts and sums that a replica gives of itself come on top.
 //! - What was never answered for may be there or not, but on all replicas alike.
 
-use crate::acks::{Due, Fate, SessionLog};
+use crate::acks::{Due, Fate, StreamLog};
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::inquiry::{Inquiry, NodeTally};
@@ -30,7 +30,7 @@ const FINDINGS_MAX: usize = 50;
 pub(crate) struct Case<'a> {
     pub(crate) target: &'a Target,
     pub(crate) workload: &'a Workload,
-    pub(crate) logs: &'a [SessionLog],
+    pub(crate) logs: &'a [StreamLog],
     pub(crate) clock: Clock,
     pub(crate) limit: Duration,
 }
@@ -204,7 +204,7 @@ fn compare_doubtful(case: &Case, tallies: &[NodeTally], findings: &mut Vec<Findi
     let mut doubtful = Doubtful::default();
     let mut places = vec![0usize; case.target.groups as usize];
     for log in case.logs {
-        let group = case.workload.group_of(log.session());
+        let group = log.group();
         for (key, _) in log.batches().filter(|(_, fate)| *fate == Fate::InDoubt) {
             for position in 0..case.workload.batch() {
                 debug_assert_eq!(log.due(key, Fate::InDoubt, position), Due::Either);
@@ -217,11 +217,11 @@ fn compare_doubtful(case: &Case, tallies: &[NodeTally], findings: &mut Vec<Findi
                 doubtful.applied += u64::from(first);
                 if found.any(|other| other != first) {
                     doubtful.split += 1;
-                    let (sequence, session) = (key.sequence, key.session);
+                    let (stream, sequence) = (key.stream, key.sequence);
                     findings.push(Finding::InDoubtSplit {
                         group,
+                        stream,
                         sequence,
-                        session,
                     });
                 }
             }

@@ -314,8 +314,8 @@ pub enum Finding {
     /// A transfer without an answer is on some replicas only.
     InDoubtSplit {
         group: u32,
+        stream: u16,
         sequence: u32,
-        session: u16,
     },
     /// The replica counts other transfers than it holds by id.
     Count {
@@ -324,6 +324,8 @@ pub enum Finding {
         counted: u64,
         found: u64,
     },
+    /// The replica counts as many transfers as were found, but others.
+    Ids { node: u32, group: u32 },
     /// The replica's debits and credits differ.
     Unbalanced {
         node: u32,

@@ -35,7 +35,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Report, Ben
         progress.begin(Phase::Format, 0);
         let clock = Clock::start();
         // Differs from run to run, so that a replica of another run is not taken for one of this.
-        let id = clock.started_unix_ms() ^ (u64::from(std::process::id()) << 44);
+        let id = (clock.started_unix_ms() ^ (u64::from(std::process::id()) << 40)) >> 1;
         let mut cluster = Cluster::start(&with_limits(options), id)?;
         let (target, disk) = (cluster.target().clone(), cluster.disk().clone());
         let mut watch = |during| cluster.check(during);
@@ -44,7 +44,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Report, Ben
             // What is missing or broken is often told by the replicas themselves.
             Err(
                 error @ (BenchError::Late { .. }
-                | BenchError::Connect { .. }
+                | BenchError::Connection { .. }
                 | BenchError::Protocol { .. }),
             ) => {
                 let stderr = cluster.stderr();

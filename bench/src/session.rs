@@ -4,19 +4,21 @@
 //!   connection; `exists` is then success. So an answer is never taken for granted nor given up.
 //! - Requests are drawn from the workload whenever they leave; nothing but their keys is remembered.
 
-use crate::acks::{Positions, SessionLog};
+use crate::acks::{Positions, StreamLog};
 use crate::clock::Clock;
 use crate::connection::{Connection, Lost, Pool};
 use crate::error::ProtocolFault;
-use crate::operations::{CREATE_TRANSFERS, CREATED, RESULT_SIZE, TRANSFER_EXISTS, status_of};
 use crate::tally::{Departure, Tally};
 use crate::target::Target;
 use crate::wire::request_frame_bytes;
 use crate::workload::{BatchKey, RECORD_SIZE, Workload};
+use ledger::instruction::operation::CREATE_TRANSFERS;
+use ledger::status::{CreateResult, CreateTransferStatus};
 use mio::{Registry, Token};
 use net::frame::Kind;
 use net::request::{Consistency, ReplyHead, RequestHead, Status};
 use std::collections::VecDeque;
+use zerocopy::FromBytes;
 
 /// Small requests are written together up to this many bytes.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -33,6 +35,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) registry: Registry,
     pub(crate) pool: Pool,
     pub(crate) tally: Tally,
+    /// What became of the batches, by stream.
+    pub(crate) logs: Vec<StreamLog>,
     pub(crate) acknowledged: u64,
 }
 
@@ -70,12 +74,13 @@ pub(crate) struct Session {
     /// Nothing is sent before this instant, and no connection is made.
     paused_until: u64,
     pause_told: u64,
-    log: SessionLog,
+    /// Position of its stream's log.
+    stream: usize,
 }
 
 impl Session {
-    /// A session of this number that first turns to the node at this position.
-    pub(crate) fn new(number: u16, token: Token, group: u32, node: usize, window: u32) -> Self {
+    /// A session of this stream that first turns to the node at this position.
+    pub(crate) fn new(token: Token, stream: usize, group: u32, node: usize, window: u32) -> Self {
         Self {
             token,
             group,
@@ -88,7 +93,7 @@ impl Session {
             failures: 0,
             paused_until: 0,
             pause_told: 0,
-            log: SessionLog::new(number),
+            stream,
         }
     }
 
@@ -114,20 +119,15 @@ impl Session {
         news.then_some(self.paused_until)
     }
 
-    /// Gives its log away.
-    pub(crate) fn into_log(self) -> SessionLog {
-        self.log
-    }
-
     /// The node it talks to.
     pub(crate) fn node(&self) -> usize {
         self.node
     }
 
     /// Begins a request; it leaves with the next `pump`.
-    pub(crate) fn begin(&mut self, departure: Departure) {
+    pub(crate) fn begin(&mut self, departure: Departure, logs: &mut [StreamLog]) {
         debug_assert!(self.free() > 0, "the window is kept by the caller");
-        let BatchKey { sequence, .. } = self.log.begin();
+        let BatchKey { sequence, .. } = logs[self.stream].begin();
         self.flights.push_back(Flight {
             sequence,
             departure,
@@ -239,12 +239,9 @@ impl Session {
                     sent_at: now,
                     ..RequestHead::default()
                 };
-                let key = BatchKey {
-                    session: self.log.session(),
-                    sequence,
-                };
+                let key = shared.logs[self.stream].key(sequence);
                 outbox.push_request(shared.target.cluster, &head, bulk, |records| {
-                    shared.workload.fill(key, records);
+                    shared.workload.fill(self.group, key, records);
                 });
             }
             connection.send(outbox, &mut shared.pool)?;
@@ -278,7 +275,7 @@ impl Session {
                     results,
                     sequence,
                     now,
-                    &mut self.log,
+                    &mut shared.logs[self.stream],
                     &mut shared.tally,
                     transfers,
                 )?;
@@ -298,7 +295,7 @@ impl Session {
             refusal => {
                 // Nothing was done this time; an earlier try whose answer was lost may have been.
                 if self.flights[place].tries == 1 {
-                    self.log.refused(sequence);
+                    shared.logs[self.stream].refused(sequence);
                 }
                 shared.tally.refuses_request(refusal as u8, transfers, now);
                 self.land(place, now, None, shared);
@@ -386,28 +383,31 @@ fn judge(
     results: &[u8],
     sequence: u32,
     now: u64,
-    log: &mut SessionLog,
+    log: &mut StreamLog,
     tally: &mut Tally,
     transfers: u64,
 ) -> Result<u64, Lost> {
-    let wanted = transfers as usize * RESULT_SIZE;
-    if results.len() != wanted {
-        return Err(Lost::Fault(ProtocolFault::Length {
-            found: results.len(),
-            wanted,
-        }));
-    }
-    let (results, _) = results.as_chunks::<RESULT_SIZE>();
-    let created = |result: &[u8; RESULT_SIZE]| status_of(result) == CREATED;
+    let batch = u32::try_from(transfers).expect("it came from 32 bits");
+    let wanted = transfers as usize * size_of::<CreateResult>();
+    let results = match <[CreateResult]>::ref_from_bytes(results) {
+        Ok(whole) if whole.len() == batch as usize => whole,
+        _ => {
+            return Err(Lost::Fault(ProtocolFault::Length {
+                found: results.len(),
+                wanted,
+            }));
+        }
+    };
+    let created =
+        |result: &CreateResult| result.status.get() == CreateTransferStatus::Created.number();
     if results.iter().all(created) {
         log.acknowledged(sequence);
         return Ok(transfers);
     }
-    let batch = u32::try_from(transfers).expect("it came from 32 bits");
     let mut refused = Positions::none(batch);
     for (position, result) in (0u32..).zip(results) {
-        let status = status_of(result);
-        if !created(result) && status != TRANSFER_EXISTS {
+        let status = result.status.get();
+        if !created(result) && status != CreateTransferStatus::Exists.number() {
             refused.insert(position);
             tally.refuses(status, now);
         }

@@ -3,15 +3,17 @@
 use crate::clock::{Clock, nanos};
 use crate::control::{Control, Question};
 use crate::error::{BenchError, ProtocolFault};
-use crate::operations::{ACCOUNT_EXISTS, CREATE_ACCOUNTS, CREATED, RESULT_SIZE, status_of};
 use crate::options::BATCH_MAX;
 use crate::progress::{Phase, Progress};
 use crate::status;
 use crate::target::Target;
 use crate::ticker::Ticker;
 use crate::workload::{RECORD_SIZE, Workload};
+use ledger::instruction::operation::CREATE_ACCOUNTS;
+use ledger::status::{CreateAccountStatus, CreateResult};
 use net::request::{Consistency, Status};
 use std::time::Duration;
+use zerocopy::FromBytes;
 
 /// How often the replicas are asked.
 const ASK_NS: u64 = 20_000_000;
@@ -96,7 +98,7 @@ pub(crate) fn wait_for_leaders(
         for node in 0..target.nodes.len() {
             match observers.statuses(node) {
                 Ok(statuses) => note_leaders(node, &statuses, &mut leaders),
-                Err(error @ BenchError::Connect { .. }) => missing.push(error.to_string()),
+                Err(error @ BenchError::Connection { .. }) => missing.push(error.to_string()),
                 Err(error) => return Err(error),
             }
         }
@@ -213,7 +215,7 @@ fn try_accounts(
     });
     let (reply, refused, node) = match asked {
         Ok(answer) => answer,
-        Err(BenchError::Connect { .. }) => {
+        Err(BenchError::Connection { .. }) => {
             *leader = target.next_node(*leader);
             return Ok(false);
         }
@@ -245,17 +247,21 @@ fn try_accounts(
 
 /// The first status that tells of no account.
 fn first_refused(results: &[u8], count: u32) -> Result<Option<u32>, ProtocolFault> {
-    let wanted = count as usize * RESULT_SIZE;
-    if results.len() != wanted {
-        return Err(ProtocolFault::Length {
-            found: results.len(),
-            wanted,
-        });
-    }
-    let (results, _) = results.as_chunks::<RESULT_SIZE>();
-    let is_there = |status: &u32| matches!(*status, CREATED | ACCOUNT_EXISTS);
+    let wanted = count as usize * size_of::<CreateResult>();
+    let whole = <[CreateResult]>::ref_from_bytes(results).ok();
+    let results =
+        whole
+            .filter(|whole| whole.len() == count as usize)
+            .ok_or(ProtocolFault::Length {
+                found: results.len(),
+                wanted,
+            })?;
+    let there = [
+        CreateAccountStatus::Created.number(),
+        CreateAccountStatus::Exists.number(),
+    ];
     Ok(results
         .iter()
-        .map(status_of)
-        .find(|status| !is_there(status)))
+        .map(|result| result.status.get())
+        .find(|status| !there.contains(status)))
 }

@@ -7,13 +7,9 @@ use crate::error::ProtocolFault;
 use net::checksum::crc;
 use net::frame::{Codec, Header, Kind, VERSION_MAX, padded};
 use net::handshake::Hello;
-use net::inspect::{InspectHead, Topic};
 use net::limits::{FrameLimits, HEADER_BYTES};
 use net::request::{REQUEST_HEAD_BYTES, RequestHead};
 use std::ops::Range;
-
-/// Longest frame between a client and a node.
-pub const FRAME_BYTES_MAX: usize = FrameLimits::CLIENT.frame_bytes_max();
 
 /// Bytes of a request or reply with so many bytes of records.
 pub const fn request_frame_bytes(bulk: usize) -> usize {
@@ -47,17 +43,6 @@ impl Outbox {
         fill: impl FnOnce(&mut [u8]),
     ) {
         self.push(Kind::REQUEST, cluster, &head.encode(), bulk, fill);
-    }
-
-    /// Appends a question about the node.
-    pub fn push_inspect(&mut self, cluster: u64, id: u64, topic: Topic) {
-        let head = InspectHead {
-            id,
-            topic,
-            argument: 0,
-        }
-        .encode();
-        self.push(Kind::INSPECT, cluster, &head, 0, |_| {});
     }
 
     /// Appends the first frame of a connection.
@@ -168,7 +153,7 @@ mod tests {
         };
         outbox.push_request(9, &head, 20, |records| records.fill(3));
         assert_eq!(outbox.as_bytes().len(), request_frame_bytes(20));
-        outbox.push_inspect(9, 8, Topic::Status);
+        outbox.push(Kind::INSPECT, 9, &[1; 32], 0, |_| {});
         let bytes = outbox.as_bytes();
         assert_eq!(
             bytes[64 + 64 + 20..64 + 64 + 32],

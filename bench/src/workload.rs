@@ -1,12 +1,12 @@
-//! Who pays whom: transfers as a pure function of seed, session, sequence and position.
+//! Who pays whom: transfers as a pure function of seed, stream, sequence and position.
 //!
 //! Nothing is remembered about a transfer, yet each can be told again: the load writes it into the
 //! send buffer, and the proof writes it once more to compare with what the replicas hold. A batch is
 //! laid out in place as 128-byte records; only ids, accounts and amount differ from one to the next.
 //!
 //! - Debit and credit differ; the amount is never zero; no account has a limit, so every transfer succeeds.
-//! - Ids are unique in a run and grow with the session's sequence; ids of another run differ in their
-//!   upper half.
+//! - Ids are unique in a run and rise in the order in which a load thread begins its batches; ids of
+//!   another run differ in their upper half.
 //!
 //! Hot file: `fill` runs once per batch, at a few nanoseconds per transfer.
 
@@ -24,11 +24,11 @@ const CODE: u16 = 1;
 /// Amounts are 1 to this.
 const AMOUNT_MAX: u64 = 1 << 14;
 
-/// Names a batch: the session that sent it and the how-manieth of that session it is.
+/// Names a batch: its stream (those of one load thread to one group) and the how-manieth of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BatchKey {
-    /// The session, from 0.
-    pub session: u16,
+    /// The stream, from 0.
+    pub stream: u16,
     /// Its batches, from 0.
     pub sequence: u32,
 }
@@ -49,7 +49,6 @@ pub struct Move {
 pub struct Workload {
     seed: u64,
     run: u64,
-    groups: u32,
     accounts: u32,
     batch: u32,
     choice: Choice,
@@ -65,7 +64,6 @@ impl Workload {
         Self {
             seed: mix(options.seed),
             run: (started_unix_ms.max(1) << 16) | (mix(options.seed) & 0xFFFF),
-            groups: options.groups,
             accounts: options.accounts,
             batch: options.batch,
             choice,
@@ -87,16 +85,11 @@ impl Workload {
         self.accounts
     }
 
-    /// The group that a session sends to.
-    pub fn group_of(&self, session: u16) -> u32 {
-        u32::from(session) % self.groups
-    }
-
     /// Id of the transfer at this position of this batch.
     #[inline]
     pub fn transfer_id(&self, key: BatchKey, position: u32) -> u128 {
         let low =
-            (u64::from(key.sequence) << 32) | (u64::from(key.session) << 16) | u64::from(position);
+            (u64::from(key.sequence) << 32) | (u64::from(key.stream) << 16) | u64::from(position);
         (u128::from(self.run) << 64) | u128::from(low)
     }
 
@@ -104,7 +97,7 @@ impl Workload {
     pub fn key_of(&self, id: u128) -> Option<(BatchKey, u32)> {
         let low = id as u64;
         let key = BatchKey {
-            session: (low >> 16) as u16,
+            stream: (low >> 16) as u16,
             sequence: (low >> 32) as u32,
         };
         let position = (low & 0xFFFF) as u32;
@@ -119,7 +112,7 @@ impl Workload {
 
     #[inline]
     fn batch_seed(&self, key: BatchKey) -> u64 {
-        mix(self.seed ^ (u64::from(key.session) << 32) ^ u64::from(key.sequence))
+        mix(self.seed ^ (u64::from(key.stream) << 32) ^ u64::from(key.sequence))
     }
 
     #[inline]
@@ -150,14 +143,13 @@ impl Workload {
         }
     }
 
-    /// Writes the batch into `records`, which must hold exactly its records.
-    pub fn fill(&self, key: BatchKey, records: &mut [u8]) {
+    /// Writes the batch, for this group, into `records`, which must hold exactly its records.
+    pub fn fill(&self, group: u32, key: BatchKey, records: &mut [u8]) {
         let (records, rest) = records.as_chunks_mut::<RECORD_SIZE>();
         assert!(
             rest.is_empty() && records.len() == self.batch as usize,
             "room for one batch"
         );
-        let group = self.group_of(key.session);
         let seed = self.batch_seed(key);
         let constant = transfer_tail();
         for (position, record) in (0u32..).zip(records) {
@@ -220,7 +212,6 @@ mod tests {
 
     fn workload(zipf: Option<f64>) -> Workload {
         let options = Options {
-            groups: 3,
             batch: 100,
             accounts: 7,
             zipf,
@@ -234,11 +225,11 @@ mod tests {
         for zipf in [None, Some(0.99)] {
             let workload = workload(zipf);
             let key = BatchKey {
-                session: 5,
+                stream: 5,
                 sequence: 9,
             };
             let mut records = vec![0xFF; 100 * RECORD_SIZE];
-            workload.fill(key, &mut records);
+            workload.fill(2, key, &mut records);
             for (position, record) in (0..).zip(records.chunks(RECORD_SIZE)) {
                 let expected = workload.transfer(key, position);
                 assert_ne!(expected.debit, expected.credit);
@@ -267,7 +258,7 @@ mod tests {
     fn ids_tell_their_batch_and_grow() {
         let workload = workload(None);
         let key = BatchKey {
-            session: 65_534,
+            stream: 65_534,
             sequence: u32::MAX,
         };
         assert_eq!(
@@ -281,11 +272,11 @@ mod tests {
         );
         assert_eq!(workload.key_of(7), None, "another run");
         let earlier = BatchKey {
-            session: 65_534,
+            stream: 65_534,
             sequence: 3,
         };
         let later = BatchKey {
-            session: 0,
+            stream: 0,
             sequence: 4,
         };
         assert!(workload.transfer_id(earlier, 99) < workload.transfer_id(later, 0));
@@ -294,7 +285,7 @@ mod tests {
     #[test]
     fn another_seed_is_another_workload() {
         let key = BatchKey {
-            session: 0,
+            stream: 0,
             sequence: 0,
         };
         let draws = |seed| {

@@ -3,15 +3,16 @@
 //! - The leader applies a request to all replicas at once; faults strike on one of them or on the way back.
 //! - The digest covers what was asked for, so that a fault is found by the proof's own means.
 
-use bench::operations::{
-    AUDIT, CREATE_ACCOUNTS, CREATE_TRANSFERS, CREATED, LOOKUP_ACCOUNTS, LOOKUP_TRANSFERS,
-    TRANSFER_EXISTS,
-};
 use bench::target::{Node, Target};
 use bench::wire::{Next, Outbox, next};
 use bench::workload::mix;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
+use ledger::id_index::id_hash;
+use ledger::instruction::operation::{
+    AUDIT, CREATE_ACCOUNTS, CREATE_TRANSFERS, LOOKUP_ACCOUNTS, LOOKUP_TRANSFERS,
+};
+use ledger::status::{CreateResult, CreateTransferStatus};
 use net::frame::{Codec, Kind};
 use net::handshake::{Hello, Identity};
 use net::inspect::{InspectHead, ReportHead, Topic};
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use zerocopy::IntoBytes;
 
 pub(crate) const CLUSTER: u64 = 0xFA4E;
 /// The replica on which faults strike; it is not the first leader.
@@ -73,6 +75,7 @@ struct Group {
     accounts: BTreeMap<u128, (u128, u128)>,
     transfers: BTreeMap<u128, Vec<u8>>,
     stored: u64,
+    ids: u128,
     applied: u64,
     digest: u64,
 }
@@ -203,7 +206,7 @@ fn inspect(head: &[u8], node: usize, state: &Mutex<State>, outbox: &mut Outbox) 
     let inspect = InspectHead::decode(head).expect("a question");
     let bulk = match inspect.topic {
         Topic::Status => status(node, &state.lock().expect("no panic")),
-        Topic::Histograms => histograms(),
+        Topic::Histograms => histograms(state.lock().expect("no panic").requests),
         other => panic!("the benchmark does not ask for {other:?}"),
     };
     let report = ReportHead {
@@ -242,7 +245,8 @@ fn status(node: usize, state: &State) -> Vec<u8> {
     serde_json::to_vec(&status).expect("a value")
 }
 
-fn histograms() -> Vec<u8> {
+/// Each request has taken each stage the same time.
+fn histograms(requests: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let parts = [
         ("receive", 100),
@@ -250,13 +254,13 @@ fn histograms() -> Vec<u8> {
         ("persist", 300),
         ("replicate", 250),
         ("apply", 100),
-        ("reply", 50),
+        ("reply", 40),
         ("server.e2e", 1000),
         ("wal.write", 280),
     ];
     for (name, ns) in parts {
         let mut histogram = Histogram::<u64>::new(3).expect("three digits");
-        histogram.record(ns).expect("it resizes");
+        histogram.record_n(ns, requests).expect("it resizes");
         let mut encoded = Vec::new();
         V2Serializer::new()
             .serialize(&histogram, &mut encoded)
@@ -347,7 +351,9 @@ impl State {
             }
             replica[group].applied += 1;
         }
-        bulk.chunks(128).flat_map(|_| result(CREATED)).collect()
+        bulk.chunks(128)
+            .flat_map(|_| result(CreateTransferStatus::Created))
+            .collect()
     }
 
     fn create_transfers(&mut self, group: usize, bulk: &[u8], mutes: bool) -> Vec<u8> {
@@ -360,9 +366,9 @@ impl State {
                 .transfers
                 .contains_key(&amount(record, 0));
             results.extend(result(match (exists, refused) {
-                (true, _) => TRANSFER_EXISTS,
-                (false, true) => 54,
-                (false, false) => CREATED,
+                (true, _) => CreateTransferStatus::Exists,
+                (false, true) => CreateTransferStatus::ExceedsCredits,
+                (false, false) => CreateTransferStatus::Created,
             }));
             if exists || (refused && self.fault == Fault::Refuse) {
                 continue;
@@ -412,6 +418,7 @@ impl Group {
             stored[48] ^= 0x40;
         }
         self.stored += if fault == Fault::StoreTwice { 2 } else { 1 };
+        self.ids = self.ids.wrapping_add(id_hash(id).into());
         self.transfers.insert(id, stored);
     }
 
@@ -443,6 +450,7 @@ impl Group {
         let mut audit = vec![0; 192];
         audit[0..8].copy_from_slice(&(self.accounts.len() as u64).to_le_bytes());
         audit[8..16].copy_from_slice(&self.stored.to_le_bytes());
+        audit[48..64].copy_from_slice(&self.ids.to_le_bytes());
         audit[40] = u8::from(debits == credits);
         audit[80..96].copy_from_slice(&debits.to_le_bytes());
         audit[112..128].copy_from_slice(&credits.to_le_bytes());
@@ -454,9 +462,6 @@ fn amount(record: &[u8], at: usize) -> u128 {
     u128::from_le_bytes(record[at..at + 16].try_into().expect("16 bytes"))
 }
 
-fn result(status: u32) -> [u8; 16] {
-    let mut result = [0; 16];
-    result[0] = 1;
-    result[8..12].copy_from_slice(&status.to_le_bytes());
-    result
+fn result(status: CreateTransferStatus) -> Vec<u8> {
+    CreateResult::new(1, status.number()).as_bytes().to_vec()
 }

@@ -3,6 +3,7 @@
 use crate::fake::{Fake, Fault};
 use bench::options::Arrival;
 use bench::progress::Silent;
+use bench::schedule::Schedule;
 use bench::{Options, Report, run_against};
 use std::time::Duration;
 
@@ -53,6 +54,37 @@ fn a_faithful_cluster_passes() {
 }
 
 #[test]
+fn stages_are_those_of_the_window_and_are_added_up() {
+    let report = check_passes(Fault::None, &short());
+    let names: Vec<&str> = report.latency.stages.keys().map(String::as_str).collect();
+    let all = [
+        "apply",
+        "decide",
+        "persist",
+        "receive",
+        "replicate",
+        "reply",
+        "server.e2e",
+        "wal.write",
+    ];
+    assert_eq!(names, all);
+    let persist = &report.latency.stages["persist"];
+    assert_eq!(persist.summary.p50_ns, 300);
+    assert!(
+        persist
+            .share_pct
+            .is_some_and(|share| (29.0..31.0).contains(&share))
+    );
+    assert_eq!(report.latency.stages["wal.write"].share_pct, None);
+    // The three fake replicas tell the same values each; warm-up is not among them.
+    let requests = report.correctness.verified / 50;
+    assert!(persist.summary.count > 0 && persist.summary.count <= 3 * requests);
+    let unaccounted = report.closure.unaccounted_pct.expect("there are stages");
+    assert!((0.5..1.5).contains(&unaccounted), "{unaccounted}");
+    assert!(report.to_text().contains("unaccounted"));
+}
+
+#[test]
 fn groups_and_windows_pass() {
     let options = Options {
         clients: 7,
@@ -91,12 +123,15 @@ fn an_open_loop_keeps_its_schedule() {
         let report = check_passes(Fault::None, &options);
         assert!(report.generator.open_loop);
         assert_eq!(report.claim.offered_tx_per_s, Some(10_000.0));
-        // 200 requests per second for 0.2 s, give or take chance.
-        assert!(
-            (15..=70).contains(&report.latency.lag.count),
-            "{}",
-            report.latency.lag.count
-        );
+        // 200 requests per second, from 50 ms to 250 ms.
+        let mut schedule = Schedule::new(options.seed, 0, 1, arrival, 200.0);
+        let instants = std::iter::repeat_with(|| schedule.take());
+        let before_close = instants.take_while(|instant| *instant < 250_000_000);
+        let due = before_close
+            .filter(|instant| *instant >= 50_000_000)
+            .count() as u64;
+        assert_eq!(report.latency.lag.count, due);
+        assert_eq!(report.latency.client_e2e.count, due);
         assert_eq!(report.generator.dropped, Some(0));
     }
 }

@@ -156,7 +156,13 @@ fn interval_logs_hold_every_stage() {
     let report = run(Fault::None, 1, &options);
     assert_eq!(report.files, [path.display().to_string()]);
     let log = std::fs::read_to_string(&path).expect("it was written");
-    for tag in ["client.e2e", "client.lag", "hiccup"] {
+    for tag in [
+        "client.e2e",
+        "client.lag",
+        "hiccup",
+        "persist",
+        "server.e2e",
+    ] {
         assert!(log.contains(&format!("Tag={tag},")), "{tag}: {log}");
     }
 }

@@ -63,11 +63,7 @@ fn identity(layout: &Layout, node: NodeId, core: u16) -> Identity {
 ///
 /// # Errors
 /// As `UringDevice::open`.
-pub fn ring(
-    path: &Path,
-    segment_bytes: u64,
-    wake: &Wake,
-) -> Result<UringDevice, DeviceError> {
+pub fn ring(path: &Path, segment_bytes: u64, wake: &Wake) -> Result<UringDevice, DeviceError> {
     const EIO: i32 = 5;
     let failed = |error: io::Error| {
         DeviceError::from_errno(Action::Open, None, error.raw_os_error().unwrap_or(EIO))
@@ -79,10 +75,6 @@ pub fn ring(
 ///
 /// # Errors
 /// As `FileDevice::open`.
-pub fn threads(
-    path: &Path,
-    segment_bytes: u64,
-    wake: &Wake,
-) -> Result<FileDevice, DeviceError> {
+pub fn threads(path: &Path, segment_bytes: u64, wake: &Wake) -> Result<FileDevice, DeviceError> {
     FileDevice::open(path, segment_bytes, WRITERS, Some(wake.function()))
 }
