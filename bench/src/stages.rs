@@ -1,7 +1,7 @@
 //! Histograms of a run: the client's own, and those that the servers keep per stage.
 //!
 //! - Values are nanoseconds. Names are the servers'; the same name of several cores is one histogram.
-//! - The six verbs of a turn are consecutive parts of a batch's life on its leader and must add up to
+//! - The frame's arrival and the six verbs of a turn are consecutive parts of a batch's life on its leader and must add up to
 //!   `server.e2e`; every other name is shown and not added.
 //!
 //! A server's answer is a sequence of: length of the name (u16), name, length of the histogram (u32),
@@ -13,7 +13,8 @@ use hdrhistogram::serialization::Deserializer;
 use std::collections::BTreeMap;
 
 /// The parts of a batch's life on its leader, in order.
-pub const CHAIN: [&str; 6] = [
+pub const CHAIN: [&str; 7] = [
+    "arrive",
     "receive",
     "decide",
     "persist",

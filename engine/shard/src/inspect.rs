@@ -31,28 +31,34 @@ struct Status {
     core: u16,
     cores: u16,
     groups_total: u64,
+    /// How a record becomes durable before it is acknowledged.
+    durability: &'static str,
     storage: &'static str,
-    counts: Counts,
-    replies: ReplyCounts,
     waiting_requests: usize,
-    log: LogStatus,
+    counters: Counters,
     peers: Vec<PeerStatus>,
     groups: Vec<GroupStatus>,
     /// Where the next page begins; absent on the last one.
     next: Option<u64>,
 }
 
+/// Everything that is counted since the start.
 #[derive(Debug, Serialize)]
-struct LogStatus {
-    writes: u64,
-    syncs: u64,
-    bytes: u64,
-    record_bytes: u64,
-    records: u64,
-    in_flight: u64,
-    segments_free: u64,
-    segments_used: u64,
-    busy: u64,
+struct Counters {
+    #[serde(flatten)]
+    shard: Counts,
+    #[serde(flatten)]
+    replies: ReplyCounts,
+    /// Durable writes of the log that were begun, each with a flush of its own.
+    fsyncs_issued: u64,
+    /// Those of them that are done.
+    fsyncs: u64,
+    log_bytes: u64,
+    log_records: u64,
+    log_record_bytes: u64,
+    log_busy: u64,
+    log_segments_free: u64,
+    log_segments_used: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -125,25 +131,25 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
         core: shard.setup.core,
         cores: shard.setup.cores,
         groups_total: shard.setup.groups,
+        durability: "dsync",
         storage: match shard.storage {
             Persisted::All => "ok",
             Persisted::Waiting => "busy",
             Persisted::Full => "full",
             Persisted::Failed => "failed",
         },
-        counts: shard.counts,
-        replies: shard.replies.counts,
         waiting_requests: shard.waiting.requests,
-        log: LogStatus {
-            writes: log.writes,
-            syncs: log.syncs,
-            bytes: log.written_bytes,
-            record_bytes: log.record_bytes,
-            records: log.records,
-            in_flight: log.writes_in_flight as u64,
-            segments_free: log.segments_free as u64,
-            segments_used: log.segments_used as u64,
-            busy: log.busy,
+        counters: Counters {
+            shard: shard.counts,
+            replies: shard.replies.counts,
+            fsyncs_issued: log.writes,
+            fsyncs: log.syncs,
+            log_bytes: log.written_bytes,
+            log_records: log.records,
+            log_record_bytes: log.record_bytes,
+            log_busy: log.busy,
+            log_segments_free: log.segments_free as u64,
+            log_segments_used: log.segments_used as u64,
         },
         peers: shard
             .peers
