@@ -25,6 +25,8 @@ pub(crate) const NO_SLOT: u32 = u32::MAX;
 pub(crate) struct Segment {
     pub(crate) sequence: u64,
     pub(crate) slot: u32,
+    /// Where its blocks end; of the last one, where they ended when the log was opened.
+    pub(crate) end: u32,
     /// Live entries and newest metadata records in it.
     pub(crate) entries: u64,
     pub(crate) metas: u64,
@@ -41,6 +43,7 @@ impl Segment {
         Self {
             sequence,
             slot,
+            end: 0,
             entries: 0,
             metas: 0,
             bytes: 0,

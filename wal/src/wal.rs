@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use thiserror::Error;
 
 use crate::block::buffer::Buffer;
+use crate::damage::Damage;
 use crate::device::{ALIGNMENT, Completion, Device, DeviceError, Operation, Traits};
 use crate::filling::{Closed, Facts, Filling, Place};
 use crate::identity::{Identity, Life};
@@ -23,6 +24,7 @@ pub use crate::reading::ReadError;
 use crate::reading::Reading;
 use crate::record::{self, FLAG_RESTART, Kind, OwnedRecord, Record};
 use crate::recovery::{self, Opening, Recovered};
+use crate::scrub::{SCRUB_TOKEN, Scrub};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::space::{NO_SLOT, Segment, Space};
 
@@ -156,6 +158,12 @@ pub struct Stats {
     pub segments_created: u64,
     /// Reads waiting or in flight.
     pub reads: usize,
+    /// Bytes read by the scrubber.
+    pub scrubbed_bytes: u64,
+    /// Times the scrubber came to the end of the log.
+    pub scrub_passes: u64,
+    /// Damage the scrubber found while nobody took what it had found.
+    pub scrub_dropped: u64,
     /// Write latencies that nobody took in time.
     pub latencies_dropped: u64,
     /// What the device was granted.
@@ -189,6 +197,7 @@ pub struct Wal<D: Device> {
     pub(crate) index: Index,
     pub(crate) space: Space,
     pub(crate) reading: Reading,
+    pub(crate) scrub: Scrub,
     incarnation: u32,
     origin: u64,
     place: Place,
@@ -248,14 +257,17 @@ impl<D: Device> Wal<D> {
             });
         }
         let recovered = recovery::recover(&mut device, &options, now_ns, visit)?;
+        let scrubbers = usize::from(options.scrub_bytes_per_second > 0);
         let mut buffers = device.allocate(
-            options.blocks.max(2) + options.reads_in_flight_max,
+            options.blocks.max(2) + options.reads_in_flight_max + scrubbers,
             options.block_bytes_max,
         );
-        let reads = buffers.split_off(options.blocks.max(2));
+        let mut reads = buffers.split_off(options.blocks.max(2));
+        let scrubs = reads.split_off(reads.len() - scrubbers).pop();
         let tail = recovered.tail;
         let mut wal = Self {
             reading: Reading::new(reads, options.reads_queued_max),
+            scrub: Scrub::new(scrubs, options.scrub_bytes_per_second),
             life: recovered.life,
             index: recovered.index,
             space: recovered.space,
@@ -377,6 +389,9 @@ impl<D: Device> Wal<D> {
         let sequence = self.place.segment + 1;
         let segment_bytes = self.device.segment_bytes();
         let identity = self.life.identity;
+        if let Some(before) = self.space.used.back_mut() {
+            before.end = self.place.offset;
+        }
         let mut segment = Segment::new(sequence, slot);
         segment.incarnations.push((0, self.incarnation));
         self.space.used.push_back(segment);
@@ -566,6 +581,8 @@ impl<D: Device> Wal<D> {
             begun += 1;
         }
         self.begin_reads(now_ns);
+        self.scrub
+            .begin(&self.space, self.durable_end, &mut self.device, now_ns);
         self.device.submit(now_ns);
         begun
     }
@@ -733,6 +750,10 @@ impl<D: Device> Wal<D> {
         for completion in completions.drain(..) {
             match completion {
                 Completion::Written(operation, result) => self.written(operation, result, now_ns),
+                Completion::Read(operation, result) if operation.token == SCRUB_TOKEN => {
+                    self.scrub
+                        .have_read(&self.space, &self.life, operation, result.is_ok());
+                }
                 Completion::Read(operation, result) => self.have_read(operation, result),
                 Completion::Created(slot, result) => self.space.made(slot, result, now_ns),
             }
@@ -887,6 +908,9 @@ impl<D: Device> Wal<D> {
             segments_recycled: self.space.retirements,
             segments_created: self.space.created,
             reads: self.reading.count(),
+            scrubbed_bytes: self.scrub.bytes,
+            scrub_passes: self.scrub.passes,
+            scrub_dropped: self.scrub.dropped,
             ..self.stats
         }
     }
@@ -924,6 +948,12 @@ impl<D: Device> Wal<D> {
         }
         let last = last.min(held.end() - 1);
         self.reading.accept(group, first, last, bytes_max, token)
+    }
+
+    /// The next thing the scrubber found wrong. The entries it names are still counted as held: repair them
+    /// from a peer by appending them anew, or release them.
+    pub fn next_damage(&mut self) -> Option<Damage> {
+        self.scrub.next_found()
     }
 
     /// The next answered read.

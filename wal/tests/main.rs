@@ -5,4 +5,5 @@ mod corruption;
 mod crash;
 mod decoding;
 mod kill;
+mod scrubbing;
 mod support;

@@ -419,6 +419,7 @@ impl<D: Device> Walk<'_, D> {
                 .incarnations
                 .push((offset as u32, header.incarnation.get()));
         }
+        segment.end = offset as u32 + header.block_bytes() as u32;
         self.incarnation = header.incarnation.get();
         self.previous_crc = Some(header.header_crc.get());
         self.expected = header.next_sequence();
