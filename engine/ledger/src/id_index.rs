@@ -39,7 +39,7 @@ pub fn id_hash(id: u128) -> u64 {
 
 /// The 128-bit product of two words, its halves laid over each other.
 #[inline]
-fn fold(a: u64, b: u64) -> u64 {
+pub(crate) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
     let folded = (product as u64) ^ ((product >> 64) as u64);
