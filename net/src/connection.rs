@@ -6,11 +6,12 @@
 //! - A connection that stands still, half a frame in or a full queue out, ends; one that is merely idle does not.
 
 use crate::frame::{FrameError, Kind, VERSION_MAX, VERSION_MIN};
-use crate::handshake::{Hello, Identity, Refusal, Role};
+use crate::handshake::{Hello, Identity, Role};
 use crate::inbound::Inbound;
 use crate::limits::{FrameLimits, Limits};
 use crate::outbound::Outbound;
 use crate::pool::Pool;
+use crate::refusal::Refusal;
 use crate::transport::{Frame, Outgoing, Remote, SendError};
 
 /// What all connections of a core share. One per core.

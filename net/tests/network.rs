@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use net::checksum::crc;
-use net::endpoint::{ConfigError, TransportConfig};
+use net::config::{ConfigError, TransportConfig};
 use net::frame::{Codec, FrameError, HEADER_CRC_AT, Header, Kind};
-use net::handshake::{Hello, Identity, Refusal};
+use net::handshake::{Hello, Identity};
 use net::inspect::{InspectHead, Topic};
 use net::limits::{FrameLimits, Limits, MIB};
 use net::outbound::Outbound;
 use net::pool::Pool;
+use net::refusal::Refusal;
 use net::request::{ReplyHead, RequestHead, Status};
 use net::session::{Session, SessionError};
 use net::transport::memory::{Link, MemoryNetwork, MemoryStream};
@@ -582,7 +583,7 @@ fn a_restarted_peer_shows_a_new_incarnation() {
     world.nodes[0] = Some(world.network.join(config).expect("a good configuration"));
     world.run(10 * MILLISECOND);
     assert_eq!(world.story(2), ["opened 1 of 101"]);
-    // The one that is dialled restarts: the dialler comes back by itself.
+    // The one that is dialled restarts: the dialer comes back by itself.
     world.nodes[1] = None;
     world.run(SECOND);
     world.nodes[1] = Some(

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use net::checksum::crc;
 use net::client::{ClientConnection, ClientError, ClientOptions};
-use net::endpoint::{ConfigError, TransportConfig};
+use net::config::{ConfigError, TransportConfig};
 use net::frame::{Codec, FrameError, Header, Kind};
-use net::handshake::{Hello, Refusal};
+use net::handshake::Hello;
 use net::limits::{FrameLimits, MIB, READ_BYTES};
 use net::outbound::Outbound;
+use net::refusal::Refusal;
 use net::request::{ReplyHead, RequestHead, Status};
 use net::session::SessionError;
 use net::transport::tcp::{TcpError, TcpTransport};

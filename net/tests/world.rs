@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use net::checksum::crc;
-use net::endpoint::TransportConfig;
+use net::config::TransportConfig;
 use net::envelope::{Beat, Envelope, EnvelopeBuilder};
 use net::frame::{Codec, Kind};
 use net::limits::{Limits, MIB};

@@ -33,6 +33,7 @@ pub mod wal;
 
 mod filling;
 mod reading;
+mod scrub;
 mod space;
 
 pub use crate::damage::{Damage, DamageKind};

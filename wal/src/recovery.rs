@@ -123,10 +123,12 @@ pub(crate) fn recover<D: Device>(
         next_lsn: 1,
         previous_crc: None,
         incarnation: 0,
+        live: survey.live,
+        dropped: Vec::new(),
         visit,
         space: Space::new(VecDeque::new(), VecDeque::new(), 0, 0),
     };
-    walk.find_missing_front();
+    walk.find_front();
     for &slot in &survey.missing {
         walk.damage(DamageKind::FileMissing, 0, Some(slot), 0, 0);
     }
@@ -135,6 +137,7 @@ pub(crate) fn recover<D: Device>(
     walk.opening.incarnation = incarnation;
     walk.opening.bytes_read = walk.window.bytes_read;
     let mut free: VecDeque<u32> = survey.free.into();
+    free.extend(&walk.dropped);
     let in_use = |slot: u32| walk.space.used.iter().any(|segment| segment.slot == slot);
     free.extend(
         walk.segments

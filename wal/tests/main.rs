@@ -1,4 +1,9 @@
 //! What the log promises, shown on every device and against every crash and fault the disk model knows.
 
 mod common_promises;
+mod corruption;
+mod crash;
+mod decoding;
+mod kill;
+mod scrubbing;
 mod support;

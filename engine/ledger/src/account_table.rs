@@ -6,7 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::account::{Account, AccountBalance, AccountFlags};
+use crate::account::{Account, AccountFlags};
 use crate::filter::Period;
 use crate::id_index::{IdIndex, id_hash};
 use crate::pages::Pages;
@@ -120,20 +120,6 @@ pub(crate) struct Balances {
     pub(crate) credits_pending: u128,
     pub(crate) credits_posted: u128,
     pub(crate) flags: AccountFlags,
-}
-
-impl Balances {
-    /// As a result of `get_account_balances`.
-    pub(crate) fn to_wire(self, timestamp: u64) -> AccountBalance {
-        AccountBalance {
-            debits_pending: self.debits_pending.into(),
-            debits_posted: self.debits_posted.into(),
-            credits_pending: self.credits_pending.into(),
-            credits_posted: self.credits_posted.into(),
-            timestamp: timestamp.into(),
-            reserved: [0; 56],
-        }
-    }
 }
 
 /// All accounts of a group.

@@ -4,10 +4,11 @@
 //!   `resolution` and `expiry`.
 
 use crate::account_table::AccountTable;
+use crate::find_blocks::FindBlocks;
 use crate::history::History;
 use crate::limits::Limits;
 use crate::pending::Pendings;
-use crate::transfer_table::TransferTable;
+use crate::transfer_table::{TransferRow, TransferTable};
 
 /// All replicated state but the clock and the digest.
 pub(crate) struct Books {
@@ -15,6 +16,8 @@ pub(crate) struct Books {
     pub(crate) transfers: TransferTable,
     pub(crate) pendings: Pendings,
     pub(crate) history: History,
+    /// Derived from the transfers; no part of the replicated state.
+    pub(crate) blocks: FindBlocks,
 }
 
 impl Books {
@@ -24,6 +27,23 @@ impl Books {
             transfers: TransferTable::new(limits.transfers_max),
             pendings: Pendings::new(limits.pendings_max),
             history: History::new(),
+            blocks: FindBlocks::default(),
         }
+    }
+
+    /// Indexes the transfers that a command has added.
+    pub(crate) fn index(&mut self) {
+        let transfers = &self.transfers;
+        self.blocks
+            .extend(transfers.len(), |row| transfers.row(TransferRow::new(row)));
+    }
+
+    /// Bytes that all of it occupies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.accounts.bytes()
+            + self.transfers.bytes()
+            + self.pendings.bytes()
+            + self.history.bytes()
+            + self.blocks.bytes()
     }
 }

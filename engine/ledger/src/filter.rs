@@ -7,6 +7,7 @@ use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::account_table::AccountState;
+use crate::find_blocks::{Field, Key};
 use crate::limits::TIMESTAMP_MAX;
 use crate::transfer::Transfer;
 
@@ -139,6 +140,17 @@ impl QueryFilter {
             && (self.user_data_32.get() == 0 || self.user_data_32 == transfer.user_data_32)
             && (self.ledger.get() == 0 || self.ledger == transfer.ledger)
             && (self.code.get() == 0 || self.code == transfer.code)
+    }
+
+    /// What transfers that match can be found by; none if the filter names no user data.
+    pub(crate) fn key(&self) -> Option<Key> {
+        let user_data = [
+            (Field::UserData128, self.user_data_128.get()),
+            (Field::UserData64, self.user_data_64.get().into()),
+            (Field::UserData32, self.user_data_32.get().into()),
+        ];
+        let (field, value) = user_data.into_iter().find(|(_, value)| *value != 0)?;
+        Some(Key::new(field, value))
     }
 
     /// Does the account match, the period aside?

@@ -4,8 +4,9 @@
 //!   the debit side first; so a record is found by binary search.
 //! - Records never change; a broken chain takes back those of the rows it took back.
 
-use crate::account::AccountFlags;
-use crate::account_table::{AccountState, Balances};
+use crate::account::{AccountBalance, AccountFlags};
+use crate::account_table::AccountState;
+use crate::pages::Pages;
 use crate::rows::Rows;
 use crate::transfer_table::TransferRow;
 
@@ -16,25 +17,22 @@ pub(crate) enum Side {
     Credit,
 }
 
-/// The balances of one account after one transfer.
-struct Record {
-    balances: Balances,
-    row: TransferRow,
-    side: Side,
-}
-
-/// Records of a chunk: 384 KiB.
-const CHUNK: usize = 1 << 12;
+/// Keys of a chunk: 64 KiB.
+const CHUNK: usize = 1 << 14;
 
 /// All remembered balances of a group.
 pub(crate) struct History {
-    records: Rows<Record, CHUNK>,
+    /// Row and side of each record, as one rising number.
+    keys: Rows<u32, CHUNK>,
+    /// Pending debits, posted debits, pending credits, posted credits.
+    balances: Pages<[u128; 4]>,
 }
 
 impl History {
     pub(crate) const fn new() -> Self {
         Self {
-            records: Rows::new(),
+            keys: Rows::new(),
+            balances: Pages::new(),
         }
     }
 
@@ -43,33 +41,60 @@ impl History {
     pub(crate) fn record(&mut self, row: TransferRow, debit: &AccountState, credit: &AccountState) {
         for (side, account) in [(Side::Debit, debit), (Side::Credit, credit)] {
             if account.flags.has(AccountFlags::HISTORY) {
-                self.records.push(Record {
-                    balances: account.balances(),
-                    row,
-                    side,
-                });
+                self.keys.push(key(row, side));
+                let (debits, credits) = (
+                    [account.debits_pending, account.debits_posted],
+                    [account.credits_pending, account.credits_posted],
+                );
+                self.balances
+                    .push([debits[0], debits[1], credits[0], credits[1]]);
             }
         }
     }
 
     /// Takes back the records of a row, which is the newest.
     pub(crate) fn forget(&mut self, row: TransferRow) {
-        while self.records.last().is_some_and(|record| record.row == row) {
-            self.records.pop();
+        while self.keys.last().is_some_and(|key| key >> 1 == row.0) {
+            self.keys.pop();
+            self.balances.pop();
         }
     }
 
-    /// The balances of one side after a transfer, if they were remembered.
-    pub(crate) fn find(&self, row: TransferRow, side: Side) -> Option<Balances> {
-        let place = self
-            .records
-            .partition_point(|record| (record.row, record.side) < (row, side));
-        let record = self.records.iter_from(place).next()?;
-        ((record.row, record.side) == (row, side)).then_some(record.balances)
+    /// The balances of one side after a transfer of this timestamp, if they were remembered.
+    pub(crate) fn find(
+        &self,
+        row: TransferRow,
+        side: Side,
+        timestamp: u64,
+    ) -> Option<AccountBalance> {
+        let wanted = key(row, side);
+        let place = self.keys.partition_point(|key| *key < wanted);
+        if place == self.keys.len() || *self.keys.get(place) != wanted {
+            return None;
+        }
+        let [
+            debits_pending,
+            debits_posted,
+            credits_pending,
+            credits_posted,
+        ] = *self.balances.get(place);
+        Some(AccountBalance {
+            debits_pending: debits_pending.into(),
+            debits_posted: debits_posted.into(),
+            credits_pending: credits_pending.into(),
+            credits_posted: credits_posted.into(),
+            timestamp: timestamp.into(),
+            reserved: [0; 56],
+        })
     }
 
     /// Bytes that the records occupy.
     pub(crate) fn bytes(&self) -> usize {
-        self.records.bytes()
+        self.keys.bytes() + self.balances.bytes()
     }
+}
+
+/// Row numbers have 31 bits; the side is the last one.
+fn key(row: TransferRow, side: Side) -> u32 {
+    row.0 << 1 | side as u32
 }

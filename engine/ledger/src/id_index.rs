@@ -39,7 +39,7 @@ pub fn id_hash(id: u128) -> u64 {
 
 /// The 128-bit product of two words, its halves laid over each other.
 #[inline]
-fn fold(a: u64, b: u64) -> u64 {
+pub(crate) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
     let folded = (product as u64) ^ ((product >> 64) as u64);
@@ -179,20 +179,28 @@ impl Part {
 
 /// From the hash of an id to the number of its row.
 pub(crate) struct IdIndex {
+    /// Empty until the first row comes, so that an index that nobody uses costs nothing.
     parts: Vec<Part>,
+    rows_max: usize,
 }
 
 impl IdIndex {
     /// An index meant for up to `rows_max` rows.
     pub(crate) fn new(rows_max: usize) -> Self {
-        let count = (rows_max / PART_ROWS)
+        Self {
+            parts: Vec::new(),
+            rows_max,
+        }
+    }
+
+    #[cold]
+    fn divide(&mut self) {
+        let count = (self.rows_max / PART_ROWS)
             .clamp(1, PARTS_MAX)
             .next_power_of_two();
         // From 512/1024 to 819/1024 in equal steps; a part of one bucket then always keeps room.
-        let parts = (0..count)
-            .map(|part| Part::new(512 + part * 307 / count))
-            .collect();
-        Self { parts }
+        self.parts
+            .extend((0..count).map(|part| Part::new(512 + part * 307 / count)));
     }
 
     /// The top half of the hash, scaled to the number of parts.
@@ -211,14 +219,15 @@ impl IdIndex {
     /// Hints that this hash will be looked for soon.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        let part = &self.parts[self.part(hash)];
-        prefetch(&part.buckets[part.home(Self::tag(hash))]);
+        if let Some(part) = self.parts.get(self.part(hash)) {
+            prefetch(&part.buckets[part.home(Self::tag(hash))]);
+        }
     }
 
     /// The row with this hash of which `is_it` says yes.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let part = &self.parts[self.part(hash)];
+        let part = self.parts.get(self.part(hash))?;
         let tag = Self::tag(hash);
         let mut at = part.home(tag);
         loop {
@@ -241,6 +250,9 @@ impl IdIndex {
     /// Enters a row. The caller has made sure that its id is not there yet.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, row: u32) {
+        if self.parts.is_empty() {
+            self.divide();
+        }
         let at = self.part(hash);
         let part = &mut self.parts[at];
         if part.entries == part.entries_max {

@@ -68,10 +68,7 @@ impl Ledger {
     /// Bytes that the ledger occupies, to within its fixed parts.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.books.accounts.bytes()
-            + self.books.transfers.bytes()
-            + self.books.pendings.bytes()
-            + self.books.history.bytes()
+        self.books.bytes()
     }
 
     /// Lets time pass up to a command's: expires what is due. The timestamp for the first event.
@@ -109,6 +106,7 @@ impl Ledger {
         if events > 0 {
             self.timestamp = base + events as u64 - 1;
         }
+        self.books.index();
         self.digest.answered(&reply[records..]);
     }
 

@@ -20,6 +20,7 @@ mod create_transfers;
 mod digest;
 mod expiry;
 pub mod filter;
+mod find_blocks;
 mod history;
 pub mod id_index;
 mod id_runs;

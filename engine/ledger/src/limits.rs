@@ -20,8 +20,8 @@ pub const EXPIRIES_MAX: usize = EVENTS_MAX;
 pub const TIMESTAMP_MAX: u64 = (1 << 63) - 1;
 
 /// The latest moment a command's clock may claim. What is above is cut, so that one wild clock leaves
-/// 2^40 timestamps to live on rather than none.
-pub const COMMAND_TIME_MAX: u64 = TIMESTAMP_MAX - (1 << 40);
+/// 2^50 timestamps to live on rather than none: 35 years at a million events a second.
+pub const COMMAND_TIME_MAX: u64 = TIMESTAMP_MAX - (1 << 50);
 
 /// The most rows a table can name: row numbers are 31 bits wide.
 pub const ROWS_MAX: usize = (1 << 31) - 2;

@@ -59,7 +59,7 @@ pub(crate) fn judge(
     let amount = balanced(event.amount.get(), flags, debit, credit);
     overflows(amount, flags, debit, credit)?;
     let timeout = u64::from(event.timeout.get()) * NANOS_PER_SECOND;
-    if timeout > TIMESTAMP_MAX - timestamp {
+    if timeout > TIMESTAMP_MAX.saturating_sub(timestamp) {
         return Err(S::OverflowsTimeout);
     }
     if debit.debit_exceeds_credits(amount) {

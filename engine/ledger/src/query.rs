@@ -3,11 +3,16 @@
 //! - Reads change nothing and see whole commands only.
 //! - Results are in order of time, or the reverse, and at most [`RESULTS_MAX`].
 
+use core::ops::ControlFlow;
+
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U128;
 
+use crate::account::AccountFlags;
+use crate::account_table::AccountState;
 use crate::books::Books;
-use crate::filter::{AccountFilter, QueryFilter};
+use crate::filter::{AccountFilter, Period, QueryFilter};
+use crate::find_blocks::{Field, Key};
 use crate::history::Side;
 use crate::limits::RESULTS_MAX;
 use crate::transfer_table::TransferRow;
@@ -32,83 +37,119 @@ pub(crate) fn lookup_transfers(books: &Books, ids: &[U128], reply: &mut Vec<u8>)
 
 /// The transfers of an account.
 pub(crate) fn account_transfers(books: &Books, filter: &AccountFilter, reply: &mut Vec<u8>) {
-    let rows = of_account(books, filter);
-    emit(rows, filter.reversed(), filter.limit.get(), |row| {
+    of_account(books, filter, |row| {
         reply.extend_from_slice(books.transfers.row(row).as_bytes());
+        true
     });
 }
 
 /// The balances of an account after its transfers, if it remembers them.
 pub(crate) fn account_balances(books: &Books, filter: &AccountFilter, reply: &mut Vec<u8>) {
-    let remembered = of_account(books, filter).filter_map(|row| {
+    let account = books
+        .accounts
+        .find(filter.account_id.get())
+        .map(|row| books.accounts.row(row));
+    if !account.is_some_and(|account| account.flags.has(AccountFlags::HISTORY)) {
+        return;
+    }
+    of_account(books, filter, |row| {
         let transfer = books.transfers.row(row);
         let debits = transfer.debit_account_id == filter.account_id;
         let side = if debits { Side::Debit } else { Side::Credit };
-        let balances = books.history.find(row, side)?;
-        Some(balances.to_wire(transfer.timestamp.get()))
+        let balance = books.history.find(row, side, transfer.timestamp.get());
+        reply.extend_from_slice(
+            balance
+                .expect("an account with the flag remembers all")
+                .as_bytes(),
+        );
+        true
     });
-    emit(
-        remembered,
-        filter.reversed(),
-        filter.limit.get(),
-        |balance| {
-            reply.extend_from_slice(balance.as_bytes());
-        },
-    );
 }
 
-/// Accounts by their fields.
+/// Accounts by their fields. Visits every account of the period until the limit is reached.
 pub(crate) fn accounts(books: &Books, filter: &QueryFilter, reply: &mut Vec<u8>) {
     let Some(period) = filter.period() else {
         return;
     };
-    let rows = books
-        .accounts
-        .rows_within(period)
-        .filter(|account| filter.selects_account(account));
-    emit(rows, filter.reversed(), filter.limit.get(), |account| {
-        reply.extend_from_slice(account.to_wire().as_bytes());
-    });
+    let limit = RESULTS_MAX.min(filter.limit.get() as usize);
+    let rows = books.accounts.rows_within(period);
+    let hand_on = |account: &AccountState| reply.extend_from_slice(account.to_wire().as_bytes());
+    if filter.reversed() {
+        rows.rev()
+            .filter(|row| filter.selects_account(row))
+            .take(limit)
+            .for_each(hand_on);
+    } else {
+        rows.filter(|row| filter.selects_account(row))
+            .take(limit)
+            .for_each(hand_on);
+    }
 }
 
-/// Transfers by their fields.
+/// Transfers by their fields. Without user data to look for it visits every transfer of the period until the
+/// limit is reached.
 pub(crate) fn transfers(books: &Books, filter: &QueryFilter, reply: &mut Vec<u8>) {
     let Some(period) = filter.period() else {
         return;
     };
-    let rows = books.transfers.rows_within(period);
-    let rows = rows
-        .map(|row| books.transfers.row(row))
-        .filter(|row| filter.selects_transfer(row));
-    emit(rows, filter.reversed(), filter.limit.get(), |row| {
-        reply.extend_from_slice(row.as_bytes())
+    let limit = filter.limit.get() as usize;
+    let search = Search {
+        period,
+        key: filter.key(),
+        reversed: filter.reversed(),
+        limit,
+    };
+    search.run(books, |row| {
+        let transfer = books.transfers.row(row);
+        let selected = filter.selects_transfer(transfer);
+        if selected {
+            reply.extend_from_slice(transfer.as_bytes());
+        }
+        selected
     });
 }
 
-/// The rows of transfers that a filter of an account selects.
-fn of_account<'a>(
-    books: &'a Books,
-    filter: &'a AccountFilter,
-) -> impl DoubleEndedIterator<Item = TransferRow> + 'a {
-    let rows = filter
-        .period()
-        .map(|period| books.transfers.rows_within(period));
-    rows.into_iter()
-        .flatten()
-        .filter(|row| filter.selects(books.transfers.row(*row)))
+/// Hands on the rows of transfers that a filter of an account selects.
+fn of_account(books: &Books, filter: &AccountFilter, mut hand_on: impl FnMut(TransferRow) -> bool) {
+    let Some(period) = filter.period() else {
+        return;
+    };
+    let key = Some(Key::new(Field::Account, filter.account_id.get()));
+    let limit = filter.limit.get() as usize;
+    let search = Search {
+        period,
+        key,
+        reversed: filter.reversed(),
+        limit,
+    };
+    search.run(books, |row| {
+        filter.selects(books.transfers.row(row)) && hand_on(row)
+    });
 }
 
-/// Hands on the first results, or the last in reverse.
-fn emit<T>(
-    results: impl DoubleEndedIterator<Item = T>,
+/// How to go through the transfers.
+struct Search {
+    period: Period,
+    key: Option<Key>,
     reversed: bool,
-    limit: u32,
-    hand_on: impl FnMut(T),
-) {
-    let limit = RESULTS_MAX.min(limit as usize);
-    if reversed {
-        results.rev().take(limit).for_each(hand_on);
-    } else {
-        results.take(limit).for_each(hand_on);
+    limit: usize,
+}
+
+impl Search {
+    /// Shows candidates, each once, until as many as the limit allows were taken.
+    fn run(&self, books: &Books, mut take: impl FnMut(TransferRow) -> bool) {
+        let mut left = self.limit.min(RESULTS_MAX);
+        let mut seen = None;
+        let range = books.transfers.range_within(self.period);
+        books.blocks.visit(range, self.key, self.reversed, |row| {
+            if seen.replace(row) != Some(row) && take(TransferRow::new(row)) {
+                left -= 1;
+            }
+            if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
     }
 }

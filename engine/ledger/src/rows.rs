@@ -58,19 +58,6 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
         self.chunks.last()?.last()
     }
 
-    /// Rows from `first` on, in order.
-    pub(crate) fn iter_from(&self, first: usize) -> impl Iterator<Item = &T> {
-        let chunk = (first / CHUNK).min(self.chunks.len());
-        let skip = first - chunk * CHUNK;
-        let head = self
-            .chunks
-            .get(chunk)
-            .and_then(|rows| rows.get(skip..))
-            .unwrap_or_default();
-        let rest = self.chunks.get(chunk + 1..).unwrap_or_default();
-        head.iter().chain(rest.iter().flatten())
-    }
-
     /// The number of rows, from the first on, of which `before` says yes. They must come first.
     pub(crate) fn partition_point(&self, before: impl Fn(&T) -> bool) -> usize {
         let (mut low, mut high) = (0, self.len);
@@ -105,11 +92,6 @@ mod tests {
             (rows.len(), rows.last(), *rows.get(17)),
             (21, Some(&200), 170)
         );
-        for first in 0..=21 {
-            let seen: Vec<usize> = rows.iter_from(first).copied().collect();
-            let expected: Vec<usize> = (first..21).map(|n| n * 10).collect();
-            assert_eq!(seen, expected, "from {first}");
-        }
         assert_eq!(rows.partition_point(|row| *row < 95), 10);
         for n in (0..21).rev() {
             assert_eq!(rows.pop(), Some(n * 10));

@@ -9,6 +9,8 @@
 //! - An id is at most once in the table, as a transfer or as a spent id.
 //! - Transfers plus spent ids never exceed the limit.
 
+use core::ops::Range;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::filter::Period;
@@ -22,6 +24,13 @@ use crate::transfer::Transfer;
 /// Number of a transfer's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TransferRow(pub(crate) u32);
+
+impl TransferRow {
+    /// The row with this number.
+    pub(crate) fn new(row: usize) -> Self {
+        Self(u32::try_from(row).expect("limits keep row numbers in 31 bits"))
+    }
+}
 
 /// What the table knows of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,19 +105,15 @@ impl TransferTable {
         &self.rows.get(row.0 as usize).0
     }
 
-    /// Rows created within a period, both ends included, in order.
-    pub(crate) fn rows_within(
-        &self,
-        period: Period,
-    ) -> impl DoubleEndedIterator<Item = TransferRow> {
+    /// The numbers of the rows created within a period, both ends included.
+    pub(crate) fn range_within(&self, period: Period) -> Range<usize> {
         let first = self
             .rows
             .partition_point(|row| row.0.timestamp.get() < period.first);
         let end = self
             .rows
             .partition_point(|row| row.0.timestamp.get() <= period.last);
-        (first..end)
-            .map(|row| TransferRow(u32::try_from(row).expect("limits keep row numbers in 31 bits")))
+        first..end
     }
 
     /// What is known of an id.
@@ -232,12 +237,12 @@ impl TransferTable {
 
     /// Was a transfer created at this very timestamp?
     pub(crate) fn has_timestamp(&self, timestamp: u64) -> bool {
-        self.rows_within(Period {
-            first: timestamp,
-            last: timestamp,
-        })
-        .next()
-        .is_some()
+        !self
+            .range_within(Period {
+                first: timestamp,
+                last: timestamp,
+            })
+            .is_empty()
     }
 
     /// Bytes that transfers, spent ids and their index occupy.

@@ -313,7 +313,7 @@ fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) {
     };
     let mut world = World::new(limits);
     world.time = if late {
-        (1 << 63) - 4_000_000_000_000
+        (1 << 63) - (1 << 51)
     } else {
         2_000_000_000
     };

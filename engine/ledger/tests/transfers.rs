@@ -163,15 +163,15 @@ fn sums_do_not_wrap() {
 
 #[test]
 fn an_expiry_is_in_the_range_of_time() {
-    // The latest moment that a clock may claim is 1099.5 s before the end of time.
+    // The latest moment that a clock may claim is 2^50 ns before the end of time.
     check(
         "at 9223372000
          account 1
          account 2
 
-         transfer 1 1->2 1 pending timeout=1099
+         transfer 1 1->2 1 pending timeout=1125899
          transfer 2 1->2 1 pending timeout=4294967295 => overflows_timeout
-         transfer 3 1->2 1 pending timeout=1100 => overflows_timeout
+         transfer 3 1->2 1 pending timeout=1125900 => overflows_timeout
          transfer 4 1->2 1 pending",
     );
 }

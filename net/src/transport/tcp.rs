@@ -18,9 +18,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 
+use crate::config::{ConfigError, TransportConfig};
 use crate::counters::Counters;
-use crate::endpoint::{ConfigError, Endpoint, Order, TransportConfig};
-use crate::handshake::Refusal;
+use crate::endpoint::{Endpoint, Order};
+use crate::refusal::Refusal;
 use crate::transport::{ConnectionId, Event, Outgoing, SendError, Transport};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -153,8 +154,8 @@ impl TcpTransport {
             .next_tick_at()
             .min(self.retry_at.unwrap_or(u64::MAX));
         let until_due = (due != u64::MAX).then(|| Duration::from_nanos(due.saturating_sub(now)));
-        let is_pending =
-            !self.readable.is_empty() || (self.is_acceptable && self.retry_at.is_none());
+        let can_accept = self.is_acceptable && self.retry_at.is_none();
+        let is_pending = can_accept || !self.readable.is_empty() || self.endpoint.has_events();
         let sleep = match (timeout, until_due) {
             _ if is_pending => Some(Duration::ZERO),
             (Some(timeout), Some(until_due)) => Some(timeout.min(until_due)),
@@ -357,7 +358,8 @@ impl TcpTransport {
             match socket.stream.read(space) {
                 Ok(0) => return self.lose(id, now),
                 Ok(count) => {
-                    self.endpoint.filled(id, count, now);
+                    // Read anew: a long frame takes longer than a turn should be blurred by.
+                    self.endpoint.filled(id, count, (self.clock)());
                     taken += count;
                     // A short read has emptied the socket; the kernel tells when there is more, but not that an end
                     // it told before is next.

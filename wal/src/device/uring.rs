@@ -53,16 +53,10 @@ fn barred(error: &io::Error) -> DeviceError {
     DeviceError::Barred(Errno(error.raw_os_error().unwrap_or(0)))
 }
 
+/// A plain ring. Cooperative task running is left out on purpose: with it, a thread that sleeps elsewhere learns
+/// of a completion only at the next timer tick.
 fn new_ring() -> Result<IoUring, DeviceError> {
-    let mut builder = IoUring::builder();
-    builder
-        .setup_clamp()
-        .setup_coop_taskrun()
-        .setup_taskrun_flag();
-    builder
-        .build(RING_ENTRIES)
-        .or_else(|_| IoUring::new(RING_ENTRIES))
-        .map_err(|error| barred(&error))
+    IoUring::new(RING_ENTRIES).map_err(|error| barred(&error))
 }
 
 impl UringDevice {
@@ -364,10 +358,6 @@ impl Device for UringDevice {
 
     fn poll(&mut self, now_ns: u64, completions: &mut Vec<Completion>) {
         self.submit(now_ns);
-        if self.ring.submission().taskrun() {
-            // Finished operations wait for this thread to enter the kernel; an error shows at the next entry.
-            let _ = self.ring.submit();
-        }
         while let Some((key, result)) = self.next_entry() {
             if key != NOTIFICATION {
                 let completion = self.finish(key, result);
