@@ -11,7 +11,8 @@ use crate::wire::{Found, Next, Outbox, next};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use net::frame::Kind;
-use net::handshake::{Refusal, Welcome};
+use net::handshake::Welcome;
+use net::refusal::Refusal;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 

@@ -162,7 +162,7 @@ pub enum ProtocolFault {
     Head,
     /// It refused the connection.
     #[error("refused the connection: {0}")]
-    Goodbye(net::handshake::Refusal),
+    Goodbye(net::refusal::Refusal),
     /// A frame of a kind no client expects.
     #[error("frame kind {0} is not for clients")]
     Kind(u8),

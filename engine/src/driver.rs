@@ -13,7 +13,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use net::endpoint::TransportConfig;
+use net::config::TransportConfig;
 use net::transport::Transport;
 pub use shard::shard::Next;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -28,7 +28,6 @@ const KERNEL_BUFFER_BYTES: usize = 4 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
-
 
 /// What a driver drives.
 pub trait Turn {

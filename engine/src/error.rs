@@ -100,7 +100,7 @@ pub enum EngineError {
         /// The core.
         core: u16,
         /// What contradicts what.
-        source: net::endpoint::ConfigError,
+        source: net::config::ConfigError,
     },
     /// The limit of locked memory is below what a ring executor needs.
     #[error("{limit} bytes of memory may be locked; core {core} needs {needed}")]

@@ -52,7 +52,10 @@ where
 {
     fn build<T: Transport + 'static>(self, doors: Doors<T>) -> Result<impl Turn, EngineError> {
         let bytes = self.layout.segment_bytes;
-        let failed = |source: wal::DeviceError| EngineError::Log { core: self.core, source: source.into() };
+        let failed = |source: wal::DeviceError| EngineError::Log {
+            core: self.core,
+            source: source.into(),
+        };
         match self.options.io {
             Io::Glommio => {
                 let device = log::ring(&self.path, bytes, &doors.wake).map_err(failed)?;
@@ -60,7 +63,9 @@ where
             }
             Io::Threads => {
                 let device = log::threads(&self.path, bytes, &doors.wake).map_err(failed)?;
-                Ok(Hosted::Threads(Box::new(self.open(device, doors.transport)?)))
+                Ok(Hosted::Threads(Box::new(
+                    self.open(device, doors.transport)?,
+                )))
             }
         }
     }
@@ -71,15 +76,25 @@ where
     M: StateMachine + 'static,
     F: Fn(GroupId, Limits) -> M + Send + 'static,
 {
-    fn open<D: Device, T: Transport>(self, device: D, transport: T) -> Result<Shard<D, T, M>, EngineError> {
+    fn open<D: Device, T: Transport>(
+        self,
+        device: D,
+        transport: T,
+    ) -> Result<Shard<D, T, M>, EngineError> {
         let Layout { cores, groups, .. } = self.layout;
-        let groups_on_core = usize::try_from(groups.div_ceil(u64::from(cores))).unwrap_or(usize::MAX);
+        let groups_on_core =
+            usize::try_from(groups.div_ceil(u64::from(cores))).unwrap_or(usize::MAX);
         let timing = &self.options;
         let setup = Setup {
             node: self.node,
             core: self.core,
             cores,
-            nodes: self.layout.nodes.iter().map(|node| NodeId(node.id)).collect(),
+            nodes: self
+                .layout
+                .nodes
+                .iter()
+                .map(|node| NodeId(node.id))
+                .collect(),
             groups,
             election_timeout: timing.election_timeout_ms * 1_000_000,
             beat_interval: timing.election_timeout_ms * 1_000_000 / 8,
@@ -92,7 +107,14 @@ where
         let core = self.core;
         let limits = self.layout.limits;
         let machine = |group| (self.machine)(group, limits);
-        let opened = Shard::open(setup, device, options, transport, machine, SystemClock.now());
+        let opened = Shard::open(
+            setup,
+            device,
+            options,
+            transport,
+            machine,
+            SystemClock.now(),
+        );
         let (shard, _) = opened.map_err(|source| EngineError::Open { core, source })?;
         Ok(shard)
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use net::endpoint::TransportConfig;
+use net::config::TransportConfig;
 use net::frame::Codec;
 use raft::ids::{GroupId, NodeId};
 use raft::state_machine::StateMachine;

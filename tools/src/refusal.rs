@@ -20,13 +20,17 @@ pub(crate) fn of_engine(error: &EngineError, place: &str) -> Failure {
         EngineError::FolderNotFormatted { .. } => &disk::NOT_FORMATTED,
         EngineError::FolderInUse { .. } => &disk::FOLDER_IN_USE,
         EngineError::FolderNewer { .. } => &disk::FOLDER_TOO_NEW,
-        EngineError::FolderDamaged { .. } | EngineError::FolderMalformed { .. } => &disk::IDENTITY_DAMAGED,
+        EngineError::FolderDamaged { .. } | EngineError::FolderMalformed { .. } => {
+            &disk::IDENTITY_DAMAGED
+        }
         EngineError::WrongCluster { .. } => &disk::FOLDER_OF_ANOTHER,
         EngineError::File { source, .. } => of_io(source),
         EngineError::Listen { .. } => &cluster::CANNOT_LISTEN,
         EngineError::Network { .. } => &usage::CONFIGURATION,
         EngineError::LockedMemory { .. } => &environment::LOCKED_MEMORY,
-        EngineError::Ring { source, .. } => doctor::ring_refused(source.raw_os_error().unwrap_or(0)),
+        EngineError::Ring { source, .. } => {
+            doctor::ring_refused(source.raw_os_error().unwrap_or(0))
+        }
         EngineError::Pin { .. } => &environment::TOO_FEW_CORES,
         EngineError::Start { .. } => &environment::OPEN_FILES,
         EngineError::Log { source, .. } => of_log(source),
@@ -68,7 +72,6 @@ pub(crate) fn of_bench(error: &BenchError) -> Failure {
         }
         BenchError::File { path, source, .. } => (of_io(source), path.display().to_string()),
         BenchError::Refused { node, .. } => (&cluster::BUSY, format!("node {node}")),
-        BenchError::Connect { address, .. } => (&cluster::NOBODY_ANSWERS, address.to_string()),
         _ => (&internal::RUN_FAILED, "quorate bench".to_owned()),
     };
     Failure::new(entry, error.to_string(), place)

@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(parsed.as_bytes(), head.as_bytes());
         assert_eq!(parsed.kind(), EntryKind::Command);
         let made = EntryHead::made(Index(7), 9, EntryKind::Configuration);
-        assert_eq!(EntryHead::parse(made.as_bytes()).expect("own bytes").kind(), EntryKind::Configuration);
+        assert_eq!(
+            EntryHead::parse(made.as_bytes()).expect("own bytes").kind(),
+            EntryKind::Configuration
+        );
     }
 
     #[test]
@@ -153,10 +156,19 @@ mod tests {
         let head = EntryHead::command(Index(7), 9, 11, 13, 147);
         let mut bytes = head.as_bytes().to_vec();
         bytes[41] = 3;
-        assert_eq!(EntryHead::parse(&bytes).err(), Some(EntryHeadError::Kind(3)));
+        assert_eq!(
+            EntryHead::parse(&bytes).err(),
+            Some(EntryHeadError::Kind(3))
+        );
         bytes[41] = 0;
         bytes[47] = 1;
-        assert_eq!(EntryHead::parse(&bytes).err(), Some(EntryHeadError::Reserved));
-        assert_eq!(EntryHead::parse(&bytes[1..]).err(), Some(EntryHeadError::Length(47)));
+        assert_eq!(
+            EntryHead::parse(&bytes).err(),
+            Some(EntryHeadError::Reserved)
+        );
+        assert_eq!(
+            EntryHead::parse(&bytes[1..]).err(),
+            Some(EntryHeadError::Length(47))
+        );
     }
 }

@@ -59,10 +59,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let Some(slot) = self.slots.get(&group).copied() else {
             if group.0 < self.setup.groups {
                 self.counts.wrong_core += 1;
-                self.replies.redirect(connection, &head, self.setup.core_of(group));
+                self.replies
+                    .redirect(connection, &head, self.setup.core_of(group));
             } else {
                 self.counts.unknown_group += 1;
-                self.replies.refuse(connection, &head, Status::UnknownGroup, None);
+                self.replies
+                    .refuse(connection, &head, Status::UnknownGroup, None);
             }
             return;
         };
@@ -173,7 +175,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.tick(slot, now);
             }
         }
-        for (slot, to) in self.balance.wanted(&self.replicas, &self.peers, &self.setup, now) {
+        for (slot, to) in self
+            .balance
+            .wanted(&self.replicas, &self.peers, &self.setup, now)
+        {
             let replica = &mut self.replicas[slot as usize];
             if replica.raft.transfer(to, now).is_ok() {
                 self.counts.transfers += 1;

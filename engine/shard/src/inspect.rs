@@ -97,11 +97,23 @@ pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
         Topic::Layout => layout(shard),
         Topic::Digests => digests(shard, head.argument),
     };
-    let report = ReportHead { id: head.id, status: request::Status::Ok };
+    let report = ReportHead {
+        id: head.id,
+        status: request::Status::Ok,
+    };
     let bulk_crc = crc32fast::hash(&body);
-    let bulk = if body.is_empty() { Vec::new() } else { vec![Bytes::from(body)] };
-    let outgoing =
-        Outgoing { kind: Kind::REPORT, head: report.encode().to_vec(), bulk, bulk_crc, token: 0 };
+    let bulk = if body.is_empty() {
+        Vec::new()
+    } else {
+        vec![Bytes::from(body)]
+    };
+    let outgoing = Outgoing {
+        kind: Kind::REPORT,
+        head: report.encode().to_vec(),
+        bulk,
+        bulk_crc,
+        token: 0,
+    };
     shard.replies.other(connection, outgoing);
 }
 
@@ -109,7 +121,11 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
     let log = shard.wal.stats();
     let mut page: Vec<GroupStatus> = Vec::new();
     let mut next = None;
-    for replica in shard.replicas.iter().filter(|replica| replica.group.0 >= from) {
+    for replica in shard
+        .replicas
+        .iter()
+        .filter(|replica| replica.group.0 >= from)
+    {
         if page.len() == PAGE {
             next = Some(replica.group.0);
             break;

@@ -44,11 +44,17 @@ pub const CATCH_UP_READS_MAX: usize = 8;
 pub const CATCH_UP_BYTES: u64 = 2 * 1024 * 1024;
 
 const _: () = assert!(PAYLOAD_COPY_MAX < PAYLOAD_BYTES_MAX);
-const _: () = assert!(ENVELOPE_BULK_MAX >= PAYLOAD_BYTES_MAX, "one full entry fits an envelope");
+const _: () = assert!(
+    ENVELOPE_BULK_MAX >= PAYLOAD_BYTES_MAX,
+    "one full entry fits an envelope"
+);
 const _: () = assert!(
     (APPEND_ENTRIES_MAX as usize + 16) * 56 <= net::limits::MESSAGE_BYTES_MAX,
     "a message and its descriptors fit an envelope"
 );
 const _: () = assert!(ENVELOPE_BULK_MAX <= net::limits::PEER_BULK_BYTES_MAX);
 const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * ENVELOPE_BULK_MAX);
-const _: () = assert!(CATCH_UP_BYTES as usize >= PAYLOAD_BYTES_MAX, "a read returns at least one entry");
+const _: () = assert!(
+    CATCH_UP_BYTES as usize >= PAYLOAD_BYTES_MAX,
+    "a read returns at least one entry"
+);

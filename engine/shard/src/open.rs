@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use net::transport::Transport;
+use raft::config::{Config, ConfigError, Restored};
 use raft::effects::Effects;
 use raft::ids::{GroupId, Index, Term, Time};
 use raft::liveness::Liveness;
-use raft::config::{Config, ConfigError, Restored};
-use raft::raft::Raft;
 use raft::membership::MembershipError;
+use raft::raft::Raft;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
@@ -63,7 +63,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         now: Time,
     ) -> Result<(Self, Opening), OpenError> {
         let mut recovery = Recovery::new(setup.own_groups().map(|group| (group, machine(group))));
-        let (wal, opening) = Wal::open(device, options, now.0, &mut |recovered| recovery.take(&recovered.record))?;
+        let (wal, opening) = Wal::open(device, options, now.0, &mut |recovered| {
+            recovery.take(&recovered.record)
+        })?;
         if !opening.damage.is_empty() {
             return Err(OpenError::Damaged(opening.damage));
         }
@@ -74,7 +76,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             replicas.push(restore(&setup, group, recovering, now)?);
         }
         let mut shard = Self {
-            peers: Peers::new(setup.nodes.iter().copied().filter(|node| *node != setup.node)),
+            peers: Peers::new(
+                setup
+                    .nodes
+                    .iter()
+                    .copied()
+                    .filter(|node| *node != setup.node),
+            ),
             watch: Stopwatch::new(setup.stopwatch),
             replies: Replies::of_core(setup.core),
             timers: Timers::new(replicas.len()),

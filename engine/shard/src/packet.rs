@@ -60,7 +60,11 @@ pub fn encode<'a>(message: &Message, entries: impl Iterator<Item = &'a Entry>, t
 }
 
 /// Reads a packet; its entries are appended to `entries`, their payloads lent from `bulk`.
-pub fn decode(packet: &[u8], bulk: &Bytes, entries: &mut VecDeque<Entry>) -> Result<Message, PacketError> {
+pub fn decode(
+    packet: &[u8],
+    bulk: &Bytes,
+    entries: &mut VecDeque<Entry>,
+) -> Result<Message, PacketError> {
     let (length, rest) = packet.split_first_chunk::<4>().ok_or(PacketError::Length)?;
     let length = u32::from_le_bytes(*length) as usize;
     let (message, descriptors) = rest.split_at_checked(length).ok_or(PacketError::Length)?;
@@ -85,7 +89,10 @@ fn take_entries(
     }
     let terms = append.runs.spans(append.first(), append.last);
     let mut ids = terms.flat_map(|(span, term)| {
-        (span.start().0..=span.end().0).map(move |index| EntryId { term, index: Index(index) })
+        (span.start().0..=span.end().0).map(move |index| EntryId {
+            term,
+            index: Index(index),
+        })
     });
     let mut at = 0;
     for (position, descriptor) in descriptors.chunks_exact(DESCRIPTOR_BYTES).enumerate() {
@@ -96,13 +103,26 @@ fn take_entries(
         let entry = entry(id, descriptor, bulk, &mut at)?;
         entries.push_back(entry);
     }
-    if at == bulk.len() { Ok(()) } else { Err(PacketError::Length) }
+    if at == bulk.len() {
+        Ok(())
+    } else {
+        Err(PacketError::Length)
+    }
 }
 
-fn entry(id: EntryId, descriptor: &[u8], bulk: &Bytes, at: &mut usize) -> Result<Entry, PacketError> {
-    let (bytes, rest) = descriptor.split_first_chunk::<4>().ok_or(PacketError::Length)?;
+fn entry(
+    id: EntryId,
+    descriptor: &[u8],
+    bulk: &Bytes,
+    at: &mut usize,
+) -> Result<Entry, PacketError> {
+    let (bytes, rest) = descriptor
+        .split_first_chunk::<4>()
+        .ok_or(PacketError::Length)?;
     let (crc, head) = rest.split_first_chunk::<4>().ok_or(PacketError::Length)?;
-    let end = at.checked_add(u32::from_le_bytes(*bytes) as usize).ok_or(PacketError::Length)?;
+    let end = at
+        .checked_add(u32::from_le_bytes(*bytes) as usize)
+        .ok_or(PacketError::Length)?;
     if end > bulk.len() {
         return Err(PacketError::Length);
     }
@@ -126,7 +146,9 @@ pub fn split(append: &Append, last: EntryId) -> (Append, Append) {
     back.prev = last;
     front.runs = runs_within(append, append.first(), last.index);
     back.runs = runs_within(append, last.index.next(), append.last);
-    front.configurations.retain(|(index, _)| *index <= last.index);
+    front
+        .configurations
+        .retain(|(index, _)| *index <= last.index);
     back.configurations.retain(|(index, _)| *index > last.index);
     (front, back)
 }
@@ -134,7 +156,10 @@ pub fn split(append: &Append, last: EntryId) -> (Append, Append) {
 fn runs_within(append: &Append, first: Index, last: Index) -> Runs {
     let mut runs = Runs::default();
     for (span, term) in append.runs.spans(first, last) {
-        runs.push(EntryId { term, index: *span.start() });
+        runs.push(EntryId {
+            term,
+            index: *span.start(),
+        });
     }
     runs
 }
@@ -148,10 +173,16 @@ mod tests {
     fn append(prev: u64, last: u64, runs: &[(u64, u64)]) -> Append {
         let mut list = Runs::default();
         for (term, index) in runs {
-            list.push(EntryId { term: Term(*term), index: Index(*index) });
+            list.push(EntryId {
+                term: Term(*term),
+                index: Index(*index),
+            });
         }
         Append {
-            prev: EntryId { term: Term(1), index: Index(prev) },
+            prev: EntryId {
+                term: Term(1),
+                index: Index(prev),
+            },
             last: Index(last),
             runs: list,
             commit: Index(prev),
@@ -175,10 +206,16 @@ mod tests {
 
     fn packet() -> (Message, Vec<Entry>, Vec<u8>, Bytes) {
         let entries = vec![entry_at(4, 1), entry_at(5, 2), entry_at(6, 2)];
-        let message = Message { term: Term(2), body: Body::Append(append(3, 6, &[(1, 4), (2, 5)])) };
+        let message = Message {
+            term: Term(2),
+            body: Body::Append(append(3, 6, &[(1, 4), (2, 5)])),
+        };
         let mut bytes = Vec::new();
         encode(&message, entries.iter(), &mut bytes);
-        let bulk: Vec<u8> = entries.iter().flat_map(|entry| entry.payload.to_vec()).collect();
+        let bulk: Vec<u8> = entries
+            .iter()
+            .flat_map(|entry| entry.payload.to_vec())
+            .collect();
         (message, entries, bytes, Bytes::from(bulk))
     }
 
@@ -189,8 +226,14 @@ mod tests {
         assert_eq!(decode(&bytes, &bulk, &mut back), Ok(message));
         assert_eq!(back.len(), 3);
         for (sent, got) in entries.iter().zip(&back) {
-            assert_eq!((sent.index, sent.term, &sent.payload), (got.index, got.term, &got.payload));
-            assert_eq!((sent.payload_crc, sent.head.as_bytes()), (got.payload_crc, got.head.as_bytes()));
+            assert_eq!(
+                (sent.index, sent.term, &sent.payload),
+                (got.index, got.term, &got.payload)
+            );
+            assert_eq!(
+                (sent.payload_crc, sent.head.as_bytes()),
+                (got.payload_crc, got.head.as_bytes())
+            );
         }
     }
 
@@ -198,21 +241,39 @@ mod tests {
     fn every_truncation_is_refused() {
         let (_, _, bytes, bulk) = packet();
         for end in 0..bytes.len() {
-            assert!(decode(&bytes[..end], &bulk, &mut VecDeque::new()).is_err(), "cut at {end}");
+            assert!(
+                decode(&bytes[..end], &bulk, &mut VecDeque::new()).is_err(),
+                "cut at {end}"
+            );
         }
         assert!(decode(&bytes, &bulk.slice(1..), &mut VecDeque::new()).is_err());
         let longer = Bytes::from([bulk.as_ref(), &[0]].concat());
-        assert_eq!(decode(&bytes, &longer, &mut VecDeque::new()), Err(PacketError::Length));
+        assert_eq!(
+            decode(&bytes, &longer, &mut VecDeque::new()),
+            Err(PacketError::Length)
+        );
     }
 
     #[test]
     fn a_split_append_is_the_same_append() {
         let whole = append(3, 6, &[(1, 4), (2, 5)]);
-        let at = EntryId { term: Term(2), index: Index(5) };
+        let at = EntryId {
+            term: Term(2),
+            index: Index(5),
+        };
         let (front, back) = split(&whole, at);
-        assert_eq!((front.prev, front.last, front.count()), (whole.prev, Index(5), 2));
+        assert_eq!(
+            (front.prev, front.last, front.count()),
+            (whole.prev, Index(5), 2)
+        );
         assert_eq!((back.prev, back.last, back.count()), (at, Index(6), 1));
-        assert_eq!(back.runs.as_slice(), [EntryId { term: Term(2), index: Index(6) }]);
+        assert_eq!(
+            back.runs.as_slice(),
+            [EntryId {
+                term: Term(2),
+                index: Index(6)
+            }]
+        );
         assert_eq!(front.runs.as_slice(), whole.runs.as_slice());
     }
 }

@@ -82,7 +82,9 @@ impl Peers {
 
     /// The peer behind this connection.
     pub fn by_connection(&mut self, connection: ConnectionId) -> Option<&mut Peer> {
-        self.peers.iter_mut().find(|peer| peer.connection == Some(connection))
+        self.peers
+            .iter_mut()
+            .find(|peer| peer.connection == Some(connection))
     }
 
     /// The node is connected and has been alive for `steady` nanoseconds.
@@ -91,7 +93,10 @@ impl Peers {
         let steady = |peer: &&Peer| {
             peer.connection.is_some() && peer.alive && now.since(peer.alive_since) >= steady
         };
-        self.peers.iter().filter(|peer| peer.node == node).any(|peer| steady(&peer))
+        self.peers
+            .iter()
+            .filter(|peer| peer.node == node)
+            .any(|peer| steady(&peer))
     }
 
     /// All of them.

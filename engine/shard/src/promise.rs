@@ -61,7 +61,10 @@ mod tests {
     #[test]
     fn a_promise_survives_the_round_trip() {
         for vote in [None, Some(NodeId(3))] {
-            let state = HardState { term: Term(9), vote };
+            let state = HardState {
+                term: Term(9),
+                vote,
+            };
             let promise = Promise::new(state, Index(4));
             assert_eq!(Promise::parse(promise.as_bytes()), Ok((state, Index(4))));
         }

@@ -101,8 +101,13 @@ impl<M: StateMachine> Recovery<M> {
     /// For these groups, each with its empty machine.
     #[must_use]
     pub fn new(groups: impl Iterator<Item = (GroupId, M)>) -> Self {
-        let groups = groups.map(|(group, machine)| (group, Recovering::empty(machine))).collect();
-        Self { groups, error: None }
+        let groups = groups
+            .map(|(group, machine)| (group, Recovering::empty(machine)))
+            .collect();
+        Self {
+            groups,
+            error: None,
+        }
     }
 
     /// Takes one record, in log order. After the first error nothing more is taken.
@@ -114,7 +119,10 @@ impl<M: StateMachine> Recovery<M> {
 
     fn try_take(&mut self, record: &Record<'_>) -> Result<(), RecoverError> {
         let group = GroupId(record.group);
-        let recovering = self.groups.get_mut(&group).ok_or(RecoverError::UnknownGroup(group.0))?;
+        let recovering = self
+            .groups
+            .get_mut(&group)
+            .ok_or(RecoverError::UnknownGroup(group.0))?;
         match record.kind {
             Kind::Meta => recovering.promise(group, record),
             Kind::Entry => recovering.entry(group, record),
@@ -145,8 +153,11 @@ impl<M: StateMachine> Recovering<M> {
     }
 
     fn promise(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
-        let (state, commit) = Promise::parse(record.head)
-            .map_err(|error| RecoverError::Promise { group: group.0, error })?;
+        let (state, commit) =
+            Promise::parse(record.head).map_err(|error| RecoverError::Promise {
+                group: group.0,
+                error,
+            })?;
         self.hard_state = state;
         self.commit = self.commit.max(commit);
         self.apply();
@@ -155,18 +166,31 @@ impl<M: StateMachine> Recovering<M> {
 
     fn entry(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
         let index = Index(record.index);
-        let head = EntryHead::parse(record.head)
-            .map_err(|error| RecoverError::Head { group: group.0, index: index.0, error })?;
+        let head = EntryHead::parse(record.head).map_err(|error| RecoverError::Head {
+            group: group.0,
+            index: index.0,
+            error,
+        })?;
         if index > self.last.next() || index.0 == 0 {
-            return Err(RecoverError::Gap { group: group.0, last: self.last.0, found: index.0 });
+            return Err(RecoverError::Gap {
+                group: group.0,
+                last: self.last.0,
+                found: index.0,
+            });
         }
         if index <= self.applied {
-            return Err(RecoverError::CommittedOverwritten { group: group.0, index: index.0 });
+            return Err(RecoverError::CommittedOverwritten {
+                group: group.0,
+                index: index.0,
+            });
         }
         self.cut(index);
         if head.kind() == EntryKind::Configuration {
-            let membership = Membership::decode(record.payload)
-                .map_err(|_| RecoverError::Configuration { group: group.0, index: index.0 })?;
+            let membership =
+                Membership::decode(record.payload).map_err(|_| RecoverError::Configuration {
+                    group: group.0,
+                    index: index.0,
+                })?;
             self.configurations.push((index, membership));
         }
         let term = Term(record.term);

@@ -159,6 +159,10 @@ impl<M> Replica<M> {
         asked
             .into_iter()
             .map(|asked| (asked.connection, asked.head))
-            .chain(waiting.into_iter().map(|request| (request.connection, request.head)))
+            .chain(
+                waiting
+                    .into_iter()
+                    .map(|request| (request.connection, request.head)),
+            )
     }
 }

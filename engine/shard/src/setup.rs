@@ -33,7 +33,9 @@ pub struct Setup {
 impl Setup {
     /// The shard's groups.
     pub fn own_groups(&self) -> impl Iterator<Item = GroupId> + use<> {
-        (u64::from(self.core)..self.groups).step_by(usize::from(self.cores)).map(GroupId)
+        (u64::from(self.core)..self.groups)
+            .step_by(usize::from(self.cores))
+            .map(GroupId)
     }
 
     /// The core that holds a group.
@@ -52,7 +54,8 @@ impl Setup {
     /// The node that should lead the group when it can.
     #[must_use]
     pub fn preferred(&self, group: GroupId) -> NodeId {
-        self.nodes[usize::try_from(group.0 % self.nodes.len() as u64).expect("fewer nodes than usize")]
+        self.nodes
+            [usize::try_from(group.0 % self.nodes.len() as u64).expect("fewer nodes than usize")]
     }
 
     fn rank_of(&self, group: GroupId, node: NodeId) -> u32 {
@@ -99,7 +102,10 @@ mod tests {
             let mut sorted = ranks.clone();
             sorted.sort_unstable();
             assert_eq!(sorted, [0, 1, 2], "each node has its own rank");
-            let first = ranks.iter().position(|rank| *rank == 0).expect("one of them is first");
+            let first = ranks
+                .iter()
+                .position(|rank| *rank == 0)
+                .expect("one of them is first");
             assert_eq!(setup(1, 0).preferred(group), NodeId(first as u32 + 1));
             assert_eq!(u64::from(setup(1, 0).core_of(group)), group.0 % 2);
         }

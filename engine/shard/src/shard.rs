@@ -148,7 +148,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         if left {
             return Next::Again;
         }
-        let wake = self.timers.next().map_or(self.next_beat, |at| at.min(self.next_beat));
+        let wake = self
+            .timers
+            .next()
+            .map_or(self.next_beat, |at| at.min(self.next_beat));
         Next::Wait(Some(wake))
     }
 
@@ -160,14 +163,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             replica.written(written.last, written.cuts);
             replica.stamp_durable(written.last, now);
             if replica.raft.role() != Role::Leader {
-                self.watch.record(Stage::FollowerPersist, now.since(written.at));
+                self.watch
+                    .record(Stage::FollowerPersist, now.since(written.at));
             }
             apply::trim(replica, self.setup.window_bytes);
             replica.raft.persisted(written.seq, now);
             decide::carry(replica, written.slot, &mut carriers!(self), now);
         }
         let watch = &mut self.watch;
-        self.wal.take_write_latencies(&mut |nanos| watch.record(Stage::LogWrite, nanos));
+        self.wal
+            .take_write_latencies(&mut |nanos| watch.record(Stage::LogWrite, nanos));
     }
 
     /// Groups with requests propose them; nothing is proposed while the log has no room, so that what
@@ -217,7 +222,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         for slot in ready {
             let replica = &mut self.replicas[slot as usize];
             let before = replica.applied;
-            replica.is_ready = apply::apply(replica, &mut self.replies, &mut budget, &mut self.scratch, clock);
+            replica.is_ready = apply::apply(
+                replica,
+                &mut self.replies,
+                &mut budget,
+                &mut self.scratch,
+                clock,
+            );
             self.counts.applied += replica.applied.0 - before.0;
             if replica.is_ready {
                 self.ready.push(slot);
@@ -233,7 +244,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
 /// What may be asked of a shard between two turns.
 impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     fn replica(&self, group: GroupId) -> Option<&Replica<M>> {
-        self.slots.get(&group).map(|slot| &self.replicas[*slot as usize])
+        self.slots
+            .get(&group)
+            .map(|slot| &self.replicas[*slot as usize])
     }
 
     /// The group's leader, as far as this replica knows.

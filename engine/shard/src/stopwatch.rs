@@ -87,9 +87,14 @@ impl Stopwatch {
     /// With `on` false nothing is recorded: the measure of what recording costs.
     #[must_use]
     pub fn new(on: bool) -> Self {
-        let empty =
-            || Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("constant bounds that the type accepts");
-        Self { stages: STAGES.iter().map(|_| empty()).collect(), on }
+        let empty = || {
+            Histogram::new_with_bounds(1, LONGEST_NS, 3)
+                .expect("constant bounds that the type accepts")
+        };
+        Self {
+            stages: STAGES.iter().map(|_| empty()).collect(),
+            on,
+        }
     }
 
     /// Records one duration.

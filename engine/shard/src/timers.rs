@@ -19,7 +19,10 @@ impl Timers {
     /// For `slots` groups, none of which asked for anything.
     #[must_use]
     pub fn new(slots: usize) -> Self {
-        Self { heap: BinaryHeap::new(), wanted: vec![None; slots] }
+        Self {
+            heap: BinaryHeap::new(),
+            wanted: vec![None; slots],
+        }
     }
 
     /// Sets the slot's only deadline; `None` takes it away.

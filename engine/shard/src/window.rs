@@ -24,7 +24,11 @@ impl Window {
     /// An empty window whose first entry will be `first`.
     #[must_use]
     pub fn starting_at(first: Index) -> Self {
-        Self { first, entries: VecDeque::new(), bytes: 0 }
+        Self {
+            first,
+            entries: VecDeque::new(),
+            bytes: 0,
+        }
     }
 
     /// Index of the oldest entry held.
@@ -60,7 +64,11 @@ impl Window {
         if self.entries.is_empty() && entry.index > self.first {
             self.first = entry.index;
         }
-        assert_eq!(entry.index, self.last().next(), "entries of a window are contiguous");
+        assert_eq!(
+            entry.index,
+            self.last().next(),
+            "entries of a window are contiguous"
+        );
         self.bytes += cost(&entry);
         self.entries.push_back(entry);
     }
@@ -81,7 +89,9 @@ impl Window {
     pub fn trim(&mut self, upto: Index, keep_bytes: usize) -> usize {
         let before = self.bytes;
         while self.bytes > keep_bytes && self.first <= upto {
-            let Some(entry) = self.entries.pop_front() else { break };
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
             self.bytes -= cost(&entry);
             self.first = entry.index.next();
         }
@@ -120,13 +130,19 @@ mod tests {
             window.push(entry(index, 1));
         }
         let one = cost(&entry(1, 1));
-        assert_eq!((window.first(), window.last(), window.bytes()), (Index(1), Index(5), 5 * one));
+        assert_eq!(
+            (window.first(), window.last(), window.bytes()),
+            (Index(1), Index(5), 5 * one)
+        );
         window.cut(Index(4));
         assert_eq!(window.last(), Index(3));
         window.push(entry(4, 2));
         assert_eq!(window.get(Index(4)).map(|e| e.term), Some(Term(2)));
         assert_eq!(window.trim(Index(2), 0), 2 * one);
-        assert_eq!((window.first(), window.get(Index(2)).is_none()), (Index(3), true));
+        assert_eq!(
+            (window.first(), window.get(Index(2)).is_none()),
+            (Index(3), true)
+        );
         assert_eq!(window.trim(Index(9), one + 50), one);
         assert_eq!(window.first(), Index(4));
     }

@@ -167,7 +167,11 @@ fn measure(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         Output::Text => report.to_text(),
         Output::Json => report.to_json(),
     };
-    let exit = if report.passed() { Exit::Done } else { Exit::Failed };
+    let exit = if report.passed() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
     Ok(Answer { text, exit })
 }
 

@@ -101,8 +101,16 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 
 /// The one place where the verb meets the engine.
 fn prepare(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
-    let nodes = arguments.nodes.iter().map(|node| NodeAddress { id: node.id, address: node.address });
-    let mut layout = Layout::new(arguments.cluster, nodes.collect(), arguments.cores, arguments.groups);
+    let nodes = arguments.nodes.iter().map(|node| NodeAddress {
+        id: node.id,
+        address: node.address,
+    });
+    let mut layout = Layout::new(
+        arguments.cluster,
+        nodes.collect(),
+        arguments.cores,
+        arguments.groups,
+    );
     let limits = &mut layout.limits;
     limits.accounts_max = arguments.accounts_max.unwrap_or(limits.accounts_max);
     limits.transfers_max = arguments.transfers_max.unwrap_or(limits.transfers_max);
@@ -113,10 +121,18 @@ fn prepare(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         prewrite_bytes: arguments.preallocate.unwrap_or(0),
     };
     let place = arguments.data_dir.display().to_string();
-    log::format(&arguments.data_dir, &options).map_err(|error| refusal::of_engine(&error, &place))?;
-    let formatted = Formatted { schema_version: SCHEMA_VERSION, node: arguments.node, data_dir: place };
+    log::format(&arguments.data_dir, &options)
+        .map_err(|error| refusal::of_engine(&error, &place))?;
+    let formatted = Formatted {
+        schema_version: SCHEMA_VERSION,
+        node: arguments.node,
+        data_dir: place,
+    };
     Ok(Answer::done(match output {
-        Output::Text => format!("node {} is laid out in {}\n", formatted.node, formatted.data_dir),
+        Output::Text => format!(
+            "node {} is laid out in {}\n",
+            formatted.node, formatted.data_dir
+        ),
         Output::Json => to_json(&formatted),
     }))
 }

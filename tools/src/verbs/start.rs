@@ -62,18 +62,26 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     let place = arguments.data_dir.display().to_string();
     let told = |error: EngineError| refusal::of_engine(&error, &place);
-    let mut options = Options { io: driver(arguments.io), cpus: arguments.cpus.clone(), ..Options::default() };
+    let mut options = Options {
+        io: driver(arguments.io),
+        cpus: arguments.cpus.clone(),
+        ..Options::default()
+    };
     options.cluster = arguments.cluster;
     options.connections_max = arguments.connections_max.unwrap_or(options.connections_max);
-    let machine =
-        |_, limits| Ledger::new(ledger_limits(limits)).expect("limits within what rows can be numbered");
+    let machine = |_, limits| {
+        Ledger::new(ledger_limits(limits)).expect("limits within what rows can be numbered")
+    };
     let node = Node::start(&arguments.data_dir, &options, machine).map_err(told)?;
     stop_on_signals(node.stopper(), &place)?;
     log::info!("node {} serves from {place}", node.id());
     node.wait().map_err(told)?;
     Ok(Answer::done(match output {
         Output::Text => String::new(),
-        Output::Json => to_json(&Ended { schema_version: SCHEMA_VERSION, ended: "asked to" }),
+        Output::Json => to_json(&Ended {
+            schema_version: SCHEMA_VERSION,
+            ended: "asked to",
+        }),
     }))
 }
 
@@ -85,7 +93,13 @@ struct Ended {
 
 /// The driver asked for; else the better one of those that work here.
 pub(crate) fn driver(asked: Option<Io>) -> engine::config::Io {
-    let io = asked.unwrap_or_else(|| if doctor::ring_works() { Io::Glommio } else { Io::Threads });
+    let io = asked.unwrap_or_else(|| {
+        if doctor::ring_works() {
+            Io::Glommio
+        } else {
+            Io::Threads
+        }
+    });
     match io {
         Io::Glommio => engine::config::Io::Glommio,
         Io::Threads => engine::config::Io::Threads,
@@ -93,17 +107,23 @@ pub(crate) fn driver(asked: Option<Io>) -> engine::config::Io {
 }
 
 fn ledger_limits(limits: engine::config::Limits) -> ledger::limits::Limits {
-    let rows = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX).min(ledger::limits::ROWS_MAX);
+    let rows = |limit: u64| {
+        usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .min(ledger::limits::ROWS_MAX)
+    };
     ledger::limits::Limits {
         accounts_max: rows(limits.accounts_max),
         transfers_max: rows(limits.transfers_max),
-        pendings_max: rows(limits.transfers_max).min(ledger::limits::Limits::default().pendings_max),
+        pendings_max: rows(limits.transfers_max)
+            .min(ledger::limits::Limits::default().pendings_max),
     }
 }
 
 /// SIGTERM and SIGINT end the node in order.
 fn stop_on_signals(stopper: Stopper, place: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(&environment::OPEN_FILES, error.to_string(), place);
+    let failed =
+        |error: std::io::Error| Failure::new(&environment::OPEN_FILES, error.to_string(), place);
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
     let waiter = thread::Builder::new().name("signals".to_owned());
     let wait = move || {

@@ -21,7 +21,10 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { entries: limits::APPLY_ENTRIES_PER_TURN, bytes: limits::APPLY_BYTES_PER_TURN }
+        Self {
+            entries: limits::APPLY_ENTRIES_PER_TURN,
+            bytes: limits::APPLY_BYTES_PER_TURN,
+        }
     }
 }
 
@@ -36,7 +39,9 @@ pub fn apply<M: StateMachine>(
 ) -> bool {
     while replica.applied < replica.commit && budget.entries > 0 && budget.bytes > 0 {
         let index = replica.applied.next();
-        let Some(entry) = replica.window.get(index) else { break };
+        let Some(entry) = replica.window.get(index) else {
+            break;
+        };
         budget.entries -= 1;
         budget.bytes = budget.bytes.saturating_sub(entry.payload.len().max(1));
         scratch.clear();
@@ -53,9 +58,21 @@ pub fn apply<M: StateMachine>(
         }
         replica.applied = index;
         if let Some(asked) = replica.take_asked(index) {
-            let stamps = Stamps { applied: clock.now(), ..asked.stamps };
-            let position = Position { index, term: replica.raft.term() };
-            replies.answer(asked.connection, &asked.head, position, std::mem::take(scratch), stamps);
+            let stamps = Stamps {
+                applied: clock.now(),
+                ..asked.stamps
+            };
+            let position = Position {
+                index,
+                term: replica.raft.term(),
+            };
+            replies.answer(
+                asked.connection,
+                &asked.head,
+                position,
+                std::mem::take(scratch),
+                stamps,
+            );
         }
     }
     replica.raft.applied(replica.applied);
@@ -84,13 +101,23 @@ pub fn read<M: StateMachine>(
     now: Time,
 ) {
     let mut body = Vec::new();
-    replica.machine.query(request.head.operation, &request.payload, &mut body);
-    let stamps = Stamps { applied: now, ..request.stamps };
-    let position = Position { index: replica.applied, term: replica.raft.term() };
+    replica
+        .machine
+        .query(request.head.operation, &request.payload, &mut body);
+    let stamps = Stamps {
+        applied: now,
+        ..request.stamps
+    };
+    let position = Position {
+        index: replica.applied,
+        term: replica.raft.term(),
+    };
     replies.answer(request.connection, &request.head, position, body, stamps);
 }
 
 /// Frees what the window holds of applied and durable entries, beyond `keep_bytes`.
 pub fn trim<M>(replica: &mut Replica<M>, keep_bytes: usize) -> usize {
-    replica.window.trim(replica.applied.min(replica.durable), keep_bytes)
+    replica
+        .window
+        .trim(replica.applied.min(replica.durable), keep_bytes)
 }

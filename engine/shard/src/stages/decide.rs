@@ -45,7 +45,11 @@ pub fn propose<M>(
     now: Time,
     wall: u64,
 ) {
-    let bytes = replica.waiting.iter().map(|request| request.payload.len() as u64).sum();
+    let bytes = replica
+        .waiting
+        .iter()
+        .map(|request| request.payload.len() as u64)
+        .sum();
     let count = u32::try_from(replica.waiting.len()).unwrap_or(u32::MAX);
     match replica.raft.propose(count, bytes) {
         Ok(range) => {
@@ -98,11 +102,15 @@ fn proposed<M>(
     replica.asked_term = term;
     for (index, request) in (first.0..).map(Index).zip(requests) {
         let head = &request.head;
-        let entry_head =
-            EntryHead::command(commit, wall, head.client, head.number, head.operation);
+        let entry_head = EntryHead::command(commit, wall, head.client, head.number, head.operation);
         let mut stamps = request.stamps;
         stamps.decided = now;
-        replica.asked.push_back(Asked { index, connection: request.connection, head: request.head, stamps });
+        replica.asked.push_back(Asked {
+            index,
+            connection: request.connection,
+            head: request.head,
+            stamps,
+        });
         stash.push_back(Entry {
             index,
             term,
@@ -114,7 +122,12 @@ fn proposed<M>(
 }
 
 /// Asks the group to confirm that this replica leads, once for all reads that wait.
-pub fn confirm_reads<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carriers<'_>, now: Time) {
+pub fn confirm_reads<M>(
+    replica: &mut Replica<M>,
+    slot: u32,
+    carriers: &mut Carriers<'_>,
+    now: Time,
+) {
     let requests = std::mem::take(&mut replica.waiting_reads);
     match replica.raft.read(now) {
         Ok(id) => replica.reads.push((id, requests)),
@@ -123,7 +136,12 @@ pub fn confirm_reads<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carr
     carry(replica, slot, carriers, now);
 }
 
-fn refuse_reads<M>(replica: &Replica<M>, replies: &mut Replies, requests: Vec<Request>, status: Status) {
+fn refuse_reads<M>(
+    replica: &Replica<M>,
+    replies: &mut Replies,
+    requests: Vec<Request>,
+    status: Status,
+) {
     let leader = replica.raft.leader();
     for request in requests {
         replies.refuse(request.connection, &request.head, status, leader);
@@ -157,7 +175,13 @@ pub fn carry<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carriers<'_>
         carriers.journal.push(slot, persist);
     }
     carriers.stash.clear();
-    carriers.outbound.extend(carriers.effects.send.drain(..).map(|(to, message)| (to, slot, message)));
+    carriers.outbound.extend(
+        carriers
+            .effects
+            .send
+            .drain(..)
+            .map(|(to, message)| (to, slot, message)),
+    );
     if let Some(role) = carriers.effects.role.take() {
         change_role(replica, role, carriers.replies);
     }
@@ -169,11 +193,15 @@ pub fn carry<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carriers<'_>
         ready = true;
     }
     for (id, confirmation) in carriers.effects.reads.drain(..) {
-        let Some(position) = replica.reads.iter().position(|(read, _)| *read == id) else { continue };
+        let Some(position) = replica.reads.iter().position(|(read, _)| *read == id) else {
+            continue;
+        };
         let (_, requests) = replica.reads.swap_remove(position);
         match confirmation {
             Ok(index) => {
-                replica.confirmed.extend(requests.into_iter().map(|request| (index, request)));
+                replica
+                    .confirmed
+                    .extend(requests.into_iter().map(|request| (index, request)));
                 ready = true;
             }
             Err(_) => refuse_reads(replica, carriers.replies, requests, Status::NotLeader),
@@ -197,7 +225,9 @@ fn take_entries<M>(replica: &mut Replica<M>, stash: &mut VecDeque<Entry>, append
         let entry = match made {
             Some((_, made)) => made_entry(replica, index, made),
             None => loop {
-                let entry = stash.pop_front().expect("every entry that the core accepts is in hand");
+                let entry = stash
+                    .pop_front()
+                    .expect("every entry that the core accepts is in hand");
                 if entry.index == index {
                     break entry;
                 }

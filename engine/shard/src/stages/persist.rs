@@ -68,8 +68,16 @@ impl Journal {
         if let Some(append) = &persist.append {
             self.clip(slot, append.first);
         }
-        let next = persist.append.as_ref().map_or(Index(0), |append| append.first);
-        self.jobs.push_back(Job { slot, persist, next, lsn: Lsn(0) });
+        let next = persist
+            .append
+            .as_ref()
+            .map_or(Index(0), |append| append.first);
+        self.jobs.push_back(Job {
+            slot,
+            persist,
+            next,
+            lsn: Lsn(0),
+        });
     }
 
     /// Entries of `slot` from `first` on are superseded: jobs that have not written them never will.
@@ -106,7 +114,11 @@ impl Journal {
             let replica = &mut replicas[job.slot as usize];
             match job.write(wal, replica) {
                 Ok(()) => {
-                    let last = job.persist.append.as_ref().map_or(Index(0), |append| append.last);
+                    let last = job
+                        .persist
+                        .append
+                        .as_ref()
+                        .map_or(Index(0), |append| append.last);
                     self.written.push_back(Written {
                         slot: job.slot,
                         seq: job.persist.seq,
@@ -144,12 +156,25 @@ impl Job {
         if let Some(state) = self.persist.hard_state {
             let promise = Promise::new(state, replica.commit);
             let head = promise.as_bytes();
-            self.lsn = wal.append(&record(replica.group, Index(0), state.term.0, Kind::Meta, head, &[], 0))?;
+            self.lsn = wal.append(&record(
+                replica.group,
+                Index(0),
+                state.term.0,
+                Kind::Meta,
+                head,
+                &[],
+                0,
+            ))?;
             self.persist.hard_state = None;
         }
-        let Some(append) = &self.persist.append else { return Ok(()) };
+        let Some(append) = &self.persist.append else {
+            return Ok(());
+        };
         while self.next <= append.last {
-            let entry = replica.window.get(self.next).expect("an entry stays in the window until it is in the log");
+            let entry = replica
+                .window
+                .get(self.next)
+                .expect("an entry stays in the window until it is in the log");
             self.lsn = wal.append(&record(
                 replica.group,
                 entry.index,
@@ -174,5 +199,13 @@ fn record<'a>(
     payload: &'a [u8],
     payload_crc: u32,
 ) -> Record<'a> {
-    Record { group: group.0, index: index.0, term, kind, head, payload, payload_crc }
+    Record {
+        group: group.0,
+        index: index.0,
+        term,
+        kind,
+        head,
+        payload,
+        payload_crc,
+    }
 }

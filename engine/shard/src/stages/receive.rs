@@ -31,7 +31,10 @@ impl Waiting {
     /// These requests do not wait any more.
     pub fn forget(&mut self, requests: &VecDeque<Request>) {
         self.requests -= requests.len();
-        self.bytes -= requests.iter().map(|request| request.payload.len()).sum::<usize>();
+        self.bytes -= requests
+            .iter()
+            .map(|request| request.payload.len())
+            .sum::<usize>();
     }
 }
 
@@ -95,7 +98,9 @@ pub fn receive<M: StateMachine>(
         replies.refuse(connection, &head, Status::NotLeader, leader);
         return Received::Done;
     }
-    if waiting.requests >= limits::WAITING_REQUESTS_MAX || waiting.bytes >= limits::WAITING_BYTES_MAX {
+    if waiting.requests >= limits::WAITING_REQUESTS_MAX
+        || waiting.bytes >= limits::WAITING_BYTES_MAX
+    {
         replies.refuse(connection, &head, Status::Busy, leader);
         return Received::Done;
     }
@@ -108,7 +113,11 @@ pub fn receive<M: StateMachine>(
 /// Small bodies are copied, large ones lent.
 #[must_use]
 pub fn keep(bytes: Bytes) -> Bytes {
-    if bytes.len() <= limits::PAYLOAD_COPY_MAX { Bytes::copy_from_slice(&bytes) } else { bytes }
+    if bytes.len() <= limits::PAYLOAD_COPY_MAX {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes
+    }
 }
 
 fn refused(refusal: Refusal) -> Status {

@@ -33,7 +33,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// Sends what the groups asked to be sent, and what was read back from the log.
     pub(crate) fn replicate(&mut self, now: Time) {
         while let Some((token, records)) = self.wal.next_read() {
-            let Some(waiting) = self.catch_up.done(token) else { continue };
+            let Some(waiting) = self.catch_up.done(token) else {
+                continue;
+            };
             match records {
                 Ok(records) => self.caught_up(&waiting, &records, now),
                 Err(_) => self.give_back(waiting.to, waiting.slot, &waiting.message, now),
@@ -42,7 +44,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let mut outbound = std::mem::take(&mut self.outbound);
         for (to, slot, message) in outbound.drain(..) {
             let replica = &self.replicas[slot as usize];
-            let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.connection.is_some()) else {
+            let Some(peer) = self
+                .peers
+                .get_mut(to)
+                .filter(|peer| peer.connection.is_some())
+            else {
                 continue;
             };
             self.counts.messages_out += 1;
@@ -77,8 +83,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         };
         let token = self.catch_up.wait(Waiting { to, slot, message });
-        let read =
-            self.wal.read(group.0, entries.start().0, entries.end().0, limits::CATCH_UP_BYTES, token);
+        let read = self.wal.read(
+            group.0,
+            entries.start().0,
+            entries.end().0,
+            limits::CATCH_UP_BYTES,
+            token,
+        );
         if read.is_err() {
             if let Some(waiting) = self.catch_up.done(token) {
                 self.give_back(waiting.to, waiting.slot, &waiting.message, now);
@@ -88,7 +99,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
 
     /// The core learns that a message it asked for did not leave.
     fn give_back(&mut self, to: NodeId, slot: u32, message: &Message, now: Time) {
-        let Body::Append(append) = &message.body else { return };
+        let Body::Append(append) = &message.body else {
+            return;
+        };
         let replica = &mut self.replicas[slot as usize];
         replica.raft.payload_missing(to, append.first());
         decide::carry(replica, slot, &mut carriers!(self), now);
@@ -96,23 +109,44 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
 
     /// The log gave entries back: send as many of the message's as there are, in order.
     fn caught_up(&mut self, waiting: &Waiting, records: &[OwnedRecord], now: Time) {
-        let Body::Append(append) = &waiting.message.body else { return };
+        let Body::Append(append) = &waiting.message.body else {
+            return;
+        };
         let entries: Option<Vec<Entry>> = records.iter().map(entry_of).collect();
         let Some(entries) = entries.filter(|entries| fits(append, entries)) else {
             self.give_back(waiting.to, waiting.slot, &waiting.message, now);
             return;
         };
-        let Some(peer) = self.peers.get_mut(waiting.to).filter(|peer| peer.connection.is_some()) else {
+        let Some(peer) = self
+            .peers
+            .get_mut(waiting.to)
+            .filter(|peer| peer.connection.is_some())
+        else {
             return;
         };
         let group = self.replicas[waiting.slot as usize].group;
         let term = waiting.message.term;
-        let last = entries.last().map(|entry| EntryId { term: entry.term, index: entry.index });
+        let last = entries.last().map(|entry| EntryId {
+            term: entry.term,
+            index: entry.index,
+        });
         let Some(last) = last else { return };
         let (front, back) = packet::split(append, last);
-        pack_append(peer, group, &Message { term, body: Body::Append(front) }, &entries, now);
+        pack_append(
+            peer,
+            group,
+            &Message {
+                term,
+                body: Body::Append(front),
+            },
+            &entries,
+            now,
+        );
         if back.count() > 0 {
-            let rest = Message { term, body: Body::Append(back) };
+            let rest = Message {
+                term,
+                body: Body::Append(back),
+            };
             self.outbound.push((waiting.to, waiting.slot, rest));
         }
     }
@@ -120,12 +154,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
 
 /// The records are the entries that the message speaks of, from its first on.
 fn fits(append: &Append, entries: &[Entry]) -> bool {
-    let ids = append.runs.spans(append.first(), append.last).flat_map(|(span, term)| {
-        (span.start().0..=span.end().0).map(move |index| (index, term))
-    });
+    let ids = append
+        .runs
+        .spans(append.first(), append.last)
+        .flat_map(|(span, term)| (span.start().0..=span.end().0).map(move |index| (index, term)));
     !entries.is_empty()
         && entries.len() as u64 <= append.count()
-        && entries.iter().zip(ids).all(|(entry, (index, term))| entry.index.0 == index && entry.term == term)
+        && entries
+            .iter()
+            .zip(ids)
+            .all(|(entry, (index, term))| entry.index.0 == index && entry.term == term)
 }
 
 fn entry_of(record: &OwnedRecord) -> Option<Entry> {
@@ -152,15 +190,27 @@ fn pack_message<M>(peer: &mut Peer, replica: &Replica<M>, message: &Message, now
     let (mut bytes, mut rest) = (0, append.clone());
     for index in range.start().0..=range.end().0 {
         let Some(entry) = replica.window.get(raft::ids::Index(index)) else {
-            return if entries.is_empty() && rest == *append { Packed::NotInMemory } else { Packed::Done };
+            return if entries.is_empty() && rest == *append {
+                Packed::NotInMemory
+            } else {
+                Packed::Done
+            };
         };
         bytes += entry.payload.len();
         if bytes > limits::ENVELOPE_BULK_MAX {
             let last: &Entry = entries.last().expect("one entry fits an envelope");
-            let (front, back) =
-                packet::split(&rest, EntryId { term: last.term, index: last.index });
+            let (front, back) = packet::split(
+                &rest,
+                EntryId {
+                    term: last.term,
+                    index: last.index,
+                },
+            );
             if fits(&front, &entries) {
-                let part = Message { term: message.term, body: Body::Append(front) };
+                let part = Message {
+                    term: message.term,
+                    body: Body::Append(front),
+                };
                 pack_append(peer, replica.group, &part, &entries, now);
             }
             entries.clear();
@@ -170,7 +220,10 @@ fn pack_message<M>(peer: &mut Peer, replica: &Replica<M>, message: &Message, now
         entries.push(entry.clone());
     }
     if fits(&rest, &entries) {
-        let part = Message { term: message.term, body: Body::Append(rest) };
+        let part = Message {
+            term: message.term,
+            body: Body::Append(rest),
+        };
         pack_append(peer, replica.group, &part, &entries, now);
     }
     Packed::Done
@@ -189,7 +242,10 @@ fn pack_append(peer: &mut Peer, group: GroupId, message: &Message, entries: &[En
     if !peer.builder.push(group.0, &packet, bulk()) {
         peer.close_envelope(now);
         peer.ensure_begun(now);
-        assert!(peer.builder.push(group.0, &packet, bulk()), "one message fits an empty envelope");
+        assert!(
+            peer.builder.push(group.0, &packet, bulk()),
+            "one message fits an empty envelope"
+        );
     }
     peer.packet = packet;
 }

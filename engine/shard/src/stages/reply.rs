@@ -55,7 +55,10 @@ impl Replies {
     /// Nothing under way.
     #[must_use]
     pub fn of_core(core: u16) -> Self {
-        Self { core, ..Self::default() }
+        Self {
+            core,
+            ..Self::default()
+        }
     }
 
     /// Answers a request.
@@ -75,9 +78,18 @@ impl Replies {
         reply.arrived_at = stamps.began.0;
         reply.replied_at = stamps.applied.0;
         let bulk_crc = crc32fast::hash(&body);
-        let bulk = if body.is_empty() { Vec::new() } else { vec![Bytes::from(body)] };
-        let outgoing =
-            Outgoing { kind: Kind::REPLY, head: reply.encode().to_vec(), bulk, bulk_crc, token };
+        let bulk = if body.is_empty() {
+            Vec::new()
+        } else {
+            vec![Bytes::from(body)]
+        };
+        let outgoing = Outgoing {
+            kind: Kind::REPLY,
+            head: reply.encode().to_vec(),
+            bulk,
+            bulk_crc,
+            token,
+        };
         self.queue.push((connection, outgoing));
     }
 
@@ -107,7 +119,14 @@ impl Replies {
             _ => self.counts.refused += 1,
         }
         let head = reply.encode().to_vec();
-        self.queue.push((connection, Outgoing { kind: Kind::REPLY, head, ..Outgoing::default() }));
+        self.queue.push((
+            connection,
+            Outgoing {
+                kind: Kind::REPLY,
+                head,
+                ..Outgoing::default()
+            },
+        ));
     }
 
     /// Queues a frame that is no reply to a request.
@@ -116,7 +135,10 @@ impl Replies {
     }
 
     fn head(&self, request: &RequestHead, status: Status) -> ReplyHead {
-        ReplyHead { core: self.core, ..request.reply(status) }
+        ReplyHead {
+            core: self.core,
+            ..request.reply(status)
+        }
     }
 
     fn track(&mut self, connection: ConnectionId, stamps: Stamps) -> u64 {
@@ -177,7 +199,9 @@ impl Replies {
 
     /// The last byte of the reply with this token was handed to the kernel.
     pub fn left(&mut self, token: u64, at: Time, watch: &mut Stopwatch) {
-        let Some(stamps) = self.untrack(token) else { return };
+        let Some(stamps) = self.untrack(token) else {
+            return;
+        };
         if stamps.committed == Time(0) {
             watch.record(Stage::Read, at.since(stamps.began));
             return;

@@ -6,7 +6,9 @@ use crate::tally::ADD;
 use crate::world::{SECOND, World};
 
 fn is_prefix_kept(acknowledged: &[Vec<u8>], found: &[Vec<u8>]) -> bool {
-    acknowledged.iter().all(|payload| found.iter().filter(|other| *other == payload).count() == 1)
+    acknowledged
+        .iter()
+        .all(|payload| found.iter().filter(|other| *other == payload).count() == 1)
 }
 
 #[test]
@@ -33,7 +35,11 @@ fn everything_acknowledged_survives_the_death_of_all() {
         world.elect();
         world.add(0, b"after");
         let found = world.settle(0);
-        assert!(is_prefix_kept(&acknowledged, &found), "seed {seed}: {} found", found.len());
+        assert!(
+            is_prefix_kept(&acknowledged, &found),
+            "seed {seed}: {} found",
+            found.len()
+        );
     }
 }
 
@@ -85,7 +91,10 @@ fn a_failed_write_stops_the_node_and_the_others_go_on() {
     for number in 0..5u8 {
         world.add(0, &[number; 64]);
     }
-    assert!(world.stopped[sick as usize - 1], "a node that cannot keep promises stops");
+    assert!(
+        world.stopped[sick as usize - 1],
+        "a node that cannot keep promises stops"
+    );
     let healthy = (1..=3).find(|node| *node != sick).expect("two are left");
     assert_eq!(world.payloads(healthy, 0).len(), 5);
 }

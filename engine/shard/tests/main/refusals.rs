@@ -17,7 +17,10 @@ fn each_wrong_request_has_its_own_answer() {
     world.elect();
     assert_eq!(status_of(&mut world, 1, 9, ADD, b"x"), Status::UnknownGroup);
     assert_eq!(status_of(&mut world, 1, 0, ADD, b""), Status::Malformed);
-    assert_eq!(status_of(&mut world, 1, 0, 77, b"x"), Status::UnknownOperation);
+    assert_eq!(
+        status_of(&mut world, 1, 0, 77, b"x"),
+        Status::UnknownOperation
+    );
     assert_eq!(status_of(&mut world, 1, 1, ADD, b"x"), Status::Ok);
 }
 
@@ -37,12 +40,24 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
         }
         assert!(acknowledged < 400, "two segments are never full");
     };
-    assert_eq!(status_of(&mut world, 1, 0, ADD, b"more"), Status::StorageFull);
+    assert_eq!(
+        status_of(&mut world, 1, 0, ADD, b"more"),
+        Status::StorageFull
+    );
     world.disks[0].set_slots_max(None);
-    world.run_until(2 * SECOND, "the one in doubt", |world| world.reply(in_doubt).is_some());
-    assert_eq!(world.reply(in_doubt).expect("just seen").0.status, Status::Ok);
+    world.run_until(2 * SECOND, "the one in doubt", |world| {
+        world.reply(in_doubt).is_some()
+    });
+    assert_eq!(
+        world.reply(in_doubt).expect("just seen").0.status,
+        Status::Ok
+    );
     assert_eq!(status_of(&mut world, 1, 0, ADD, &[8; 60_000]), Status::Ok);
-    assert_eq!(world.settle(0).len(), acknowledged + 2, "nothing is lost, nothing refused took effect");
+    assert_eq!(
+        world.settle(0).len(),
+        acknowledged + 2,
+        "nothing is lost, nothing refused took effect"
+    );
 }
 
 #[test]
@@ -53,5 +68,9 @@ fn a_client_that_does_not_read_is_disconnected() {
     world.ask(1, 0, ADD, b"x", false);
     world.run_for(SECOND);
     assert_eq!(world.shard(1).reply_counts().deaf, 1);
-    assert_eq!(world.payloads(1, 0).len(), 1, "its command was durable all the same");
+    assert_eq!(
+        world.payloads(1, 0).len(),
+        1,
+        "its command was durable all the same"
+    );
 }

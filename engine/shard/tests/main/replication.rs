@@ -13,7 +13,12 @@ fn an_acknowledged_command_is_on_every_replica() {
         world.add(0, &[number; 100]);
     }
     let payloads = world.settle(0);
-    assert_eq!(payloads, (0..20u8).map(|number| vec![number; 100]).collect::<Vec<_>>());
+    assert_eq!(
+        payloads,
+        (0..20u8)
+            .map(|number| vec![number; 100])
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -46,10 +51,17 @@ fn requests_of_many_sessions_share_a_write() {
     let mut world = World::new(1, 1);
     world.elect();
     let before = world.shard(1).log_stats().writes;
-    let ids: Vec<u64> = (0..64u8).map(|number| world.ask(1, 0, ADD, &[number], false)).collect();
-    world.run_until(SECOND, "all answers", |world| ids.iter().all(|id| world.reply(*id).is_some()));
+    let ids: Vec<u64> = (0..64u8)
+        .map(|number| world.ask(1, 0, ADD, &[number], false))
+        .collect();
+    world.run_until(SECOND, "all answers", |world| {
+        ids.iter().all(|id| world.reply(*id).is_some())
+    });
     let writes = world.shard(1).log_stats().writes - before;
-    assert!(writes <= 2, "64 requests that arrive together are {writes} writes");
+    assert!(
+        writes <= 2,
+        "64 requests that arrive together are {writes} writes"
+    );
 }
 
 #[test]
@@ -127,6 +139,9 @@ fn idle_groups_say_nothing() {
         let after = world.shard(node).counts();
         assert_eq!(after.messages_out, before.messages_out, "no group speaks");
         let envelopes = after.envelopes_out - before.envelopes_out;
-        assert!(envelopes <= 2 * (10 * SECOND).div_ceil(ELECTION_NS / 6) + 2, "{envelopes} beats");
+        assert!(
+            envelopes <= 2 * (10 * SECOND).div_ceil(ELECTION_NS / 6) + 2,
+            "{envelopes} beats"
+        );
     }
 }

@@ -75,13 +75,21 @@ impl Wire {
 
     /// When the next event is due anywhere.
     pub fn next_event(&self) -> Option<u64> {
-        self.0.borrow().queues.values().filter_map(|queue| queue.front().map(|(at, _)| *at)).min()
+        self.0
+            .borrow()
+            .queues
+            .values()
+            .filter_map(|queue| queue.front().map(|(at, _)| *at))
+            .min()
     }
 
     /// Something is due at this node.
     pub fn is_due(&self, node: u32) -> bool {
         let net = self.0.borrow();
-        net.queues.get(&node).and_then(VecDeque::front).is_some_and(|(at, _)| *at <= net.now)
+        net.queues
+            .get(&node)
+            .and_then(VecDeque::front)
+            .is_some_and(|(at, _)| *at <= net.now)
     }
 }
 
@@ -95,7 +103,9 @@ impl Transport for Door {
     fn poll(&mut self, events: &mut Vec<Event>) {
         let mut net = self.wire.0.borrow_mut();
         let now = net.now;
-        let Some(queue) = net.queues.get_mut(&self.node) else { return };
+        let Some(queue) = net.queues.get_mut(&self.node) else {
+            return;
+        };
         while queue.front().is_some_and(|(at, _)| *at <= now) {
             events.extend(queue.pop_front().map(|(_, event)| event));
         }
@@ -103,14 +113,20 @@ impl Transport for Door {
 
     fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
         let mut net = self.wire.0.borrow_mut();
-        let Some((owner, other, remote)) = net.ends.get(&to).copied() else { return Err(SendError::Closed) };
+        let Some((owner, other, remote)) = net.ends.get(&to).copied() else {
+            return Err(SendError::Closed);
+        };
         assert_eq!(owner, self.node, "a node sends on its own connections");
         if net.deaf.contains(&other) {
             return Err(SendError::Busy);
         }
         let at = net.now + DELAY_NS;
         let bulk = Bytes::from(frame.bulk.concat());
-        assert_eq!(crc32fast::hash(&bulk), frame.bulk_crc, "the sender knows its bulk's checksum");
+        assert_eq!(
+            crc32fast::hash(&bulk),
+            frame.bulk_crc,
+            "the sender knows its bulk's checksum"
+        );
         if frame.token != 0 {
             let now = net.now;
             net.queue(owner, now, Event::Sent(to, frame.token, now));

@@ -49,7 +49,9 @@ impl World {
         let count = nodes as usize;
         let mut world = Self {
             wire: Wire::default(),
-            disks: (0..nodes).map(|node| MemoryDisk::new(SEGMENT_BYTES, u64::from(node))).collect(),
+            disks: (0..nodes)
+                .map(|node| MemoryDisk::new(SEGMENT_BYTES, u64::from(node)))
+                .collect(),
             shards: (0..nodes).map(|_| None).collect(),
             wake: vec![0; count],
             client: vec![None; count],
@@ -74,7 +76,11 @@ impl World {
     }
 
     fn options(node: u32) -> Options {
-        let identity = Identity { cluster: 7, node: u64::from(node), log: 0 };
+        let identity = Identity {
+            cluster: 7,
+            node: u64::from(node),
+            log: 0,
+        };
         let mut options = Options::small(identity, 64 * 1024);
         options.segments_max = 32;
         options
@@ -99,7 +105,10 @@ impl World {
     pub fn start(&mut self, node: u32) {
         let at = node as usize - 1;
         self.incarnation += 1;
-        let door = Door { wire: self.wire.clone(), node };
+        let door = Door {
+            wire: self.wire.clone(),
+            node,
+        };
         let device = self.disks[at].device();
         let (shard, _) = Shard::open(
             self.setup(node),
@@ -116,10 +125,16 @@ impl World {
     }
 
     fn connect_all(&mut self, node: u32) {
-        let me = Remote::Peer { node, incarnation: self.incarnation };
+        let me = Remote::Peer {
+            node,
+            incarnation: self.incarnation,
+        };
         for other in 1..=self.shards.len() as u32 {
             if other != node && self.shards[other as usize - 1].is_some() {
-                let them = Remote::Peer { node: other, incarnation: u64::from(other) };
+                let them = Remote::Peer {
+                    node: other,
+                    incarnation: u64::from(other),
+                };
                 self.wire.connect((node, me), (other, them));
             }
         }
@@ -144,7 +159,9 @@ impl World {
 
     fn turn(&mut self, at: usize) {
         let clock = TestClock(self.now());
-        let Some(shard) = self.shards[at].as_mut() else { return };
+        let Some(shard) = self.shards[at].as_mut() else {
+            return;
+        };
         match shard.turn(&clock) {
             Next::Again => self.wake[at] = clock.0,
             Next::Wait(wake) => self.wake[at] = wake.map_or(u64::MAX, |wake| wake.0),
@@ -156,16 +173,25 @@ impl World {
     }
 
     fn next_at(&self) -> u64 {
-        let wakes = (0..self.shards.len()).filter(|at| self.shards[*at].is_some()).map(|at| self.wake[at]);
+        let wakes = (0..self.shards.len())
+            .filter(|at| self.shards[*at].is_some())
+            .map(|at| self.wake[at]);
         let disks = self.disks.iter().filter_map(MemoryDisk::next_completion_ns);
-        wakes.chain(disks).chain(self.wire.next_event()).min().unwrap_or(u64::MAX).max(self.now())
+        wakes
+            .chain(disks)
+            .chain(self.wire.next_event())
+            .min()
+            .unwrap_or(u64::MAX)
+            .max(self.now())
     }
 
     fn step(&mut self) {
         let now = self.next_at();
         self.wire.0.borrow_mut().now = now;
         for at in 0..self.shards.len() {
-            let disk = self.disks[at].next_completion_ns().is_some_and(|due| due <= now);
+            let disk = self.disks[at]
+                .next_completion_ns()
+                .is_some_and(|due| due <= now);
             if self.shards[at].is_some()
                 && (disk || self.wake[at] <= now || self.wire.is_due(at as u32 + 1))
             {
@@ -173,7 +199,11 @@ impl World {
             }
         }
         let mut events = Vec::new();
-        Door { wire: self.wire.clone(), node: CLIENT }.poll(&mut events);
+        Door {
+            wire: self.wire.clone(),
+            node: CLIENT,
+        }
+        .poll(&mut events);
         for event in events {
             if let Event::Received(_, frame) = event {
                 if frame.kind == Kind::REPLY {
@@ -203,13 +233,24 @@ impl World {
     }
 
     /// Sends a request to a node; returns its id.
-    pub fn ask(&mut self, node: u32, group: u64, operation: u8, payload: &[u8], local: bool) -> u64 {
+    pub fn ask(
+        &mut self,
+        node: u32,
+        group: u64,
+        operation: u8,
+        payload: &[u8],
+        local: bool,
+    ) -> u64 {
         self.next_id += 1;
         let head = RequestHead {
             id: self.next_id,
             group,
             operation,
-            consistency: if local { Consistency::Local } else { Consistency::Linearizable },
+            consistency: if local {
+                Consistency::Local
+            } else {
+                Consistency::Linearizable
+            },
             sent_at: self.now(),
             client: 5,
             number: self.next_id,
@@ -222,7 +263,12 @@ impl World {
             bulk_crc: crc32fast::hash(payload),
             token: 0,
         };
-        Door { wire: self.wire.clone(), node: CLIENT }.send(connection, frame).expect("open");
+        Door {
+            wire: self.wire.clone(),
+            node: CLIENT,
+        }
+        .send(connection, frame)
+        .expect("open");
         self.next_id
     }
 
@@ -254,13 +300,18 @@ impl World {
     /// Adds a payload through the leader and waits for its acknowledgement, retrying elsewhere.
     pub fn add(&mut self, group: u64, payload: &[u8]) {
         for _ in 0..50 {
-            self.run_until(10 * SECOND, "a leader", |world| world.leader(group).is_some());
+            self.run_until(10 * SECOND, "a leader", |world| {
+                world.leader(group).is_some()
+            });
             let leader = self.leader(group).expect("just seen");
             let id = self.ask(leader, group, ADD, payload, false);
             self.run_until(10 * SECOND, "an answer", |world| {
                 world.reply(id).is_some() || world.client[leader as usize - 1].is_none()
             });
-            if self.reply(id).is_some_and(|(head, _)| head.status == Status::Ok) {
+            if self
+                .reply(id)
+                .is_some_and(|(head, _)| head.status == Status::Ok)
+            {
                 return;
             }
             self.run_for(ELECTION_NS / 4);
@@ -272,28 +323,41 @@ impl World {
         let id = self.ask(node, group, LOOK, &[], local);
         self.run_until(10 * SECOND, "an answer", |world| world.reply(id).is_some());
         let (head, body) = self.reply(id).expect("just seen");
-        let count = body.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let count = body
+            .first_chunk::<8>()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Some((head.status, count))
     }
 
     pub fn payloads(&self, node: u32, group: u64) -> Vec<Vec<u8>> {
-        let shard = self.shards[node as usize - 1].as_ref().expect("the node runs");
-        shard.machine_of(GroupId(group)).expect("the group is there").payloads.clone()
+        let shard = self.shards[node as usize - 1]
+            .as_ref()
+            .expect("the node runs");
+        shard
+            .machine_of(GroupId(group))
+            .expect("the group is there")
+            .payloads
+            .clone()
     }
 
     pub fn shard(&self, node: u32) -> &TestShard {
-        self.shards[node as usize - 1].as_ref().expect("the node runs")
+        self.shards[node as usize - 1]
+            .as_ref()
+            .expect("the node runs")
     }
 
     /// Waits until every running replica of the group has applied the same commands, and returns them.
     pub fn settle(&mut self, group: u64) -> Vec<Vec<u8>> {
         self.run_until(20 * SECOND, "replicas agree", |world| {
-            let nodes = (1..=world.shards.len() as u32).filter(|node| world.shards[*node as usize - 1].is_some());
-            let digests: Vec<_> =
-                nodes.map(|node| world.shard(node).digest_of(GroupId(group)).expect("there")).collect();
+            let nodes = (1..=world.shards.len() as u32)
+                .filter(|node| world.shards[*node as usize - 1].is_some());
+            let digests: Vec<_> = nodes
+                .map(|node| world.shard(node).digest_of(GroupId(group)).expect("there"))
+                .collect();
             digests.windows(2).all(|pair| pair[0] == pair[1])
         });
-        let node = (1..=self.shards.len() as u32).find(|node| self.shards[*node as usize - 1].is_some());
+        let node =
+            (1..=self.shards.len() as u32).find(|node| self.shards[*node as usize - 1].is_some());
         self.payloads(node.expect("somebody runs"), group)
     }
 }
