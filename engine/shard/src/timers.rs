@@ -38,7 +38,7 @@ impl Timers {
     }
 
     /// The earliest deadline.
-    pub fn next(&mut self) -> Option<Time> {
+    pub fn earliest(&mut self) -> Option<Time> {
         while let Some(Reverse((at, slot))) = self.heap.peek() {
             if self.wanted[*slot as usize] == Some(*at) {
                 return Some(*at);
@@ -50,7 +50,7 @@ impl Timers {
 
     /// Takes one slot whose deadline has come.
     pub fn expired(&mut self, now: Time) -> Option<u32> {
-        let at = self.next()?;
+        let at = self.earliest()?;
         if at > now {
             return None;
         }
@@ -72,11 +72,11 @@ mod tests {
         timers.set(0, Some(Time(30)));
         timers.set(2, Some(Time(5)));
         timers.set(2, None);
-        assert_eq!(timers.next(), Some(Time(20)));
+        assert_eq!(timers.earliest(), Some(Time(20)));
         assert_eq!(timers.expired(Time(19)), None);
         assert_eq!(timers.expired(Time(40)), Some(1));
         assert_eq!(timers.expired(Time(40)), Some(0));
         assert_eq!(timers.expired(Time(40)), None);
-        assert_eq!(timers.next(), None);
+        assert_eq!(timers.earliest(), None);
     }
 }

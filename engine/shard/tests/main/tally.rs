@@ -3,16 +3,16 @@
 use raft::state_machine::{Admission, Command, Refusal, StateMachine};
 
 /// Adds the payload to the digest.
-pub const ADD: u8 = 1;
+pub(crate) const ADD: u8 = 1;
 /// Answers the number of commands and the digest.
-pub const LOOK: u8 = 2;
+pub(crate) const LOOK: u8 = 2;
 
 /// Counts commands and chains their payloads.
 #[derive(Debug, Default)]
-pub struct Tally {
-    pub count: u64,
+pub(crate) struct Tally {
+    pub(crate) count: u64,
     chain: u128,
-    pub payloads: Vec<Vec<u8>>,
+    pub(crate) payloads: Vec<Vec<u8>>,
 }
 
 impl StateMachine for Tally {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use net::transport::{ConnectionId, Event, Frame, Outgoing, Remote, SendError, Transport};
 
 /// One way through the network, nanoseconds.
-pub const DELAY_NS: u64 = 100_000;
+pub(crate) const DELAY_NS: u64 = 100_000;
 
 #[derive(Default)]
-pub struct Net {
-    pub now: u64,
+pub(crate) struct Net {
+    pub(crate) now: u64,
     queues: BTreeMap<u32, VecDeque<(u64, Event)>>,
     /// Connection -> (owner, the other end's node, the other end's connection).
     ends: BTreeMap<ConnectionId, (u32, u32, ConnectionId)>,
@@ -20,22 +20,26 @@ pub struct Net {
     /// Pairs that hear nothing of each other.
     cut: BTreeSet<(u32, u32)>,
     /// Nodes whose connections take nothing more.
-    pub deaf: BTreeSet<u32>,
+    pub(crate) deaf: BTreeSet<u32>,
 }
 
 /// Shared by everybody in the world.
 #[derive(Clone, Default)]
-pub struct Wire(pub Rc<RefCell<Net>>);
+pub(crate) struct Wire(pub(crate) Rc<RefCell<Net>>);
 
 /// One node's end.
-pub struct Door {
-    pub wire: Wire,
-    pub node: u32,
+pub(crate) struct Door {
+    pub(crate) wire: Wire,
+    pub(crate) node: u32,
 }
 
 impl Wire {
     /// Connects two ends, each given with what it is; each learns what the other is.
-    pub fn connect(&self, a: (u32, Remote), b: (u32, Remote)) -> (ConnectionId, ConnectionId) {
+    pub(crate) fn connect(
+        &self,
+        a: (u32, Remote),
+        b: (u32, Remote),
+    ) -> (ConnectionId, ConnectionId) {
         let mut net = self.0.borrow_mut();
         let (left, right) = (ConnectionId(net.next + 1), ConnectionId(net.next + 2));
         net.next += 2;
@@ -48,7 +52,7 @@ impl Wire {
     }
 
     /// Every connection of the node breaks; what is under way to and from it is lost.
-    pub fn isolate(&self, node: u32) {
+    pub(crate) fn isolate(&self, node: u32) {
         let mut net = self.0.borrow_mut();
         let gone: Vec<_> = net
             .ends
@@ -67,14 +71,14 @@ impl Wire {
     }
 
     /// Frames between the two vanish, in both directions, until healed.
-    pub fn cut(&self, a: u32, b: u32) {
+    pub(crate) fn cut(&self, a: u32, b: u32) {
         let mut net = self.0.borrow_mut();
         net.cut.insert((a, b));
         net.cut.insert((b, a));
     }
 
     /// When the next event is due anywhere.
-    pub fn next_event(&self) -> Option<u64> {
+    pub(crate) fn next_event(&self) -> Option<u64> {
         self.0
             .borrow()
             .queues
@@ -84,7 +88,7 @@ impl Wire {
     }
 
     /// Something is due at this node.
-    pub fn is_due(&self, node: u32) -> bool {
+    pub(crate) fn is_due(&self, node: u32) -> bool {
         let net = self.0.borrow();
         net.queues
             .get(&node)

@@ -15,8 +15,8 @@ use crate::wire::{Door, Wire};
 
 const CLIENT: u32 = 1000;
 const SEGMENT_BYTES: u64 = 4 << 20;
-pub const ELECTION_NS: u64 = 300_000_000;
-pub const SECOND: u64 = 1_000_000_000;
+pub(crate) const ELECTION_NS: u64 = 300_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
 type TestShard = Shard<MemoryDevice, Door, Tally>;
 
@@ -31,21 +31,21 @@ impl Clock for TestClock {
     }
 }
 
-pub struct World {
-    pub wire: Wire,
-    pub disks: Vec<MemoryDisk>,
+pub(crate) struct World {
+    pub(crate) wire: Wire,
+    pub(crate) disks: Vec<MemoryDisk>,
     shards: Vec<Option<TestShard>>,
     wake: Vec<u64>,
     client: Vec<Option<ConnectionId>>,
-    pub replies: Vec<(ReplyHead, Vec<u8>)>,
-    pub groups: u64,
+    pub(crate) replies: Vec<(ReplyHead, Vec<u8>)>,
+    pub(crate) groups: u64,
     next_id: u64,
     incarnation: u64,
-    pub stopped: Vec<bool>,
+    pub(crate) stopped: Vec<bool>,
 }
 
 impl World {
-    pub fn new(nodes: u32, groups: u64) -> Self {
+    pub(crate) fn new(nodes: u32, groups: u64) -> Self {
         let count = nodes as usize;
         let mut world = Self {
             wire: Wire::default(),
@@ -71,7 +71,7 @@ impl World {
         world
     }
 
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.wire.0.borrow().now
     }
 
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// Starts a node's process on whatever its disk holds.
-    pub fn start(&mut self, node: u32) {
+    pub(crate) fn start(&mut self, node: u32) {
         let at = node as usize - 1;
         self.incarnation += 1;
         let door = Door {
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// The process dies; of the writes in flight the disk keeps what the rule says.
-    pub fn kill(&mut self, node: u32, rule: Crash) {
+    pub(crate) fn kill(&mut self, node: u32, rule: Crash) {
         let at = node as usize - 1;
         self.shards[at] = None;
         self.client[at] = None;
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// The node's connections break and are made anew.
-    pub fn reconnect(&mut self, node: u32) {
+    pub(crate) fn reconnect(&mut self, node: u32) {
         self.wire.isolate(node);
         self.connect_all(node);
     }
@@ -215,7 +215,12 @@ impl World {
     }
 
     /// Runs until `done`, at most `limit_ns` of virtual time.
-    pub fn run_until(&mut self, limit_ns: u64, what: &str, mut done: impl FnMut(&Self) -> bool) {
+    pub(crate) fn run_until(
+        &mut self,
+        limit_ns: u64,
+        what: &str,
+        mut done: impl FnMut(&Self) -> bool,
+    ) {
         let end = self.now() + limit_ns;
         while !done(self) {
             assert!(self.now() < end, "not within {limit_ns} ns: {what}");
@@ -224,7 +229,7 @@ impl World {
     }
 
     /// Runs for `nanos` of virtual time.
-    pub fn run_for(&mut self, nanos: u64) {
+    pub(crate) fn run_for(&mut self, nanos: u64) {
         let end = self.now() + nanos;
         while self.next_at() <= end {
             self.step();
@@ -233,7 +238,7 @@ impl World {
     }
 
     /// Sends a request to a node; returns its id.
-    pub fn ask(
+    pub(crate) fn ask(
         &mut self,
         node: u32,
         group: u64,
@@ -272,12 +277,12 @@ impl World {
         self.next_id
     }
 
-    pub fn reply(&self, id: u64) -> Option<&(ReplyHead, Vec<u8>)> {
+    pub(crate) fn reply(&self, id: u64) -> Option<&(ReplyHead, Vec<u8>)> {
         self.replies.iter().find(|(head, _)| head.id == id)
     }
 
     /// The node that leads the group and is known as such by a majority.
-    pub fn leader(&self, group: u64) -> Option<u32> {
+    pub(crate) fn leader(&self, group: u64) -> Option<u32> {
         let alive: Vec<&TestShard> = self.shards.iter().flatten().collect();
         let leaders: Vec<u32> = alive
             .iter()
@@ -289,7 +294,7 @@ impl World {
         (agreed && self.shards[first as usize - 1].is_some()).then_some(first)
     }
 
-    pub fn elect(&mut self) -> u32 {
+    pub(crate) fn elect(&mut self) -> u32 {
         let groups = self.groups;
         self.run_until(10 * SECOND, "every group has a leader", |world| {
             (0..groups).all(|group| world.leader(group).is_some())
@@ -298,7 +303,7 @@ impl World {
     }
 
     /// Adds a payload through the leader and waits for its acknowledgement, retrying elsewhere.
-    pub fn add(&mut self, group: u64, payload: &[u8]) {
+    pub(crate) fn add(&mut self, group: u64, payload: &[u8]) {
         for _ in 0..50 {
             self.run_until(10 * SECOND, "a leader", |world| {
                 world.leader(group).is_some()
@@ -319,7 +324,7 @@ impl World {
         panic!("no acknowledgement in fifty tries");
     }
 
-    pub fn look(&mut self, node: u32, group: u64, local: bool) -> Option<(Status, u64)> {
+    pub(crate) fn look(&mut self, node: u32, group: u64, local: bool) -> Option<(Status, u64)> {
         let id = self.ask(node, group, LOOK, &[], local);
         self.run_until(10 * SECOND, "an answer", |world| world.reply(id).is_some());
         let (head, body) = self.reply(id).expect("just seen");
@@ -329,7 +334,7 @@ impl World {
         Some((head.status, count))
     }
 
-    pub fn payloads(&self, node: u32, group: u64) -> Vec<Vec<u8>> {
+    pub(crate) fn payloads(&self, node: u32, group: u64) -> Vec<Vec<u8>> {
         let shard = self.shards[node as usize - 1]
             .as_ref()
             .expect("the node runs");
@@ -340,14 +345,14 @@ impl World {
             .clone()
     }
 
-    pub fn shard(&self, node: u32) -> &TestShard {
+    pub(crate) fn shard(&self, node: u32) -> &TestShard {
         self.shards[node as usize - 1]
             .as_ref()
             .expect("the node runs")
     }
 
     /// Waits until every running replica of the group has applied the same commands, and returns them.
-    pub fn settle(&mut self, group: u64) -> Vec<Vec<u8>> {
+    pub(crate) fn settle(&mut self, group: u64) -> Vec<Vec<u8>> {
         self.run_until(20 * SECOND, "replicas agree", |world| {
             let nodes = (1..=world.shards.len() as u32)
                 .filter(|node| world.shards[*node as usize - 1].is_some());
