@@ -1,9 +1,9 @@
 //! Moves money: the rules of `create_transfers` and what follows from them. The hot loop of the product.
 //!
-//! A transfer touches an index bucket for its id and one for each account, and the accounts' rows. None of
-//! it is near the other in memory, so the loop works in three steps, [`AHEAD`] events apart: hash the ids and
-//! fetch the buckets; guess the accounts' rows and fetch them; judge and carry out. No allocation, no
-//! logging, no locks.
+//! A transfer touches an index bucket for its id and one for each account, and the accounts' rows. None
+//! of it is near the other in memory, so the loop works in three steps, [`AHEAD`] events apart: hash
+//! the ids and fetch the buckets; guess the accounts' rows and fetch them; judge and carry out. No
+//! allocation, no logging, no locks.
 //!
 //! - Guessing reads only indexes that this command does not change (accounts), or hints (transfers).
 //! - A judgement that passes cannot fail to be carried out.
@@ -21,8 +21,8 @@ use crate::status::CreateTransferStatus;
 use crate::transfer::{Transfer, TransferFlags};
 use crate::transfer_table::{Known, TransferRow};
 
-/// Events between one step of the loop and the next: enough for memory to answer, few enough for the first
-/// cache to keep what came.
+/// Events between one step of the loop and the next: enough for memory to answer, few enough for the
+/// first cache to keep what came.
 const AHEAD: usize = 16;
 
 /// Places for events on their way; a power of two above `2 * AHEAD`.

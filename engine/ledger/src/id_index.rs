@@ -1,8 +1,8 @@
 //! Finds the row of a 128-bit id among hundreds of millions, with one cache line of work and no pauses.
 //!
-//! The index keeps 8 bytes for each row: a 31-bit tag of the id's hash, and the row's number. The id itself
-//! stands in the row; who asks supplies the comparison. Eight entries share a bucket of one cache line;
-//! a full bucket overflows into its neighbour.
+//! The index keeps 8 bytes for each row: a 31-bit tag of the id's hash, and the row's number. The id
+//! itself stands in the row; who asks supplies the comparison. Eight entries share a bucket of one
+//! cache line; a full bucket overflows into its neighbour.
 //!
 //! A single table of that size could only grow in one long stroke. So the index is divided into parts by
 //! the top of the hash; each part is small and doubles by itself, in tens of microseconds, and the parts'
@@ -48,8 +48,8 @@ pub(crate) fn fold(a: u64, b: u64) -> u64 {
 
 /// Hashes ids for one ledger's indexes.
 ///
-/// Who knows the hash function can choose ids that meet in one bucket. A seed that clients do not know takes
-/// that away; since the layout of an index shows nowhere, every replica may have its own.
+/// Who knows the hash function can choose ids that meet in one bucket. A seed that clients do not know
+/// takes that away; since the layout of an index shows nowhere, every replica may have its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdHasher {
     seed: u128,

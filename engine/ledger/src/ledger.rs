@@ -2,11 +2,11 @@
 //!
 //! - State after a command is a function of the log up to it: no clock, no dice, no allocation addresses,
 //!   no order of hashing shows in any reply or in the digest.
-//! - Time. A command begins at `max(its time, last timestamp + 1)`. Each reservation that expires takes one
-//!   timestamp from there on, then each event takes one, whether it succeeds or fails. So timestamps are unique
-//!   and rise strictly over the whole log, whatever the leaders' clocks do.
-//! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the log,
-//!   and a replica must not stop over one that came in all the same.
+//! - Time. A command begins at `max(its time, last timestamp + 1)`. Each reservation that expires takes
+//!   one timestamp from there on, then each event takes one, whether it succeeds or fails. So
+//!   timestamps are unique and rise strictly over the whole log, whatever the leaders' clocks do.
+//! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the
+//!   log, and a replica must not stop over one that came in all the same.
 
 use raft::state_machine::{Admission, Command, Refusal, StateMachine};
 use zerocopy::IntoBytes;
@@ -44,8 +44,9 @@ impl Ledger {
         Self::with_seed(limits, 0)
     }
 
-    /// The same, with a seed for the hashes of its indexes. It shows in no answer and in no digest, so each
-    /// replica may have its own; one that clients cannot know keeps them from choosing ids that collide.
+    /// The same, with a seed for the hashes of its indexes. It shows in no answer and in no digest, so
+    /// each replica may have its own; one that clients cannot know keeps them from choosing ids that
+    /// collide.
     ///
     /// # Errors
     /// If the limits are beyond what rows can be numbered.

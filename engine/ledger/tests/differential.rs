@@ -1,7 +1,7 @@
 //! Random commands, the ledger and the model side by side: every record and every balance must agree.
 //!
-//! By default nearly a million events; `LEDGER_EVENTS=20000000` asks for more, `LEDGER_SEED=7` for another
-//! start. A failure names the seed of its world; the same seed runs the same world again.
+//! By default nearly a million events; `LEDGER_EVENTS=20000000` asks for more, `LEDGER_SEED=7` for
+//! another start. A failure names the seed of its world; the same seed runs the same world again.
 
 use std::collections::BTreeSet;
 

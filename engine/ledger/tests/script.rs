@@ -12,9 +12,9 @@
 //! balances 1: 0 100 / 0 0                debits pending, posted / credits pending, posted
 //! ```
 //!
-//! Events of one kind that follow each other are one command; a blank line ends it. Without `=>` the event is
-//! expected to be created. Numbers may be `max` or `max-1`. After each command ledger and model must
-//! agree in every record and balance, and debits must equal credits.
+//! Events of one kind that follow each other are one command; a blank line ends it. Without `=>` the
+//! event is expected to be created. Numbers may be `max` or `max-1`. After each command ledger and
+//! model must agree in every record and balance, and debits must equal credits.
 
 use ledger::account::{Account, AccountFlags};
 use ledger::instruction::operation;
