@@ -4,6 +4,8 @@ mod common_promises;
 mod corruption;
 mod crash;
 mod decoding;
+mod inspecting;
 mod kill;
 mod scrubbing;
 mod support;
+mod waking;
