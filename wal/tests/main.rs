@@ -4,6 +4,7 @@ mod common_promises;
 mod corruption;
 mod crash;
 mod decoding;
+mod formats;
 mod inspecting;
 mod kill;
 mod scrubbing;
