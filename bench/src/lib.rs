@@ -14,6 +14,7 @@ pub mod error;
 mod generator;
 pub mod hiccup;
 pub mod hlog;
+mod honesty;
 pub mod host;
 mod inquiry;
 mod load;
@@ -33,6 +34,8 @@ mod tally;
 pub mod target;
 pub mod text;
 pub mod ticker;
+pub mod verdict;
+pub mod warning;
 pub mod wire;
 pub mod workload;
 

@@ -1,6 +1,6 @@
 //! The report as text for a terminal: headline, rate, percentiles by stage, and the fine print.
 
-use crate::report::{Report, StageSummary, Summary, Warning};
+use crate::report::{Report, StageSummary, Summary};
 use crate::stages::{CHAIN, SERVER_E2E};
 use crate::text::{bytes, duration, grouped, short};
 use std::fmt::{self, Display, Write};
@@ -262,6 +262,10 @@ impl Report {
             self.run.duration_s, self.run.warmup_s
         );
         row(out, "window", window)?;
+        self.write_host(out)
+    }
+
+    fn write_host(&self, out: &mut String) -> fmt::Result {
         let load = |load: Option<f64>| known(load.map(|load| format!("{load:.2}")));
         row(
             out,
@@ -330,33 +334,6 @@ impl Report {
             row(out, "file", file)?;
         }
         Ok(())
-    }
-}
-
-impl Warning {
-    /// The warning for a reader.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Warning::NotDurable => {
-                "NOT DURABLE: acknowledged transfers do not survive a power failure"
-            }
-            Warning::InMemory => "NOT DURABLE: the data folder is in memory",
-            Warning::DurabilityUnstated => "the servers do not say how they make records durable",
-            Warning::FsyncsUncompleted => "durable writes were begun that did not complete",
-            Warning::NoDeviceFlush => "the device saw no flush although its cache is volatile",
-            Warning::HostLimited => {
-                "host-limited: the machine's own delays reach half of the p99.9 above"
-            }
-            Warning::GeneratorLate => "the generator was late: latencies are not valid",
-            Warning::LoadDropped => "part of the offered load never left",
-            Warning::HostBusy => "the hypervisor took processor time from this machine",
-            Warning::DebugBuild => "built without optimisation: no number here means anything",
-            Warning::Rejections => "some transfers were refused",
-            Warning::NotClosed => "the stages do not add up to the whole within one percent",
-            Warning::NoStages => "the servers gave no times of their stages",
-            Warning::Elections => "leadership changed during the window",
-            Warning::FewRepeats => "fewer than five runs: the machine's drift is not excluded",
-        }
     }
 }
 

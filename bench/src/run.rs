@@ -1,10 +1,11 @@
 //! A benchmark from beginning to end: lay out, start, load, prove, report, leave nothing behind.
 
-use crate::assemble::{Measured, assemble, with_repeats};
+use crate::assemble::{Measured, assemble};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::error::BenchError;
 use crate::hlog;
+use crate::honesty::with_repeats;
 use crate::host::{self, Disk};
 use crate::load::Plan;
 use crate::options::Options;

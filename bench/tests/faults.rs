@@ -4,7 +4,7 @@ use crate::fake::{Fake, Fault};
 use crate::life::{run, short};
 use bench::error::ProtocolFault;
 use bench::progress::{Phase, Silent};
-use bench::report::{Correctness, Finding};
+use bench::verdict::{Correctness, Finding};
 use bench::{BenchError, Options, Progress, run_against};
 use std::time::Duration;
 

@@ -137,7 +137,7 @@ fn so_has_one_of_open_loop_and_one_of_a_failed_run() {
 fn every_warning_is_documented() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks.md");
     let text = std::fs::read_to_string(path).expect("the document is there");
-    for warning in bench::report::Warning::ALL {
+    for warning in bench::warning::Warning::ALL {
         let name = serde_json::to_value(warning).expect("a name");
         let name = name.as_str().expect("a name");
         assert!(text.contains(&format!("`{name}`")), "{name}");

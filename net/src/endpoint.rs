@@ -117,7 +117,10 @@ impl Endpoint {
         };
         Ok(Endpoint {
             house,
-            peer_addresses: peers.iter().map(|peer| peer.1.ip()).collect(),
+            peer_addresses: peers
+                .iter()
+                .map(|peer| peer.1.ip().to_canonical())
+                .collect(),
             slots: Slots::new(),
             dialer,
             peers: BTreeMap::new(),
@@ -140,7 +143,8 @@ impl Endpoint {
     pub fn accept(&mut self, from: Option<IpAddr>, now: u64) -> Result<ConnectionId, Refusal> {
         self.now = now;
         self.counters.accepted += 1;
-        let is_peer_address = from.is_some_and(|from| self.peer_addresses.contains(&from));
+        let is_peer_address =
+            from.is_some_and(|from| self.peer_addresses.contains(&from.to_canonical()));
         let most = self.house.limits.handshakes_max;
         let most = if is_peer_address {
             most
@@ -202,48 +206,25 @@ impl Endpoint {
 
     /// Where received bytes go; never empty. `PoolExhausted`: read again later, after `resume`.
     pub fn space(&mut self, id: ConnectionId) -> Result<&mut [u8], PoolExhausted> {
-        let Some(entry) = self
-            .slots
-            .get_mut(id)
-            .filter(|entry| !entry.connection.is_parting())
-        else {
+        let Some(entry) = living(&mut self.slots, id) else {
             return Ok(&mut self.discard);
         };
-        let Connection { inbound, .. } = &mut entry.connection;
-        // Asked twice, since the borrow of an answer given on one path lasts on all.
-        let space = inbound.ready();
-        entry.connection.set_starved(space.is_err());
-        match space {
-            Ok(()) => entry.connection.inbound.space(),
-            Err(PoolExhausted) => {
-                self.counters.starved += 1;
-                Err(PoolExhausted)
-            }
-        }
+        let space = entry.connection.inbound.space();
+        space.inspect_err(|_| self.counters.starved += 1)
     }
 
     /// As [`Endpoint::space`], for a read that outlives the borrow. `None`: the connection is at its end, read no more.
     pub fn lend(&mut self, id: ConnectionId) -> Result<Option<Lent>, PoolExhausted> {
-        let Some(entry) = self
-            .slots
-            .get_mut(id)
-            .filter(|entry| !entry.connection.is_parting())
-        else {
+        let Some(entry) = living(&mut self.slots, id) else {
             return Ok(None);
         };
         let lent = entry.connection.inbound.lend();
-        entry.connection.set_starved(lent.is_err());
-        self.counters.starved += u64::from(lent.is_err());
-        lent.map(Some)
+        lent.map(Some).inspect_err(|_| self.counters.starved += 1)
     }
 
     /// Takes back what was lent, with `count` bytes received into it.
     pub fn restore(&mut self, id: ConnectionId, lent: Lent, count: usize, now: u64) {
-        if let Some(entry) = self
-            .slots
-            .get_mut(id)
-            .filter(|entry| !entry.connection.is_parting())
-        {
+        if let Some(entry) = living(&mut self.slots, id) {
             entry.connection.inbound.restore(lent, count, now);
             self.counters.bytes_received += count as u64;
             self.resume(id, now);
@@ -252,11 +233,7 @@ impl Endpoint {
 
     /// `count` bytes were received into the space.
     pub fn filled(&mut self, id: ConnectionId, count: usize, now: u64) {
-        if let Some(entry) = self
-            .slots
-            .get_mut(id)
-            .filter(|entry| !entry.connection.is_parting())
-        {
+        if let Some(entry) = living(&mut self.slots, id) {
             entry.connection.inbound.filled(count, now);
             self.counters.bytes_received += count as u64;
             self.resume(id, now);
@@ -267,11 +244,7 @@ impl Endpoint {
     pub fn resume(&mut self, id: ConnectionId, now: u64) {
         self.now = now;
         let is_full = self.clients >= self.house.limits.clients_max;
-        while let Some(entry) = self
-            .slots
-            .get_mut(id)
-            .filter(|entry| !entry.connection.is_parting())
-        {
+        while let Some(entry) = living(&mut self.slots, id) {
             match entry.connection.next_arrival(&self.house, is_full) {
                 Ok(Some(Arrival::Frame(frame))) => {
                     self.counters.frames_received += 1;
@@ -366,13 +339,18 @@ impl Endpoint {
         let is_late = |entry: &Entry| !entry.is_doomed && entry.connection.is_late(limits, now);
         let late = self.slots.iter().filter(|(_, entry)| is_late(entry));
         let late: Vec<_> = late
-            .map(|(id, entry)| (id, entry.connection.is_parting()))
+            .map(|(id, entry)| {
+                let is_dialling = entry.dialled.is_some() && entry.connection.is_greeting();
+                (id, entry.connection.is_parting(), is_dialling)
+            })
             .collect();
-        for (id, is_parting) in late {
-            if is_parting {
-                self.doom(id);
-            } else {
+        for (id, is_parting, is_dialling) in late {
+            if !is_parting {
                 self.end(id, End::Refused(Refusal::TooSlow));
+            }
+            // Whoever did not answer a dial will not hear a goodbye either: the next dial need not wait for it.
+            if is_parting || is_dialling {
+                self.doom(id);
             }
         }
     }
@@ -541,6 +519,13 @@ impl Endpoint {
             self.orders.push_back(Order::Close(id));
         }
     }
+}
+
+/// The entry, unless its end is decided.
+fn living(slots: &mut Slots<Entry>, id: ConnectionId) -> Option<&mut Entry> {
+    slots
+        .get_mut(id)
+        .filter(|entry| !entry.connection.is_parting())
 }
 
 fn order_write(id: ConnectionId, entry: &mut Entry, orders: &mut VecDeque<Order>) {

@@ -570,6 +570,49 @@ fn whoever_stops_in_the_middle_is_ended() {
 }
 
 #[test]
+fn a_peer_that_cannot_be_reached_is_dialled_again_and_again() {
+    let mut world = World::new(1, 0);
+    let (one, two) = (MemoryNetwork::address(1, 0), MemoryNetwork::address(2, 0));
+    world.network.cut(one, two);
+    for node in [1, 2] {
+        world.nodes.push(Some(
+            world
+                .network
+                .join(config(node, 2))
+                .expect("a good configuration"),
+        ));
+    }
+    world.run(20 * SECOND);
+    let dialled = world.node(1).endpoint().counters().dialled;
+    assert!(
+        (5..=10).contains(&dialled),
+        "a dial each timeout and pause: {}",
+        dialled
+    );
+    let report = world
+        .node(1)
+        .endpoint()
+        .peer_reports()
+        .next()
+        .expect("node 1 dials node 2");
+    assert_eq!(
+        (u64::from(report.failures) + 1, report.refusal),
+        (dialled, Some(Refusal::TooSlow))
+    );
+    assert_eq!(world.story(1), [""; 0]);
+    world.network.heal(one, two);
+    world.run(5 * SECOND);
+    assert_eq!(world.story(1), ["opened 2 of 200"]);
+    let report = world
+        .node(1)
+        .endpoint()
+        .peer_reports()
+        .next()
+        .expect("node 1 dials node 2");
+    assert_eq!((report.failures, report.refusal), (0, None));
+}
+
+#[test]
 fn a_restarted_peer_shows_a_new_incarnation() {
     let mut world = World::new(1, 2);
     world.run(10 * MILLISECOND);

@@ -514,6 +514,45 @@ fn a_client_that_does_not_read_is_bounded_and_others_are_served() {
 }
 
 #[test]
+fn reading_stops_when_buffers_are_held_and_goes_on_when_they_are_dropped() {
+    let mut nodes = Nodes::start(2, |config| {
+        config.limits.peer_pool_bytes_max = 4 * MIB;
+        config.limits.poll_bytes_max = MIB;
+    });
+    nodes.until("the pair is open", |nodes| {
+        nodes.peer(0, 2).is_some() && nodes.peer(1, 1).is_some()
+    });
+    let connection = nodes.peer(0, 2).expect("open");
+    let (mut sent, mut received, mut held) = (0, 0, Vec::new());
+    nodes.until("all arrived", |nodes| {
+        if sent < 40
+            && nodes.transports[0]
+                .send(connection, envelope(sent + 1, MIB / 2))
+                .is_ok()
+        {
+            sent += 1;
+        }
+        for (_, event) in std::mem::take(&mut nodes.events) {
+            if let Event::Received(_, frame) = event {
+                received += 1;
+                assert_eq!(check_envelope(&frame), received);
+                held.push(frame);
+            }
+        }
+        let node = nodes.transports[1].endpoint();
+        assert!(node.house().peer_pool.bytes_allocated() <= 4 * MIB);
+        if node.counters().starved > held.len() as u64 {
+            held.clear();
+        }
+        received == 40
+    });
+    assert!(
+        nodes.transports[1].counters().starved > 0,
+        "the bound was felt"
+    );
+}
+
+#[test]
 fn a_peer_that_restarts_on_its_port_is_found_again() {
     let mut nodes = Nodes::start(2, |_| ());
     nodes.until("the pair is open", |nodes| {
@@ -588,6 +627,13 @@ fn a_wait_ends_when_the_waker_rings() {
         .join()
         .expect("no panic")
         .expect("the transport is there");
+}
+
+#[test]
+fn transports_and_clients_may_be_moved_between_threads() {
+    fn moves<T: Send>() {}
+    moves::<TcpTransport>();
+    moves::<ClientConnection>();
 }
 
 #[test]

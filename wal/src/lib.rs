@@ -25,6 +25,7 @@ pub mod damage;
 pub mod device;
 pub mod identity;
 pub mod index;
+pub mod inspect;
 pub mod limits;
 pub mod record;
 pub mod recovery;

@@ -19,7 +19,7 @@ pub(crate) mod window;
 use std::collections::VecDeque;
 
 use crate::damage::{Damage, DamageKind};
-use crate::device::Device;
+use crate::device::Source;
 use crate::filling::Place;
 use crate::identity::Life;
 use crate::index::Index;
@@ -37,6 +37,12 @@ pub struct Recovered<'a> {
     pub lsn: Lsn,
     /// The record, its payload verified.
     pub record: Record<'a>,
+    /// Sequence number of its segment.
+    pub segment: u64,
+    /// The file it lies in.
+    pub slot: u32,
+    /// Its offset in the file in bytes.
+    pub offset: u64,
     /// Its group's entries begin anew with it: all before it are dropped, whatever their index.
     pub restart: bool,
 }
@@ -96,7 +102,7 @@ pub(crate) struct Recovery {
 }
 
 /// Reads the log on `device`.
-pub(crate) fn recover<D: Device>(
+pub(crate) fn recover<D: Source>(
     device: &mut D,
     options: &Options,
     now_ns: u64,

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::account::{Account, AccountFlags};
 use crate::filter::Period;
-use crate::id_index::{IdIndex, id_hash};
+use crate::id_index::{IdHasher, IdIndex};
 use crate::pages::Pages;
 use crate::prefetch::prefetch;
 
@@ -127,14 +127,16 @@ pub(crate) struct AccountTable {
     rows: Pages<AccountState>,
     rows_max: usize,
     index: IdIndex,
+    hasher: IdHasher,
 }
 
 impl AccountTable {
-    pub(crate) fn new(rows_max: usize) -> Self {
+    pub(crate) fn new(rows_max: usize, hasher: IdHasher) -> Self {
         Self {
             rows: Pages::new(),
             rows_max,
             index: IdIndex::new(rows_max),
+            hasher,
         }
     }
 
@@ -178,7 +180,7 @@ impl AccountTable {
     /// The row of an id.
     #[inline]
     pub(crate) fn find(&self, id: u128) -> Option<AccountRow> {
-        self.find_hashed(id, id_hash(id))
+        self.find_hashed(id, self.hasher.hash(id))
     }
 
     /// The row of an id whose hash is known.
@@ -229,7 +231,7 @@ impl AccountTable {
         );
         debug_assert!(self.last_timestamp() < account.timestamp, "timestamps rise");
         let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
-        self.index.insert(id_hash(account.id), row);
+        self.index.insert(self.hasher.hash(account.id), row);
         self.rows.push(account);
     }
 
@@ -240,7 +242,7 @@ impl AccountTable {
             .pop()
             .expect("a chain takes back only what it added");
         let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
-        self.index.remove(id_hash(account.id), row);
+        self.index.remove(self.hasher.hash(account.id), row);
     }
 
     /// The newest account's timestamp; 0 if there is none.

@@ -3,8 +3,8 @@
 //! Accounts and transfers share this frame; what is particular to each is a [`Creation`].
 //!
 //! - Event i is judged at `base + i`, whether it succeeds or not.
-//! - A chain is a run of linked events and the one after it. It happens as a whole or not at all: the event that
-//!   breaks it has its own status, the others answer `linked_event_failed`.
+//! - A chain is a run of linked events and the one after it. It happens as a whole or not at all: the
+//!   event that breaks it has its own status, the others answer `linked_event_failed`.
 //! - The first event decides if the whole command imports.
 
 use zerocopy::IntoBytes;

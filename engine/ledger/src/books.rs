@@ -6,6 +6,7 @@
 use crate::account_table::AccountTable;
 use crate::find_blocks::FindBlocks;
 use crate::history::History;
+use crate::id_index::IdHasher;
 use crate::limits::Limits;
 use crate::pending::Pendings;
 use crate::transfer_table::{TransferRow, TransferTable};
@@ -16,17 +17,20 @@ pub(crate) struct Books {
     pub(crate) transfers: TransferTable,
     pub(crate) pendings: Pendings,
     pub(crate) history: History,
+    /// Hashes ids for the indexes of all tables.
+    pub(crate) hasher: IdHasher,
     /// Derived from the transfers; no part of the replicated state.
     pub(crate) blocks: FindBlocks,
 }
 
 impl Books {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, hasher: IdHasher) -> Self {
         Self {
-            accounts: AccountTable::new(limits.accounts_max),
-            transfers: TransferTable::new(limits.transfers_max),
+            accounts: AccountTable::new(limits.accounts_max, hasher),
+            transfers: TransferTable::new(limits.transfers_max, hasher),
             pendings: Pendings::new(limits.pendings_max),
             history: History::new(),
+            hasher,
             blocks: FindBlocks::default(),
         }
     }

@@ -1,9 +1,9 @@
 //! Moves money: the rules of `create_transfers` and what follows from them. The hot loop of the product.
 //!
-//! A transfer touches an index bucket for its id and one for each account, and the accounts' rows. None of
-//! it is near the other in memory, so the loop works in three steps, [`AHEAD`] events apart: hash the ids and
-//! fetch the buckets; guess the accounts' rows and fetch them; judge and carry out. No allocation, no
-//! logging, no locks.
+//! A transfer touches an index bucket for its id and one for each account, and the accounts' rows. None
+//! of it is near the other in memory, so the loop works in three steps, [`AHEAD`] events apart: hash
+//! the ids and fetch the buckets; guess the accounts' rows and fetch them; judge and carry out. No
+//! allocation, no logging, no locks.
 //!
 //! - Guessing reads only indexes that this command does not change (accounts), or hints (transfers).
 //! - A judgement that passes cannot fail to be carried out.
@@ -13,7 +13,6 @@ use crate::account_table::{AccountRow, AccountState};
 use crate::batch::{Creation, Head, Outcome};
 use crate::books::Books;
 use crate::digest::Digest;
-use crate::id_index::id_hash;
 use crate::journal::{Journal, Step};
 use crate::new_transfer::{self, Movement};
 use crate::pending::PendingStatus;
@@ -22,8 +21,8 @@ use crate::status::CreateTransferStatus;
 use crate::transfer::{Transfer, TransferFlags};
 use crate::transfer_table::{Known, TransferRow};
 
-/// Events between one step of the loop and the next: enough for memory to answer, few enough for the first
-/// cache to keep what came.
+/// Events between one step of the loop and the next: enough for memory to answer, few enough for the
+/// first cache to keep what came.
 const AHEAD: usize = 16;
 
 /// Places for events on their way; a power of two above `2 * AHEAD`.
@@ -94,18 +93,19 @@ impl<'a> TransferCreation<'a> {
             return;
         };
         let (accounts, transfers) = (&self.books.accounts, &self.books.transfers);
+        let hasher = self.books.hasher;
         let ahead = &mut self.ahead[place % PLACES];
         let id = event.id.get();
-        ahead.id_hash = id_hash(id);
+        ahead.id_hash = hasher.hash(id);
         transfers.prefetch_index(id, ahead.id_hash);
         if event.flags().has(TransferFlags::RESOLVING) {
             let pending_id = event.pending_id.get();
-            ahead.pending_hash = id_hash(pending_id);
+            ahead.pending_hash = hasher.hash(pending_id);
             transfers.prefetch_index(pending_id, ahead.pending_hash);
             return;
         }
-        ahead.debit_hash = id_hash(event.debit_account_id.get());
-        ahead.credit_hash = id_hash(event.credit_account_id.get());
+        ahead.debit_hash = hasher.hash(event.debit_account_id.get());
+        ahead.credit_hash = hasher.hash(event.credit_account_id.get());
         accounts.prefetch_index(ahead.debit_hash);
         accounts.prefetch_index(ahead.credit_hash);
     }
@@ -179,7 +179,7 @@ impl Creation for TransferCreation<'_> {
     fn refused(&mut self, event: &Transfer, status: CreateTransferStatus) {
         if status.spends_id() {
             let id = event.id.get();
-            self.books.transfers.spend(id, id_hash(id));
+            self.books.transfers.spend(id, self.books.hasher.hash(id));
         }
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! What it covers, folded in the order of the log:
 //! - each created account and transfer, all 128 bytes as stored, timestamp and moved amount included;
-//! - the balances and flags of every touched account, read back from its row after the movement, so that a
-//!   row that differed before shows at its next use;
+//! - the balances and flags of every touched account, read back from its row after the movement, so
+//!   that a row that differed before shows at its next use;
 //! - each expiry, and each account that a broken chain restored;
 //! - the reply records of every command, so that refusals count too;
 //! - the clock and the numbers of rows, when the digest is asked for.
 //!
-//! Each fold is a bijection of the former value, so that two replicas that once differ never agree again
-//! by folding the same inputs. The order of folding makes the value depend on the log's commands, which are the same on all
-//! replicas; it does not depend on the build, the machine's byte order or the layout of any index.
+//! Each fold is a bijection of the former value, so that two replicas that once differ never agree
+//! again by folding the same inputs. The order of folding makes the value depend on the log's commands,
+//! which are the same on all replicas; it does not depend on the build, the machine's byte order or the
+//! layout of any index.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use zerocopy::IntoBytes;

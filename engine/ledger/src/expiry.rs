@@ -1,6 +1,7 @@
 //! Gives back reservations whose time has passed, at the start of a command.
 //!
-//! - Driven by the command's time alone, so that every replica expires the same transfers at the same index.
+//! - Driven by the command's time alone, so that every replica expires the same transfers at the same
+//!   index.
 //! - In order of expiry, then of age; at most [`EXPIRIES_MAX`] for one command.
 //! - Each expiry takes a timestamp of its own. It writes no transfer and no account history.
 

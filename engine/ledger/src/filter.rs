@@ -85,8 +85,8 @@ impl AccountFilter {
 
 /// Accounts or transfers by their fields.
 ///
-/// Offsets: `user_data_128` 0, `user_data_64` 16, `user_data_32` 24, `ledger` 28, `code` 32, `reserved` 34,
-/// `timestamp_min` 40, `timestamp_max` 48, `limit` 56, `flags` 60.
+/// Offsets: `user_data_128` 0, `user_data_64` 16, `user_data_32` 24, `ledger` 28, `code` 32, `reserved`
+/// 34, `timestamp_min` 40, `timestamp_max` 48, `limit` 56, `flags` 60.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]

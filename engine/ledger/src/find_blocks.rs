@@ -1,10 +1,11 @@
 //! Finds the transfers of an account, or with some user data, without visiting all of them.
 //!
-//! Transfers are numbered in order of time. Every 4,096 of them become a block once they are complete: a list
-//! of 32-bit entries, one for each account and each user data of each transfer. An entry is 20 bits of a hash of
-//! field and value, and the transfer's place in the block; entries are dealt into 1,024 groups by the first half of
-//! the hash, in order of place. A search goes through the blocks of its period; each costs two or three cache
-//! lines if it has nothing. The newest transfers, not yet a block, are visited one by one.
+//! Transfers are numbered in order of time. Every 4,096 of them become a block once they are complete:
+//! a list of 32-bit entries, one for each account and each user data of each transfer. An entry is 20
+//! bits of a hash of field and value, and the transfer's place in the block; entries are dealt into
+//! 1,024 groups by the first half of the hash, in order of place. A search goes through the blocks of
+//! its period; each costs two or three cache lines if it has nothing. The newest transfers, not yet a
+//! block, are visited one by one.
 //!
 //! - A block never changes. It is built after a command, so that a broken chain meets no block.
 //! - Entries name candidates: the caller compares the row.
@@ -133,8 +134,8 @@ impl FindBlocks {
         }
     }
 
-    /// Visits the rows of a range that may have the key, or all of them without one, in order or in reverse, until told
-    /// to stop. A row may be visited twice in succession.
+    /// Visits the rows of a range that may have the key, or all of them without one, in order or in
+    /// reverse, until told to stop. A row may be visited twice in succession.
     pub(crate) fn visit(
         &self,
         range: Range<usize>,

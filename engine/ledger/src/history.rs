@@ -1,7 +1,7 @@
 //! What the balances of an account were after each of its transfers, for accounts that ask to remember.
 //!
-//! - One record for each transfer and each of its accounts that has the `history` flag, in order of transfers,
-//!   the debit side first; so a record is found by binary search.
+//! - One record for each transfer and each of its accounts that has the `history` flag, in order of
+//!   transfers, the debit side first; so a record is found by binary search.
 //! - Records never change; a broken chain takes back those of the rows it took back.
 
 use crate::account::{AccountBalance, AccountFlags};

@@ -1,12 +1,15 @@
 //! Finds the rows of ids that rise over time without a hash table: almost nothing to do for a new one.
 //!
-//! Clients are asked to choose ids that rise with time. Then a new id is above all that came before, and one comparison
-//! proves that it is new; recording it is one word at the end of a list. Several clients interleave, so
-//! a few such lists ([`RUNS`]) stand side by side. What fits no list is a stray and goes to the hash index;
-//! so random ids cost what a hash table costs, and rising ids nothing near it.
+//! Clients are asked to choose ids that rise with time. Then a new id is above all that came before,
+//! and one comparison proves that it is new; recording it is one word at the end of a list. Several
+//! clients interleave, so a few such lists ([`RUNS`]) stand side by side. What fits no list is a stray
+//! and goes to the hash index; so random ids cost what a hash table costs, and rising ids nothing near
+//! it.
 //!
-//! - A run's ids rise strictly; of every sixteenth the id itself is kept, the others are read from their rows.
-//! - An id is appended to the run whose last id is nearest below it, so that one huge id spoils one run only.
+//! - A run's ids rise strictly; of every sixteenth the id itself is kept, the others are read from
+//!   their rows.
+//! - An id is appended to the run whose last id is nearest below it, so that one huge id spoils one run
+//!   only.
 //! - A run that stays short while strays are many is dissolved into strays, and its place used anew.
 //! - Where an id is recorded shows in no answer.
 
@@ -166,7 +169,8 @@ impl IdRuns {
         }
     }
 
-    /// The rows of a run to give up, if strays have been many and a run is short. The caller makes strays of them.
+    /// The rows of a run to give up, if strays have been many and a run is short. The caller makes
+    /// strays of them.
     pub(crate) fn dissolve(&mut self) -> Option<impl Iterator<Item = u32> + use<>> {
         if self.strays < PATIENCE {
             return None;

@@ -2,15 +2,16 @@
 //!
 //! - State after a command is a function of the log up to it: no clock, no dice, no allocation addresses,
 //!   no order of hashing shows in any reply or in the digest.
-//! - Time. A command begins at `max(its time, last timestamp + 1)`. Each reservation that expires takes one
-//!   timestamp from there on, then each event takes one, whether it succeeds or fails. So timestamps are unique
-//!   and rise strictly over the whole log, whatever the leaders' clocks do.
-//! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the log,
-//!   and a replica must not stop over one that came in all the same.
+//! - Time. A command begins at `max(its time, last timestamp + 1)`. Each reservation that expires takes
+//!   one timestamp from there on, then each event takes one, whether it succeeds or fails. So
+//!   timestamps are unique and rise strictly over the whole log, whatever the leaders' clocks do.
+//! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the
+//!   log, and a replica must not stop over one that came in all the same.
 
 use raft::state_machine::{Admission, Command, Refusal, StateMachine};
 use zerocopy::IntoBytes;
 
+use crate::account::Account;
 use crate::audit::{Audit, Totals};
 use crate::batch;
 use crate::books::Books;
@@ -18,10 +19,12 @@ use crate::create_accounts::AccountCreation;
 use crate::create_transfers::TransferCreation;
 use crate::digest::Digest;
 use crate::expiry;
+use crate::id_index::IdHasher;
 use crate::instruction::{Instruction, InstructionError};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
 use crate::query;
+use crate::transfer::Transfer;
 
 /// A group's ledger. One per replica of a group, owned by its shard.
 pub struct Ledger {
@@ -38,13 +41,37 @@ impl Ledger {
     /// # Errors
     /// If the limits are beyond what rows can be numbered.
     pub fn new(limits: Limits) -> Result<Self, LimitsError> {
+        Self::with_seed(limits, 0)
+    }
+
+    /// The same, with a seed for the hashes of its indexes. It shows in no answer and in no digest, so
+    /// each replica may have its own; one that clients cannot know keeps them from choosing ids that
+    /// collide.
+    ///
+    /// # Errors
+    /// If the limits are beyond what rows can be numbered.
+    pub fn with_seed(limits: Limits, seed: u128) -> Result<Self, LimitsError> {
         limits.check()?;
         Ok(Self {
-            books: Books::new(&limits),
+            books: Books::new(&limits, IdHasher::new(seed)),
             timestamp: 0,
             digest: Digest::default(),
             journal: Journal::default(),
         })
+    }
+
+    /// The account with this id, as it stands.
+    #[must_use]
+    pub fn account(&self, id: u128) -> Option<Account> {
+        let row = self.books.accounts.find(id)?;
+        Some(self.books.accounts.row(row).to_wire())
+    }
+
+    /// The transfer with this id.
+    #[must_use]
+    pub fn transfer(&self, id: u128) -> Option<Transfer> {
+        let row = self.books.transfers.find_transfer(id)?;
+        Some(*self.books.transfers.row(row))
     }
 
     /// The sums of all accounts, by ledger. Visits every account.

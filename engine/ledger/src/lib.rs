@@ -1,10 +1,10 @@
-//! Moves money, deterministically: accounts, transfers and the rules between them, as a replicated state machine.
+//! Moves money, deterministically: accounts, transfers and the rules between them.
 //!
-//! A [`ledger::Ledger`] takes committed commands ([`raft::state_machine::StateMachine`]); each is a request as
-//! the client sent it, an [`instruction`] with a body of 128-byte events that is read in place. Events are
-//! judged in order by rules whose precedence is documented ([`status`]); what passes is stored as a row and
-//! moves the balances of two accounts. Operations, layouts and status numbers are TigerBeetle 0.17's;
-//! `docs/ledger.md` lists what is as theirs and what is not.
+//! A [`ledger::Ledger`] takes committed commands ([`raft::state_machine::StateMachine`]); each is a
+//! request as the client sent it, an [`instruction`] with a body of 128-byte events that is read in
+//! place. Events are judged in order by rules whose precedence is documented ([`status`]); what passes
+//! is stored as a row and moves the balances of two accounts. Operations, layouts and status numbers
+//! are TigerBeetle 0.17's; `docs/ledger.md` lists what is as theirs and what is not.
 //!
 //! - The ledger knows no clock, no disk, no network and no other group.
 //! - Everything it holds is bounded by [`limits::Limits`]; what is full answers so.

@@ -119,8 +119,8 @@ fn malformed(event: &Transfer, flags: TransferFlags) -> Result<(), CreateTransfe
     Ok(())
 }
 
-/// The timestamp that an imported transfer brings, if it may have it. `sides` are the accounts that it must
-/// postdate; a post or a void has them from its pending transfer, which does already.
+/// The timestamp that an imported transfer brings, if it may have it. `sides` are the accounts that it
+/// must postdate; a post or a void has them from its pending transfer, which does already.
 #[cold]
 pub(crate) fn imported_timestamp(
     books: &Books,

@@ -4,8 +4,8 @@
 //! first walks the page tables, which costs more than the access; pages of 2 MiB make that rare.
 //!
 //! - The first chunk is small and in ordinary pages: a group that holds little occupies little.
-//! - Every further chunk is [`CHUNK_BYTES`], anonymous memory with the wish for huge pages; where the system
-//!   does not grant it, everything works the same, more slowly.
+//! - Every further chunk is [`CHUNK_BYTES`], anonymous memory with the wish for huge pages; where the
+//!   system does not grant it, everything works the same, more slowly.
 //! - A chunk is mapped when its first row is written, and its pages are committed as they are written.
 //! - A row's address stays the same; rows are taken back from the end only.
 

@@ -4,7 +4,8 @@
 //! place in a binary heap that is ordered by expiry, then by row. The place lets a post or a void take
 //! the transfer out of the heap at once, so that the heap never holds more than what is open.
 //!
-//! - A pending transfer resolves once: pending -> posted | voided | expired. Only a broken chain goes back.
+//! - A pending transfer resolves once: pending -> posted | voided | expired. Only a broken chain goes
+//!   back.
 //! - The heap holds exactly the open transfers that have a timeout.
 //! - Order in the heap is total (rows differ), so expiry is deterministic.
 

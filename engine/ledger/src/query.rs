@@ -86,8 +86,8 @@ pub(crate) fn accounts(books: &Books, filter: &QueryFilter, reply: &mut Vec<u8>)
     }
 }
 
-/// Transfers by their fields. Without user data to look for it visits every transfer of the period until the
-/// limit is reached.
+/// Transfers by their fields. Without user data to look for it visits every transfer of the period
+/// until the limit is reached.
 pub(crate) fn transfers(books: &Books, filter: &QueryFilter, reply: &mut Vec<u8>) {
     let Some(period) = filter.period() else {
         return;

@@ -24,7 +24,8 @@ pub(crate) struct Resolution {
     pub(crate) timestamp: u64,
 }
 
-/// Judges a post or a void whose id is new, at the moment `at`; `guess` is where the pending transfer may be.
+/// Judges a post or a void whose id is new, at the moment `at`; `guess` is where the pending transfer
+/// may be.
 pub(crate) fn judge(
     books: &Books,
     event: &Transfer,

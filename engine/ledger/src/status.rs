@@ -1,7 +1,8 @@
 //! What the ledger answers to one event: created, or the first rule that was broken.
 //!
 //! - Numbers are TigerBeetle 0.17's. Ours begin at 1001, far above theirs.
-//! - Variants stand in order of precedence: if several rules are broken, the first one listed is the answer.
+//! - Variants stand in order of precedence: if several rules are broken, the first one listed is the
+//!   answer.
 //! - A status is an outcome, not an error: it depends on the log alone and is the same on every replica.
 
 use zerocopy::little_endian::{U32, U64};
@@ -272,7 +273,8 @@ impl CreateTransferStatus {
     }
 }
 
-/// One record of the reply to `create_accounts` and `create_transfers`: 16 bytes for every event, in order.
+/// One record of the reply to `create_accounts` and `create_transfers`: 16 bytes for every event, in
+/// order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]

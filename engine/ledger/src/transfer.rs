@@ -18,7 +18,8 @@
 //! ```
 //!
 //! - The struct has alignment 1 and no padding, so a body of events is viewed in place.
-//! - A stored transfer is the same 128 bytes with its timestamp and the amount that moved; it never changes.
+//! - A stored transfer is the same 128 bytes with its timestamp and the amount that moved; it never
+//!   changes.
 
 use core::fmt;
 use core::ops::BitOr;

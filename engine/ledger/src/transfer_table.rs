@@ -14,7 +14,7 @@ use core::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::filter::Period;
-use crate::id_index::{IdIndex, id_hash};
+use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
 use crate::pages::Pages;
 use crate::prefetch::prefetch;
@@ -60,19 +60,21 @@ pub(crate) struct TransferTable {
     runs: IdRuns,
     /// Ids that are in no run.
     strays: IdIndex,
+    hasher: IdHasher,
     /// Sum of the hashes of all ids, which proves a run from outside.
     id_sum: u128,
     last_timestamp: u64,
 }
 
 impl TransferTable {
-    pub(crate) fn new(rows_max: usize) -> Self {
+    pub(crate) fn new(rows_max: usize, hasher: IdHasher) -> Self {
         Self {
             rows: Pages::new(),
             spent: Rows::new(),
             rows_max,
             runs: IdRuns::new(),
             strays: IdIndex::new(rows_max),
+            hasher,
             id_sum: 0,
             last_timestamp: 0,
         }
@@ -118,7 +120,7 @@ impl TransferTable {
 
     /// What is known of an id.
     pub(crate) fn find(&self, id: u128) -> Option<Known> {
-        self.find_hashed(id, id_hash(id))
+        self.find_hashed(id, self.hasher.hash(id))
     }
 
     /// What is known of an id whose hash is at hand.
@@ -196,7 +198,9 @@ impl TransferTable {
         if self.runs.record(transfer.id.get(), row) == Recorded::Stray {
             self.stray(hash, row);
         }
-        self.id_sum = self.id_sum.wrapping_add(u128::from(hash));
+        self.id_sum = self
+            .id_sum
+            .wrapping_add(u128::from(id_hash(transfer.id.get())));
         self.last_timestamp = transfer.timestamp.get();
         TransferRow(row)
     }
@@ -206,7 +210,8 @@ impl TransferTable {
         self.strays.insert(hash, row);
         if let Some(rows) = self.runs.dissolve() {
             for row in rows {
-                self.strays.insert(id_hash(id_of(&self.rows)(row)), row);
+                self.strays
+                    .insert(self.hasher.hash(id_of(&self.rows)(row)), row);
             }
         }
     }
@@ -218,11 +223,11 @@ impl TransferTable {
             .pop()
             .expect("a chain takes back only what it added");
         let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
-        let hash = id_hash(transfer.id.get());
+        let id = transfer.id.get();
         if !self.runs.take_back(row, id_of(&self.rows)) {
-            self.strays.remove(hash, row);
+            self.strays.remove(self.hasher.hash(id), row);
         }
-        self.id_sum = self.id_sum.wrapping_sub(u128::from(hash));
+        self.id_sum = self.id_sum.wrapping_sub(u128::from(id_hash(id)));
         self.last_timestamp = self.rows.last().map_or(0, |row| row.0.timestamp.get());
     }
 

@@ -523,10 +523,9 @@ fn idempotency(t: &Transfer, state: &State, limits: &Limits) -> Judged<()> {
     ])
 }
 
-fn first_phase(t: &Transfer, state: &State, limits: &Limits, at: u64) -> Judged<Transfer> {
+fn first_phase_by_itself(t: &Transfer) -> Judged<()> {
     use CreateTransferStatus as S;
-    let f = t.flags();
-    let pending = f.has(TransferFlags::PENDING);
+    let pending = t.flags().has(TransferFlags::PENDING);
     first_broken([
         (
             t.debit_account_id.get() == 0,
@@ -554,12 +553,18 @@ fn first_phase(t: &Transfer, state: &State, limits: &Limits, at: u64) -> Judged<
             S::TimeoutReservedForPendingTransfer,
         ),
         (
-            !pending && f.has(TransferFlags::CLOSING),
+            !pending && t.flags().has(TransferFlags::CLOSING),
             S::ClosingTransferMustBePending,
         ),
         (t.ledger.get() == 0, S::LedgerMustNotBeZero),
         (t.code.get() == 0, S::CodeMustNotBeZero),
-    ])?;
+    ])
+}
+
+fn first_phase(t: &Transfer, state: &State, limits: &Limits, at: u64) -> Judged<Transfer> {
+    use CreateTransferStatus as S;
+    first_phase_by_itself(t)?;
+    let f = t.flags();
     let dr = state
         .accounts
         .get(&t.debit_account_id.get())
@@ -601,6 +606,26 @@ fn first_phase(t: &Transfer, state: &State, limits: &Limits, at: u64) -> Judged<
             S::CreditAccountAlreadyClosed,
         ),
     ])?;
+    let amount = movable(t, state, limits, time, dr, cr)?;
+    Ok(Transfer {
+        amount: amount.into(),
+        timestamp: time.into(),
+        ..*t
+    })
+}
+
+/// The amount that moves between two accounts, if sums and limits allow it.
+fn movable(
+    t: &Transfer,
+    state: &State,
+    limits: &Limits,
+    time: u64,
+    dr: &Account,
+    cr: &Account,
+) -> Judged<u128> {
+    use CreateTransferStatus as S;
+    let f = t.flags();
+    let pending = f.has(TransferFlags::PENDING);
     let dr_taken = dr.debits_pending.get() + dr.debits_posted.get();
     let cr_taken = cr.credits_pending.get() + cr.credits_posted.get();
     let mut amount = t.amount.get();
@@ -645,14 +670,10 @@ fn first_phase(t: &Transfer, state: &State, limits: &Limits, at: u64) -> Judged<
             S::PendingsFull,
         ),
     ])?;
-    Ok(Transfer {
-        amount: amount.into(),
-        timestamp: time.into(),
-        ..*t
-    })
+    Ok(amount)
 }
 
-fn second_phase(t: &Transfer, state: &State, at: u64) -> Judged<Transfer> {
+fn second_phase_by_itself(t: &Transfer) -> Judged<()> {
     use CreateTransferStatus as S;
     let f = t.flags();
     let void = f.has(TransferFlags::VOID_PENDING_TRANSFER);
@@ -667,22 +688,19 @@ fn second_phase(t: &Transfer, state: &State, at: u64) -> Judged<Transfer> {
         (t.pending_id.get() == u128::MAX, S::PendingIdMustNotBeIntMax),
         (t.pending_id == t.id, S::PendingIdMustBeDifferent),
         (t.timeout.get() != 0, S::TimeoutReservedForPendingTransfer),
-    ])?;
-    let p = state
-        .transfers
-        .get(&t.pending_id.get())
-        .ok_or(S::PendingTransferNotFound)?;
+    ])
+}
+
+/// The amount to post or give back, if the event fits the pending transfer.
+fn fitting(t: &Transfer, p: &Transfer) -> Judged<u128> {
+    use CreateTransferStatus as S;
+    let void = t.flags().has(TransferFlags::VOID_PENDING_TRANSFER);
     let other = |asked: u128, is: u128| asked != 0 && asked != is;
     let amount = match t.amount.get() {
         0 if void => p.amount.get(),
-        u128::MAX if post => p.amount.get(),
+        u128::MAX if !void => p.amount.get(),
         asked => asked,
     };
-    let fate = state.fates.get(&t.pending_id.get());
-    let late = p.timeout.get() > 0 && p.timestamp.get() + u64::from(p.timeout.get()) * SECOND <= at;
-    let imported = f.has(TransferFlags::IMPORTED);
-    let time = if imported { t.timestamp.get() } else { at };
-    let closed = |id: u128| state.accounts[&id].flags().has(AccountFlags::CLOSED);
     first_broken([
         (
             !p.flags().has(TransferFlags::PENDING),
@@ -709,6 +727,26 @@ fn second_phase(t: &Transfer, state: &State, at: u64) -> Judged<Transfer> {
             void && amount < p.amount.get(),
             S::PendingTransferHasDifferentAmount,
         ),
+    ])?;
+    Ok(amount)
+}
+
+fn second_phase(t: &Transfer, state: &State, at: u64) -> Judged<Transfer> {
+    use CreateTransferStatus as S;
+    second_phase_by_itself(t)?;
+    let f = t.flags();
+    let post = f.has(TransferFlags::POST_PENDING_TRANSFER);
+    let p = state
+        .transfers
+        .get(&t.pending_id.get())
+        .ok_or(S::PendingTransferNotFound)?;
+    let amount = fitting(t, p)?;
+    let fate = state.fates.get(&t.pending_id.get());
+    let late = p.timeout.get() > 0 && p.timestamp.get() + u64::from(p.timeout.get()) * SECOND <= at;
+    let imported = f.has(TransferFlags::IMPORTED);
+    let time = if imported { t.timestamp.get() } else { at };
+    let closed = |id: u128| state.accounts[&id].flags().has(AccountFlags::CLOSED);
+    first_broken([
         (fate == Some(&Fate::Posted), S::PendingTransferAlreadyPosted),
         (fate == Some(&Fate::Voided), S::PendingTransferAlreadyVoided),
         (
@@ -728,21 +766,17 @@ fn second_phase(t: &Transfer, state: &State, at: u64) -> Judged<Transfer> {
             S::CreditAccountAlreadyClosed,
         ),
     ])?;
-    let data_64 = if t.user_data_64.get() == 0 {
-        p.user_data_64
-    } else {
-        t.user_data_64
-    };
-    let data_32 = if t.user_data_32.get() == 0 {
-        p.user_data_32
-    } else {
-        t.user_data_32
-    };
-    let data_128 = if t.user_data_128.get() == 0 {
-        p.user_data_128
-    } else {
-        t.user_data_128
-    };
+    let (mut data_128, mut data_64, mut data_32) =
+        (t.user_data_128, t.user_data_64, t.user_data_32);
+    if data_128 == 0 {
+        data_128 = p.user_data_128;
+    }
+    if data_64 == 0 {
+        data_64 = p.user_data_64;
+    }
+    if data_32 == 0 {
+        data_32 = p.user_data_32;
+    }
     Ok(Transfer {
         id: t.id,
         pending_id: t.pending_id,

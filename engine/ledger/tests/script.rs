@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # a comment
-//! at 12                                  the clock of the commands that follow, in seconds
+//! at 12 +3                               the clock of the commands that follow: seconds, nanoseconds
 //! account 1 history                      an account; ledger=1 code=1 unless told
 //! account 2 ledger=0                     => ledger_must_not_be_zero
 //!
@@ -12,9 +12,9 @@
 //! balances 1: 0 100 / 0 0                debits pending, posted / credits pending, posted
 //! ```
 //!
-//! Events of one kind that follow each other are one command; a blank line ends it. Without `=>` the event is
-//! expected to be created. Numbers may be `max` or `max-1`. After each command ledger and model must
-//! agree in every record and balance, and debits must equal credits.
+//! Events of one kind that follow each other are one command; a blank line ends it. Without `=>` the
+//! event is expected to be created. Numbers may be `max` or `max-1`. After each command ledger and
+//! model must agree in every record and balance, and debits must equal credits.
 
 use ledger::account::{Account, AccountFlags};
 use ledger::instruction::operation;
@@ -55,7 +55,7 @@ pub(crate) fn check_within(limits: Limits, script: &str) {
         }
         match word {
             "" => {}
-            "at" => world.time = number(&line[2..]) as u64 * 1_000_000_000,
+            "at" => world.time = clock(&line[2..]),
             "account" | "transfer" => batch.lines.push(line.to_owned()),
             "balances" => world.check_balances(line),
             "pulse" => _ = world.apply(operation::PULSE, &[]),
@@ -213,7 +213,13 @@ impl Batch {
     }
 }
 
-/// `7`, `max`, `max-1`, `0x10`.
+/// `12` or `12 +3`: seconds, and nanoseconds on top.
+fn clock(words: &str) -> u64 {
+    let (seconds, nanos) = words.split_once('+').unwrap_or((words, "0"));
+    number(seconds) as u64 * 1_000_000_000 + number(nanos) as u64
+}
+
+/// `7`, `max`, `max-1`.
 fn number(word: &str) -> u128 {
     let word = word.trim();
     let parsed = if let Some(less) = word.strip_prefix("max") {

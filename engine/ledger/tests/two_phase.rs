@@ -170,3 +170,24 @@ fn time_does_not_run_backwards() {
          balances 1: 0 0 / 0 0",
     );
 }
+
+#[test]
+fn a_reservation_expires_at_its_very_nanosecond() {
+    // Reserved at 100 s + 2 ns for one second; the second event of the last command comes at that moment.
+    check(
+        "at 100
+         account 1
+         account 2
+
+         transfer 1 1->2 10 pending timeout=1
+         transfer 2 1->2 20 pending timeout=1
+         at 101 +1
+         transfer 3 1->2 0
+         transfer 4 0->0 max post pending_id=1 => pending_transfer_expired
+         transfer 5 0->0 max post pending_id=2 => pending_transfer_expired
+         balances 1: 30 0 / 0 0
+         at 101 +9
+         pulse
+         balances 1: 0 0 / 0 0",
+    );
+}

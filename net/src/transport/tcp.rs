@@ -2,7 +2,8 @@
 //!
 //! - It only moves bytes and carries out orders; who is there and what is allowed is the endpoint's business.
 //! - Readiness is told once and remembered: what was not finished in one poll goes on in the next.
-//! - One connection takes at most `read_bytes_per_poll_max` of a poll; the others get their turn.
+//! - One connection takes at most `read_bytes_per_poll_max` of a poll, all together `poll_bytes_max`: turns stay short
+//!   and the others get theirs.
 //! - Waiting ends with a socket, the waker, a due tick, or the timeout; nothing else runs meanwhile.
 //!
 //! One per core. Hot path.
@@ -409,7 +410,13 @@ impl Transport for TcpTransport {
         for id in std::mem::take(&mut self.starved) {
             self.readable.push_back(id);
         }
+        let enough = self.endpoint.counters().bytes_received
+            + self.endpoint.house().limits.poll_bytes_max as u64;
         for _ in 0..self.readable.len() {
+            // Whoever is left is first in line next time.
+            if self.endpoint.counters().bytes_received >= enough {
+                break;
+            }
             let id = self.readable.pop_front().expect("counted above");
             self.read(id, now);
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::buffer::Buffer;
-use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Traits};
+use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
 
 /// Bytes that a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -454,24 +454,13 @@ impl MemoryDevice {
     }
 }
 
-impl Device for MemoryDevice {
-    fn traits(&self) -> Traits {
-        Traits {
-            name: "memory",
-            ..Traits::default()
-        }
-    }
-
+impl Source for MemoryDevice {
     fn segment_bytes(&self) -> u64 {
         self.segment_bytes
     }
 
     fn slots_now(&mut self) -> Result<Vec<u32>, DeviceError> {
         Ok(self.disk.lock().slots.keys().copied().collect())
-    }
-
-    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
-        self.disk.lock().create(slot)
     }
 
     fn read_now(
@@ -482,6 +471,19 @@ impl Device for MemoryDevice {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError> {
         self.disk.lock().read(slot, offset, &mut buffer[..bytes])
+    }
+}
+
+impl Device for MemoryDevice {
+    fn traits(&self) -> Traits {
+        Traits {
+            name: "memory",
+            ..Traits::default()
+        }
+    }
+
+    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
+        self.disk.lock().create(slot)
     }
 
     fn write_now(

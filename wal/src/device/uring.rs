@@ -20,7 +20,7 @@ use io_uring::{IoUring, opcode, types};
 use crate::block::buffer::Buffer;
 use crate::device::filler::{Filler, Waker};
 use crate::device::folder::{self, Folder};
-use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Traits};
+use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
 
 /// Operations in the kernel at once.
 const FLIGHT_MAX: usize = 32;
@@ -263,29 +263,13 @@ mod io_uring_file {
     file!(types::Fd);
 }
 
-impl Device for UringDevice {
-    fn traits(&self) -> Traits {
-        Traits {
-            name: "uring",
-            direct: self.folder.direct,
-            buffers_registered: self.buffers_registered,
-            files_registered: self.files_registered,
-        }
-    }
-
+impl Source for UringDevice {
     fn segment_bytes(&self) -> u64 {
         self.folder.segment_bytes()
     }
 
     fn slots_now(&mut self) -> Result<Vec<u32>, DeviceError> {
         Ok(self.folder.slots())
-    }
-
-    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
-        self.folder.maker().make(slot)?;
-        self.folder.open_slot(slot)?;
-        self.register_file(slot);
-        Ok(())
     }
 
     fn read_now(
@@ -296,6 +280,24 @@ impl Device for UringDevice {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError> {
         folder::read_exact(self.file_now(slot), slot, offset, &mut buffer[..bytes])
+    }
+}
+
+impl Device for UringDevice {
+    fn traits(&self) -> Traits {
+        Traits {
+            name: "uring",
+            direct: self.folder.direct,
+            buffers_registered: self.buffers_registered,
+            files_registered: self.files_registered,
+        }
+    }
+
+    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
+        self.folder.maker().make(slot)?;
+        self.folder.open_slot(slot)?;
+        self.register_file(slot);
+        Ok(())
     }
 
     fn write_now(

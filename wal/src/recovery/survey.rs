@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::block::{self, BLOCK_HEADER_BYTES, BlockHeader};
-use crate::device::{ALIGNMENT, Device};
+use crate::device::{ALIGNMENT, Source};
 use crate::identity::Life;
 use crate::limits::Options;
 use crate::recovery::window::Window;
@@ -70,7 +70,7 @@ pub(crate) struct Survey {
 }
 
 /// Looks at every file.
-pub(crate) fn survey<D: Device>(
+pub(crate) fn survey<D: Source>(
     window: &mut Window<'_, D>,
     slots: &[u32],
     options: &Options,
@@ -169,7 +169,7 @@ enum Look {
     },
 }
 
-fn look<D: Device>(
+fn look<D: Source>(
     window: &mut Window<'_, D>,
     slot: u32,
     options: &Options,
@@ -220,7 +220,7 @@ fn look<D: Device>(
 }
 
 /// Looks for the first block that passes in a file whose header does not.
-fn salvage<D: Device>(window: &mut Window<'_, D>, slot: u32, options: &Options) -> Look {
+fn salvage<D: Source>(window: &mut Window<'_, D>, slot: u32, options: &Options) -> Look {
     let life = Life {
         identity: options.identity,
         birth: 0,
@@ -256,7 +256,7 @@ fn from_block(slot: u32, header: &BlockHeader) -> Candidate {
 }
 
 /// The block header at this place of a candidate's file, if one of its segment stands there.
-pub(crate) fn header_at<D: Device>(
+pub(crate) fn header_at<D: Source>(
     window: &mut Window<'_, D>,
     life: &Life,
     candidate: &Candidate,

@@ -2,7 +2,7 @@
 
 use crate::block::{self, BlockHeader, Records};
 use crate::damage::{Damage, DamageKind};
-use crate::device::{ALIGNMENT, Device};
+use crate::device::{ALIGNMENT, Source};
 use crate::filling::Place;
 use crate::identity::Life;
 use crate::index::{Fit, Index, Position};
@@ -19,7 +19,7 @@ const PAGE: u64 = ALIGNMENT as u64;
 const FIRST_BLOCK_AT: u64 = SEGMENT_HEADER_BYTES as u64;
 
 /// The walk, and what it has gathered.
-pub(crate) struct Walk<'a, D: Device> {
+pub(crate) struct Walk<'a, D: Source> {
     pub(crate) window: Window<'a, D>,
     pub(crate) life: Life,
     pub(crate) segments: Vec<Candidate>,
@@ -59,7 +59,7 @@ struct Ahead {
     records: u64,
 }
 
-impl<D: Device> Walk<'_, D> {
+impl<D: Source> Walk<'_, D> {
     /// Walks to the end; returns the place behind the last block and whether writing may go on there.
     pub(crate) fn run(&mut self) -> (Place, bool) {
         let nowhere = Place {
@@ -535,6 +535,9 @@ impl Taker<'_> {
         (self.visit)(Recovered {
             lsn: Lsn(lsn),
             record,
+            segment: self.candidate.segment,
+            slot: self.candidate.slot,
+            offset: u64::from(found.offset),
             restart: found.restart,
         });
     }

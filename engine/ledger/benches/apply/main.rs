@@ -6,10 +6,10 @@
 //! LEDGER_TRANSFERS=10000000 cargo bench ...        more rows: how speed holds as history grows
 //! ```
 //!
-//! Batches of 8,189 are generated between the measured calls; a call is `apply` with its digest. The first tenth
-//! warms up and is not counted. `best` and the median survive a busy machine, the mean does not; `M/s` is of the
-//! median. `allocs` counts the allocator's calls in the rest: chunks and index parts that
-//! grow, none for a single event.
+//! Batches of 8,189 are generated between the measured calls; a call is `apply` with its digest. The
+//! first tenth warms up and is not counted. `best` and the median survive a busy machine, the mean does
+//! not; `M/s` is of the median. `allocs` counts the allocator's calls in the rest: chunks and index
+//! parts that grow, none for a single event.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 

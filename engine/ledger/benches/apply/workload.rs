@@ -37,8 +37,8 @@ pub(crate) enum Kind {
     History,
     /// 30 % are two-phase: a reservation, and later a post or a void.
     TwoPhase,
-    /// 70 % plain, 20 % two-phase with timeouts, 5 % linked in pairs, 2 % balancing, 2 % retries, 1 % refused;
-    /// a tenth of the accounts has a limit or keeps its history.
+    /// 70 % plain, 20 % two-phase with timeouts, 5 % linked in pairs, 2 % balancing, 2 % retries, 1 %
+    /// refused; a tenth of the accounts has a limit or keeps its history.
     Mix,
 }
 
