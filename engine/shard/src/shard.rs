@@ -150,7 +150,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         let wake = self
             .timers
-            .next()
+            .earliest()
             .map_or(self.next_beat, |at| at.min(self.next_beat));
         Next::Wait(Some(wake))
     }
