@@ -4,6 +4,7 @@ use std::io;
 
 use bench::BenchError;
 use engine::error::{EngineError, OpenError};
+use wal::inspect::InspectError;
 use wal::{DeviceError, WalError};
 
 use crate::catalogue::{Entry, cluster, disk, environment, internal, usage};
@@ -61,6 +62,17 @@ fn of_log(error: &WalError) -> &'static Entry {
         WalError::WrongIdentity { .. } => &disk::FOLDER_OF_ANOTHER,
         _ => &disk::LOG_DAMAGED,
     }
+}
+
+/// Tells why a log could not be looked at.
+pub(crate) fn of_inspect(error: &InspectError, place: &str) -> Failure {
+    let entry = match error {
+        InspectError::Device(DeviceError::Locked) => &disk::FOLDER_IN_USE,
+        InspectError::Device(_) => &disk::FOLDER_UNUSABLE,
+        InspectError::Wal(source) => of_log(source),
+        InspectError::NoHeader => &disk::LOG_DAMAGED,
+    };
+    Failure::new(entry, error.to_string(), place)
 }
 
 /// Tells an error of the benchmark.
