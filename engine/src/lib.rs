@@ -13,3 +13,13 @@ pub mod folder;
 mod host;
 pub mod log;
 pub mod node;
+
+pub use raft::ids::{GroupId, NodeId};
+pub use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+
+pub use crate::client::{Client, ClientError};
+pub use crate::config::{Io, Layout, Limits, NodeAddress, Options};
+pub use crate::error::EngineError;
+pub use crate::folder::FormatOptions;
+pub use crate::log::format;
+pub use crate::node::Node;

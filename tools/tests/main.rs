@@ -1,4 +1,5 @@
 //! Everything that is checked about the binary and about the house from outside, as one test program.
 
 mod command_line;
+mod kill;
 mod tidy;

@@ -1,0 +1,326 @@
+//! Whole nodes on loopback, in this process: what is acknowledged stays, whoever stops and starts.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::config::size::ByteSize;
+use engine::{
+    Admission, Client, ClientError, Command, EngineError, FormatOptions, GroupId, Io, Layout, Node,
+    NodeAddress, NodeId, Options, Refusal, StateMachine, format,
+};
+use net::request::Status;
+use tempfile::TempDir;
+
+const ADD: u8 = 1;
+const READ: u8 = 2;
+
+/// Adds up the first eight bytes of what it is given; the rest is ballast.
+#[derive(Default)]
+struct Sum(u64);
+
+impl StateMachine for Sum {
+    fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
+        match operation {
+            ADD if payload.len() >= 8 => Ok(Admission::Write),
+            ADD => Err(Refusal::MalformedBody),
+            READ => Ok(Admission::Read),
+            _ => Err(Refusal::UnknownOperation),
+        }
+    }
+
+    fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
+        let number = command
+            .payload
+            .first_chunk()
+            .copied()
+            .map_or(0, u64::from_le_bytes);
+        self.0 = self.0.wrapping_add(number);
+        reply.extend_from_slice(&self.0.to_le_bytes());
+    }
+
+    fn query(&self, _operation: u8, _payload: &[u8], reply: &mut Vec<u8>) {
+        reply.extend_from_slice(&self.0.to_le_bytes());
+    }
+
+    fn digest(&self) -> u128 {
+        self.0.into()
+    }
+}
+
+struct Cluster {
+    layout: Layout,
+    folders: Vec<TempDir>,
+    nodes: Vec<Option<Node>>,
+    options: Options,
+}
+
+impl Cluster {
+    fn new(io: Io, nodes: u32, cores: u16, groups: u64) -> Self {
+        // A port is free when all the cores' ports from it on are.
+        let held = loop {
+            let first: Vec<TcpListener> = (0..nodes)
+                .map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback"))
+                .collect();
+            let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
+            let rest = first.iter().flat_map(|listener| {
+                let port = port(listener);
+                (1..cores)
+                    .map(move |core| TcpListener::bind(("127.0.0.1", port.wrapping_add(core))))
+            });
+            if rest.collect::<Result<Vec<_>, _>>().is_ok() {
+                break first;
+            }
+        };
+        let addresses = held
+            .iter()
+            .map(|listener| listener.local_addr().expect("bound"));
+        let nodes = (1..)
+            .zip(addresses)
+            .map(|(id, address)| NodeAddress { id, address })
+            .collect();
+        drop(held);
+        let mut layout = Layout::new(77, nodes, cores, groups);
+        layout.segment_bytes = 4 << 20;
+        let folders: Vec<TempDir> = layout
+            .nodes
+            .iter()
+            .map(|_| tempfile::tempdir().expect("a temporary folder"))
+            .collect();
+        let options = Options {
+            io,
+            election_timeout_ms: 300,
+            ..Options::default()
+        };
+        let count = folders.len();
+        let cluster = Self {
+            layout,
+            folders,
+            nodes: (0..count).map(|_| None).collect(),
+            options,
+        };
+        for id in 1..=count as u32 {
+            let options = FormatOptions {
+                layout: cluster.layout.clone(),
+                node: id,
+                prewrite_bytes: 0,
+            };
+            format(&cluster.dir(id), &options).expect("an empty folder");
+        }
+        cluster
+    }
+
+    fn dir(&self, id: u32) -> PathBuf {
+        self.folders[id as usize - 1].path().join("node")
+    }
+
+    fn start(&mut self, id: u32) -> Result<(), EngineError> {
+        let node = Node::start(&self.dir(id), &self.options, |_, _| Sum::default())?;
+        self.nodes[id as usize - 1] = Some(node);
+        Ok(())
+    }
+
+    fn start_all(&mut self) {
+        for id in 1..=self.folders.len() as u32 {
+            self.start(id).expect("the node starts");
+        }
+    }
+
+    fn stop(&mut self, id: u32) {
+        let node = self.nodes[id as usize - 1].take().expect("it runs");
+        node.stop().expect("it stops in order");
+    }
+
+    fn client(&self) -> Client {
+        let mut client = Client::new(self.layout.clone(), 9);
+        client.set_patience(Duration::from_secs(30));
+        client
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes"))
+}
+
+fn add(client: &mut Client, group: u64, value: u64) -> Result<u64, ClientError> {
+    client
+        .request(GroupId(group), ADD, value.to_le_bytes().to_vec())
+        .map(|reply| number(&reply))
+}
+
+fn read(client: &mut Client, group: u64) -> u64 {
+    number(
+        &client
+            .request(GroupId(group), READ, Vec::new())
+            .expect("a linearizable read"),
+    )
+}
+
+fn what_is_acknowledged_survives_a_restart_of_all(io: Io) {
+    let mut cluster = Cluster::new(io, 3, 2, 4);
+    cluster.start_all();
+    let mut client = cluster.client();
+    for value in 1..=100 {
+        add(&mut client, value % 4, value).expect("acknowledged");
+    }
+    let before: Vec<u64> = (0..4).map(|group| read(&mut client, group)).collect();
+    assert_eq!(before.iter().sum::<u64>(), 5050);
+    for id in 1..=3 {
+        cluster.stop(id);
+    }
+    cluster.start_all();
+    let mut client = cluster.client();
+    let after: Vec<u64> = (0..4).map(|group| read(&mut client, group)).collect();
+    assert_eq!(after, before);
+}
+
+fn a_node_that_was_away_catches_up(io: Io) {
+    let mut cluster = Cluster::new(io, 3, 1, 1);
+    cluster.start_all();
+    let mut client = cluster.client();
+    add(&mut client, 0, 1).expect("acknowledged");
+    cluster.stop(1);
+    for _ in 0..50 {
+        // Large enough that they leave the others' memory.
+        let mut body = vec![0; 900_000];
+        body[0] = 2;
+        client
+            .request(GroupId(0), ADD, body)
+            .expect("two of three are a quorum");
+    }
+    cluster.start(1).expect("it starts again");
+    let deadline = engine::clock::SystemClock.now().plus(30_000_000_000);
+    loop {
+        let reply = client
+            .read_local(NodeId(1), GroupId(0), READ, Vec::new())
+            .expect("it answers");
+        if number(&reply) == 101 {
+            return;
+        }
+        assert!(
+            engine::clock::SystemClock.now() < deadline,
+            "still at {}",
+            number(&reply)
+        );
+        std::thread::yield_now();
+    }
+}
+
+fn a_second_process_is_kept_out_of_a_folder(io: Io) {
+    let mut cluster = Cluster::new(io, 1, 1, 1);
+    cluster.start(1).expect("the first one");
+    let second = Node::start(&cluster.dir(1), &cluster.options, |_, _| Sum::default());
+    assert!(
+        matches!(second, Err(EngineError::FolderInUse { pid: Some(_), .. })),
+        "{second:?}"
+    );
+    assert_eq!(
+        add(&mut cluster.client(), 0, 5).expect("the first one goes on"),
+        5
+    );
+}
+
+fn a_log_that_may_not_grow_says_storage_full(io: Io) {
+    let mut cluster = Cluster::new(io, 1, 1, 1);
+    cluster.options.log_bytes_max = ByteSize(4 * cluster.layout.segment_bytes);
+    cluster.start_all();
+    let mut client = cluster.client();
+    client.set_patience(Duration::from_secs(2));
+    let mut acknowledged = 0;
+    let refusal = loop {
+        let mut body = vec![0; 1_000_000];
+        body[0] = 1;
+        match client.request(GroupId(0), ADD, body) {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 100, "16 MB hold no more than this");
+    };
+    // The one that found the log full is in doubt; everything after it is refused by name.
+    let said_full = |error: &ClientError| {
+        matches!(
+            error,
+            ClientError::Refused(Status::StorageFull)
+                | ClientError::Unavailable(Status::StorageFull)
+        )
+    };
+    let next = add(&mut client, 0, 1).expect_err("the log is full");
+    assert!(
+        said_full(&next) || said_full(&refusal),
+        "{refusal:?}, then {next:?}"
+    );
+    assert_eq!(read(&mut cluster.client(), 0), acknowledged, "reads go on");
+}
+
+fn a_client_of_another_cluster_is_refused_by_name(io: Io) {
+    let mut cluster = Cluster::new(io, 1, 1, 1);
+    cluster.start_all();
+    let mut layout = cluster.layout.clone();
+    layout.cluster = 78;
+    let mut stranger = Client::new(layout, 1);
+    stranger.set_patience(Duration::from_millis(300));
+    let error = add(&mut stranger, 0, 1).expect_err("another cluster");
+    assert!(format!("{error:?}").contains("Cluster"), "{error:?}");
+    assert_eq!(
+        add(&mut cluster.client(), 0, 5).expect("its own client is served"),
+        5
+    );
+}
+
+fn a_peer_of_another_layout_is_not_let_in(io: Io) {
+    let mut cluster = Cluster::new(io, 3, 1, 1);
+    let mut other = cluster.layout.clone();
+    other.groups = 2;
+    std::fs::remove_dir_all(cluster.dir(3)).expect("ours");
+    format(
+        &cluster.dir(3),
+        &FormatOptions {
+            layout: other,
+            node: 3,
+            prewrite_bytes: 0,
+        },
+    )
+    .expect("empty again");
+    cluster.start_all();
+    let mut client = cluster.client();
+    assert_eq!(add(&mut client, 0, 5).expect("two of three agree"), 5);
+    let stray = client
+        .read_local(NodeId(3), GroupId(0), READ, Vec::new())
+        .expect("it answers for itself");
+    assert_eq!(number(&stray), 0, "nothing was replicated to it");
+}
+
+fn a_folder_of_a_newer_format_is_refused(io: Io) {
+    let mut cluster = Cluster::new(io, 1, 1, 1);
+    let path = cluster.dir(1).join("quorate.toml");
+    let text = std::fs::read_to_string(&path).expect("the description");
+    let newer = text.replacen("format 1", "format 2", 1);
+    assert_ne!(text, newer, "the description names its format");
+    std::fs::write(&path, newer).expect("ours");
+    let started = cluster.start(1);
+    assert!(
+        matches!(started, Err(EngineError::FolderNewer { found: 2, .. })),
+        "{started:?}"
+    );
+}
+
+macro_rules! on_both_drivers {
+    ($($name:ident)*) => {
+        mod glommio {
+            $(#[test] fn $name() { super::$name(engine::Io::Glommio); })*
+        }
+        mod threads {
+            $(#[test] fn $name() { super::$name(engine::Io::Threads); })*
+        }
+    };
+}
+
+on_both_drivers! {
+    what_is_acknowledged_survives_a_restart_of_all
+    a_node_that_was_away_catches_up
+    a_second_process_is_kept_out_of_a_folder
+    a_log_that_may_not_grow_says_storage_full
+    a_client_of_another_cluster_is_refused_by_name
+    a_peer_of_another_layout_is_not_let_in
+    a_folder_of_a_newer_format_is_refused
+}
