@@ -101,8 +101,11 @@ impl<'a> TransferCreation<'a> {
         if event.flags().has(TransferFlags::RESOLVING) {
             let pending_id = event.pending_id.get();
             ahead.pending_hash = hasher.hash(pending_id);
-            transfers.prefetch_index(pending_id, ahead.pending_hash);
+            self.books.pendings.prefetch(ahead.pending_hash);
             return;
+        }
+        if event.flags().has(TransferFlags::PENDING) {
+            self.books.pendings.prefetch(ahead.id_hash);
         }
         ahead.debit_hash = hasher.hash(event.debit_account_id.get());
         ahead.credit_hash = hasher.hash(event.credit_account_id.get());
@@ -118,10 +121,10 @@ impl<'a> TransferCreation<'a> {
         };
         let ahead = &mut self.ahead[place % PLACES];
         if event.flags().has(TransferFlags::RESOLVING) {
-            ahead.pending = self
-                .books
-                .transfers
-                .guess(event.pending_id.get(), ahead.pending_hash);
+            ahead.pending = self.books.pendings.guess(ahead.pending_hash);
+            if let Some(row) = ahead.pending {
+                self.books.transfers.prefetch_row(row);
+            }
             return;
         }
         ahead.debit = self.books.accounts.guess(ahead.debit_hash);
@@ -215,7 +218,7 @@ impl TransferCreation<'_> {
         }
         if flags.has(TransferFlags::RESOLVING) {
             let resolution = resolution::judge(self.books, event, ahead.pending, at)?;
-            self.resolve(event, &resolution, ahead.id_hash);
+            self.resolve(event, &resolution, ahead);
             return Ok(resolution.timestamp);
         }
         let accounts = &self.books.accounts;
@@ -246,7 +249,7 @@ impl TransferCreation<'_> {
         self.note(row, None, debit, credit);
         let flags = event.flags();
         if flags.has(TransferFlags::PENDING) {
-            self.books.pendings.open(row, stored.expires_at());
+            self.books.pendings.open(row, hash, stored.expires_at());
             let account = self.books.accounts.row_mut(debit);
             account.debits_pending += amount;
             close_if(account, flags.has(TransferFlags::CLOSING_DEBIT));
@@ -261,7 +264,7 @@ impl TransferCreation<'_> {
     }
 
     /// Stores a post or a void, gives back the reservation and moves what is posted.
-    fn resolve(&mut self, event: &Transfer, resolution: &Resolution, hash: u64) {
+    fn resolve(&mut self, event: &Transfer, resolution: &Resolution, ahead: &Ahead) {
         let Resolution {
             pending: pending_row,
             debit,
@@ -271,7 +274,7 @@ impl TransferCreation<'_> {
         } = *resolution;
         let pending = *self.books.transfers.row(pending_row);
         let stored = resolution::complete(event, &pending, resolution);
-        let row = self.books.transfers.push(&stored, hash);
+        let row = self.books.transfers.push(&stored, ahead.id_hash);
         self.note(row, Some(pending_row), debit, credit);
         let posts = event.flags().has(TransferFlags::POST_PENDING_TRANSFER);
         let status = if posts {
@@ -279,7 +282,8 @@ impl TransferCreation<'_> {
         } else {
             PendingStatus::Voided
         };
-        self.books.pendings.resolve(pending_row, status);
+        let pendings = &mut self.books.pendings;
+        pendings.resolve(pending_row, ahead.pending_hash, status);
         release(self.books, &pending, debit, credit);
         if posts {
             self.books.accounts.row_mut(debit).debits_posted += amount;

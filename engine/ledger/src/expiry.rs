@@ -18,8 +18,9 @@ pub(crate) fn expire(books: &mut Books, digest: &mut Digest, now: u64) -> u64 {
         let Some(row) = books.pendings.due(now) else {
             break;
         };
-        books.pendings.resolve(row, PendingStatus::Expired);
         let pending = *books.transfers.row(row);
+        let hash = books.hasher.hash(pending.id.get());
+        books.pendings.resolve(row, hash, PendingStatus::Expired);
         let find = |id| {
             books
                 .accounts

@@ -13,10 +13,8 @@
 //! - The layout depends on the order of insertion, but no answer does: only presence is observable.
 //! - Memory follows the number of entries, at 10 to 20 bytes each.
 
+use crate::buckets::{Buckets, WIDTH};
 use crate::prefetch::prefetch;
-
-/// Entries in a bucket; 4-byte tags and rows make it a cache line.
-const WIDTH: usize = 8;
 
 /// Rows that one part is meant to hold when the table is at its limit.
 const PART_ROWS: usize = 16_384;
@@ -66,47 +64,11 @@ impl IdHasher {
     }
 }
 
-/// Eight tags and their rows: one cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Bucket {
-    /// 0 = free; else 31 bits of the hash and a 1.
-    tags: [u32; WIDTH],
-    rows: [u32; WIDTH],
-}
-
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-impl Bucket {
-    const EMPTY: Self = Self {
-        tags: [0; WIDTH],
-        rows: [0; WIDTH],
-    };
-
-    /// A bit for each entry that has this tag.
-    #[inline]
-    fn matches(&self, tag: u32) -> u32 {
-        let mut mask = 0;
-        for (place, other) in self.tags.iter().enumerate() {
-            mask |= u32::from(*other == tag) << place;
-        }
-        mask
-    }
-
-    #[inline]
-    fn full(&self) -> bool {
-        self.tags[WIDTH - 1] != 0
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.tags.iter().map(|tag| usize::from(*tag != 0)).sum()
-    }
-}
-
-/// A small hash table that doubles by itself.
+/// A small hash table that doubles by itself: a run of buckets.
 struct Part {
-    buckets: Box<[Bucket]>,
+    first: usize,
+    /// Buckets less one; their number is a power of two.
+    mask: usize,
     entries: usize,
     /// Doubles before it holds more than this.
     entries_max: usize,
@@ -115,11 +77,13 @@ struct Part {
 }
 
 impl Part {
-    fn new(load: usize) -> Self {
+    fn new(load: usize, buckets: &mut Buckets) -> Self {
+        let (first, entries_max) = (buckets.take(1), WIDTH * load / 1024);
         Self {
-            buckets: Box::new([Bucket::EMPTY]),
+            first,
+            mask: 0,
             entries: 0,
-            entries_max: WIDTH * load / 1024,
+            entries_max,
             load,
         }
     }
@@ -127,73 +91,68 @@ impl Part {
     /// Where the search for a tag begins. The tag's lowest bit is always set, so it chooses nothing.
     #[inline]
     fn home(&self, tag: u32) -> usize {
-        (tag >> 1) as usize & (self.buckets.len() - 1)
+        self.first + ((tag >> 1) as usize & self.mask)
+    }
+
+    /// The bucket that takes what does not fit this one.
+    #[inline]
+    fn next(&self, bucket: usize) -> usize {
+        self.first + ((bucket - self.first + 1) & self.mask)
+    }
+
+    /// Steps from one bucket to another.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from) & self.mask
     }
 
     #[inline]
-    fn next(&self, bucket: usize) -> usize {
-        (bucket + 1) & (self.buckets.len() - 1)
-    }
-
-    fn place(&mut self, tag: u32, row: u32) {
+    fn place(&self, tag: u32, row: u32, buckets: &mut Buckets) {
         let mut at = self.home(tag);
-        while self.buckets[at].full() {
+        while buckets.get(at).full() {
             at = self.next(at);
         }
-        let bucket = &mut self.buckets[at];
-        let free = bucket.len();
-        bucket.tags[free] = tag;
-        bucket.rows[free] = row;
+        buckets.get_mut(at).push(tag, row);
     }
 
     #[cold]
-    fn double(&mut self) {
-        let wider = vec![Bucket::EMPTY; self.buckets.len() * 2].into_boxed_slice();
-        let old = core::mem::replace(&mut self.buckets, wider);
-        self.entries_max = self.buckets.len() * WIDTH * self.load / 1024;
-        for bucket in &old {
+    fn double(&mut self, buckets: &mut Buckets) {
+        let (old, count) = (self.first, self.mask + 1);
+        self.first = buckets.take(count * 2);
+        self.mask = count * 2 - 1;
+        self.entries_max = count * 2 * WIDTH * self.load / 1024;
+        for bucket in old..old + count {
+            let bucket = *buckets.get(bucket);
             for (tag, row) in bucket.tags.iter().zip(&bucket.rows) {
                 if *tag != 0 {
-                    self.place(*tag, *row);
+                    self.place(*tag, *row, buckets);
                 }
             }
         }
+        buckets.give(old, count);
     }
 
     /// Takes entry `place` out of bucket `hole` and pulls an overflowed entry back where that is due.
-    fn take(&mut self, mut hole: usize, place: usize) {
-        let mut was_full = self.buckets[hole].full();
-        self.remove_at(hole, place);
+    fn take(&self, mut hole: usize, place: usize, buckets: &mut Buckets) {
+        let mut was_full = buckets.get(hole).full();
+        buckets.get_mut(hole).remove(place);
         let mut at = hole;
         while was_full {
             at = self.next(at);
-            was_full = self.buckets[at].full();
-            let distance =
-                |from: usize, to: usize| to.wrapping_sub(from) & (self.buckets.len() - 1);
-            let strayed = (0..self.buckets[at].len()).find(|i| {
+            let bucket = *buckets.get(at);
+            was_full = bucket.full();
+            let strayed = (0..bucket.len()).find(|place| {
                 // It may move back if its home is not after the hole.
-                let home = self.home(self.buckets[at].tags[*i]);
-                distance(home, at) >= distance(hole, at)
+                let home = self.home(bucket.tags[*place]);
+                self.distance(home, at) >= self.distance(hole, at)
             });
             if let Some(place) = strayed {
-                let (tag, row) = (self.buckets[at].tags[place], self.buckets[at].rows[place]);
-                let free = self.buckets[hole].len();
-                self.buckets[hole].tags[free] = tag;
-                self.buckets[hole].rows[free] = row;
-                self.remove_at(at, place);
+                buckets
+                    .get_mut(hole)
+                    .push(bucket.tags[place], bucket.rows[place]);
+                buckets.get_mut(at).remove(place);
                 hole = at;
             }
         }
-    }
-
-    /// Removes an entry and keeps the rest packed to the left.
-    fn remove_at(&mut self, at: usize, place: usize) {
-        let bucket = &mut self.buckets[at];
-        let last = bucket.len() - 1;
-        bucket.tags[place] = bucket.tags[last];
-        bucket.rows[place] = bucket.rows[last];
-        bucket.tags[last] = 0;
-        bucket.rows[last] = 0;
     }
 }
 
@@ -201,6 +160,7 @@ impl Part {
 pub(crate) struct IdIndex {
     /// Empty until the first row comes, so that an index that nobody uses costs nothing.
     parts: Vec<Part>,
+    buckets: Buckets,
     rows_max: usize,
 }
 
@@ -209,6 +169,7 @@ impl IdIndex {
     pub(crate) fn new(rows_max: usize) -> Self {
         Self {
             parts: Vec::new(),
+            buckets: Buckets::new(),
             rows_max,
         }
     }
@@ -220,7 +181,7 @@ impl IdIndex {
             .next_power_of_two();
         // From 512/1024 to 819/1024 in equal steps; a part of one bucket then always keeps room.
         self.parts
-            .extend((0..count).map(|part| Part::new(512 + part * 307 / count)));
+            .extend((0..count).map(|part| Part::new(512 + part * 307 / count, &mut self.buckets)));
     }
 
     /// The top half of the hash, scaled to the number of parts.
@@ -240,7 +201,7 @@ impl IdIndex {
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
         if let Some(part) = self.parts.get(self.part(hash)) {
-            prefetch(&part.buckets[part.home(Self::tag(hash))]);
+            prefetch(self.buckets.get(part.home(Self::tag(hash))));
         }
     }
 
@@ -251,7 +212,7 @@ impl IdIndex {
         let tag = Self::tag(hash);
         let mut at = part.home(tag);
         loop {
-            let bucket = &part.buckets[at];
+            let bucket = self.buckets.get(at);
             let mut matches = bucket.matches(tag);
             while matches != 0 {
                 let row = bucket.rows[matches.trailing_zeros() as usize];
@@ -276,9 +237,9 @@ impl IdIndex {
         let at = self.part(hash);
         let part = &mut self.parts[at];
         if part.entries == part.entries_max {
-            part.double();
+            part.double(&mut self.buckets);
         }
-        part.place(Self::tag(hash), row);
+        part.place(Self::tag(hash), row, &mut self.buckets);
         part.entries += 1;
     }
 
@@ -289,10 +250,10 @@ impl IdIndex {
         let tag = Self::tag(hash);
         let mut bucket = part.home(tag);
         loop {
-            let entries = &part.buckets[bucket];
+            let entries = self.buckets.get(bucket);
             let found = (0..WIDTH).find(|i| entries.tags[*i] == tag && entries.rows[*i] == row);
             if let Some(place) = found {
-                part.take(bucket, place);
+                part.take(bucket, place, &mut self.buckets);
                 part.entries -= 1;
                 return;
             }
@@ -303,8 +264,7 @@ impl IdIndex {
 
     /// Bytes that the index occupies.
     pub(crate) fn bytes(&self) -> usize {
-        let buckets: usize = self.parts.iter().map(|part| part.buckets.len()).sum();
-        buckets * size_of::<Bucket>() + self.parts.len() * size_of::<Part>()
+        self.buckets.bytes() + self.parts.len() * size_of::<Part>()
     }
 }
 

@@ -51,11 +51,13 @@ impl Journal {
     pub(crate) fn roll_back(&mut self, books: &mut Books, digest: &mut Digest) {
         while let Some(step) = self.steps.pop() {
             if books.pendings.status(step.row) != PendingStatus::None {
-                books.pendings.forget(step.row);
+                let id = books.transfers.row(step.row).id.get();
+                books.pendings.forget(step.row, books.hasher.hash(id));
             }
             if let Some(resolved) = step.resolved {
-                let expires_at = books.transfers.row(resolved).expires_at();
-                books.pendings.reopen(resolved, expires_at);
+                let pending = books.transfers.row(resolved);
+                let hash = books.hasher.hash(pending.id.get());
+                books.pendings.reopen(resolved, hash, pending.expires_at());
             }
             books.history.forget(step.row);
             books.transfers.pop();

@@ -15,6 +15,7 @@ mod account_table;
 pub mod audit;
 mod batch;
 mod books;
+mod buckets;
 mod create_accounts;
 mod create_transfers;
 mod digest;

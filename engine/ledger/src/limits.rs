@@ -33,7 +33,7 @@ pub struct Limits {
     pub accounts_max: usize,
     /// Transfers, and ids that failed for a passing reason. 128 bytes each, about 25 more for indexes.
     pub transfers_max: usize,
-    /// Pending transfers that are neither posted, voided nor expired. 16 bytes each.
+    /// Pending transfers that are neither posted, voided nor expired. 30 to 40 bytes each.
     pub pendings_max: usize,
 }
 

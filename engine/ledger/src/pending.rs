@@ -6,9 +6,12 @@
 //!
 //! - A pending transfer resolves once: pending -> posted | voided | expired. Only a broken chain goes
 //!   back.
+//! - An open transfer is also in a small hash index by its id, for the post or the void to come; the
+//!   callers bring the hash.
 //! - The heap holds exactly the open transfers that have a timeout.
 //! - Order in the heap is total (rows differ), so expiry is deterministic.
 
+use crate::id_index::IdIndex;
 use crate::transfer_table::TransferRow;
 
 /// What became of a transfer's reservation.
@@ -76,6 +79,7 @@ impl Words {
 pub(crate) struct Pendings {
     words: Words,
     heap: Vec<Waiting>,
+    ids: IdIndex,
     open: usize,
     open_max: usize,
 }
@@ -85,6 +89,7 @@ impl Pendings {
         Self {
             words: Words::default(),
             heap: Vec::new(),
+            ids: IdIndex::new(open_max),
             open: 0,
             open_max: open_max.min(PENDINGS_MAX),
         }
@@ -110,12 +115,13 @@ impl Pendings {
     }
 
     /// A transfer reserves.
-    pub(crate) fn open(&mut self, row: TransferRow, expires_at: Option<u64>) {
+    pub(crate) fn open(&mut self, row: TransferRow, hash: u64, expires_at: Option<u64>) {
         assert!(
             !self.full(),
             "the limit is checked before a transfer reserves"
         );
         self.open += 1;
+        self.ids.insert(hash, row.0);
         self.words.set(row, PendingStatus::Pending as u32);
         if let Some(expires_at) = expires_at {
             self.heap.push(Waiting { expires_at, row });
@@ -124,21 +130,21 @@ impl Pendings {
     }
 
     /// An open transfer is posted, voided or expired.
-    pub(crate) fn resolve(&mut self, row: TransferRow, status: PendingStatus) {
+    pub(crate) fn resolve(&mut self, row: TransferRow, hash: u64, status: PendingStatus) {
         debug_assert!(!matches!(
             status,
             PendingStatus::None | PendingStatus::Pending
         ));
-        self.close(row, status);
+        self.close(row, hash, status);
     }
 
     /// A broken chain takes back the transfer that reserved.
-    pub(crate) fn forget(&mut self, row: TransferRow) {
-        self.close(row, PendingStatus::None);
+    pub(crate) fn forget(&mut self, row: TransferRow, hash: u64) {
+        self.close(row, hash, PendingStatus::None);
     }
 
     /// A broken chain takes back the transfer that resolved.
-    pub(crate) fn reopen(&mut self, row: TransferRow, expires_at: Option<u64>) {
+    pub(crate) fn reopen(&mut self, row: TransferRow, hash: u64, expires_at: Option<u64>) {
         assert!(
             matches!(
                 self.status(row),
@@ -147,7 +153,19 @@ impl Pendings {
             "a chain reopens only what it resolved"
         );
         self.words.set(row, PendingStatus::None as u32);
-        self.open(row, expires_at);
+        self.open(row, hash, expires_at);
+    }
+
+    /// Hints that an id with this hash will be looked for or entered.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.ids.prefetch(hash);
+    }
+
+    /// The open transfer that an id with this hash most likely has.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<TransferRow> {
+        self.ids.find(hash, |_| true).map(TransferRow)
     }
 
     /// The transfer that is due first, if it is due by `now`.
@@ -163,7 +181,7 @@ impl Pendings {
         self.heap.first().map(|first| first.expires_at)
     }
 
-    fn close(&mut self, row: TransferRow, status: PendingStatus) {
+    fn close(&mut self, row: TransferRow, hash: u64, status: PendingStatus) {
         let word = self.words.get(row);
         assert_eq!(
             word & STATUS_MASK,
@@ -171,6 +189,7 @@ impl Pendings {
             "only an open transfer resolves"
         );
         self.open -= 1;
+        self.ids.remove(hash, row.0);
         self.words.set(row, status as u32);
         let place = (word >> STATUS_BITS) as usize;
         if place == 0 {
@@ -236,14 +255,20 @@ impl Pendings {
             .map(|chunk| chunk.len() * size_of::<u32>())
             .sum::<usize>()
             + self.heap.capacity() * size_of::<Waiting>()
+            + self.ids.bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{PendingStatus, Pendings};
+    use crate::id_index::id_hash;
     use crate::transfer_table::TransferRow;
     use std::collections::BTreeSet;
+
+    fn hash(row: u32) -> u64 {
+        id_hash(u128::from(row))
+    }
 
     #[test]
     fn expires_in_order_whatever_is_taken_out_between() {
@@ -253,7 +278,7 @@ mod tests {
         for row in 0..5_000_u32 {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let expires_at = (dice >> 33) % 700;
-            pendings.open(TransferRow(row), Some(expires_at));
+            pendings.open(TransferRow(row), hash(row), Some(expires_at));
             model.insert((expires_at, row));
             if dice >> 40 & 1 == 1 {
                 let victim = *model
@@ -261,7 +286,7 @@ mod tests {
                     .nth((dice >> 41) as usize % model.len())
                     .unwrap();
                 model.remove(&victim);
-                pendings.resolve(TransferRow(victim.1), PendingStatus::Voided);
+                pendings.resolve(TransferRow(victim.1), hash(victim.1), PendingStatus::Voided);
                 assert_eq!(
                     pendings.status(TransferRow(victim.1)),
                     PendingStatus::Voided
@@ -271,7 +296,9 @@ mod tests {
         }
         while let Some(row) = pendings.due(u64::MAX) {
             assert_eq!(Some(row.0), model.pop_first().map(|first| first.1));
-            pendings.resolve(row, PendingStatus::Expired);
+            assert_eq!(pendings.guess(hash(row.0)), Some(row));
+            pendings.resolve(row, hash(row.0), PendingStatus::Expired);
+            assert_eq!(pendings.guess(hash(row.0)), None);
         }
         assert!(model.is_empty());
         assert_eq!(pendings.open_count(), 0);
@@ -281,13 +308,13 @@ mod tests {
     fn what_was_resolved_can_be_reopened_and_forgotten() {
         let mut pendings = Pendings::new(1);
         let row = TransferRow(3);
-        pendings.open(row, Some(9));
+        pendings.open(row, hash(3), Some(9));
         assert!(pendings.full());
-        pendings.resolve(row, PendingStatus::Posted);
+        pendings.resolve(row, hash(3), PendingStatus::Posted);
         assert_eq!(pendings.due(100), None);
-        pendings.reopen(row, Some(9));
+        pendings.reopen(row, hash(3), Some(9));
         assert_eq!(pendings.due(9), Some(row));
-        pendings.forget(row);
+        pendings.forget(row, hash(3));
         assert_eq!(
             (pendings.status(row), pendings.open_count()),
             (PendingStatus::None, 0)

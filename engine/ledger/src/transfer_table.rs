@@ -158,19 +158,13 @@ impl TransferTable {
         }
     }
 
-    /// Finds the transfer with this id and fetches its row, for [`Self::confirm`].
+    /// Fetches a row that will be read soon.
     #[inline]
-    pub(crate) fn guess(&self, id: u128, hash: u64) -> Option<TransferRow> {
-        match self.find_hashed(id, hash)? {
-            Known::Spent => None,
-            Known::Transfer(row) => {
-                prefetch(self.row(row));
-                Some(row)
-            }
-        }
+    pub(crate) fn prefetch_row(&self, row: TransferRow) {
+        prefetch(self.row(row));
     }
 
-    /// The transfer with this id, given what [`Self::guess`] said some events ago.
+    /// The transfer with this id, which may be at the row that was guessed some events ago.
     #[inline]
     pub(crate) fn confirm(&self, id: u128, guess: Option<TransferRow>) -> Option<TransferRow> {
         let holds =
