@@ -334,11 +334,11 @@ impl<D: Device> Wal<D> {
         let space = &mut self.space;
         match record.kind {
             Kind::Entry => {
-                let restarts = self.index.fit(record.group, record.index) != Fit::Follows;
+                let group = self.index.group_mut(record.group);
+                let restarts = group.fit(record.index) != Fit::Follows;
                 let position = filling.push(record, if restarts { FLAG_RESTART } else { 0 });
                 let killed = &mut |position| space.died(position, false, lsn);
-                self.index
-                    .put_entry(record.group, record.index, position, restarts, killed);
+                group.put_entry(record.index, position, restarts, killed);
                 space.born(position, false);
             }
             Kind::Meta => {

@@ -508,13 +508,14 @@ impl Taker<'_> {
             self.space.born(position, true);
         } else {
             let mut restarts = found.restart;
-            if let (false, Fit::Skips(first)) =
-                (restarts, self.index.fit(record.group, record.index))
-            {
+            if let (false, Fit::Skips(first)) = (
+                restarts,
+                self.index.group_mut(record.group).fit(record.index),
+            ) {
                 self.gap(found, first);
                 restarts = record.index - first > GAP_ENTRIES_MAX;
                 if !restarts {
-                    self.index.put_gap(record.group, record.index);
+                    self.index.group_mut(record.group).put_gap(record.index);
                 }
             }
             let space = &mut *self.space;
@@ -524,8 +525,8 @@ impl Taker<'_> {
                 Position::LOST
             };
             let killed = &mut |position| space.died(position, false, lsn);
-            self.index
-                .put_entry(record.group, record.index, position, restarts, killed);
+            let group = self.index.group_mut(record.group);
+            group.put_entry(record.index, position, restarts, killed);
             if !found.intact {
                 return self.damaged(found, DamageKind::Payload);
             }
