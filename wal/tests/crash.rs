@@ -42,6 +42,8 @@ struct Model {
     appended: BTreeMap<u64, Made>,
     /// For each group the entries alive, by index, as numbers.
     entries: BTreeMap<u64, BTreeMap<u64, u64>>,
+    /// For each group how far it was released, in this life or before: an opening may show such entries or not.
+    released: BTreeMap<u64, u64>,
 }
 
 impl Model {
@@ -59,6 +61,8 @@ impl Model {
     }
 
     fn release(&mut self, group: u64, upto: u64) {
+        let released = self.released.entry(group).or_default();
+        *released = upto.max(*released);
         if let Some(entries) = self.entries.get_mut(&group) {
             *entries = entries.split_off(&(upto + 1));
         }
@@ -102,6 +106,9 @@ impl Model {
                 }
             }
             after.append(Lsn(*lsn), made.clone());
+        }
+        for (&group, &upto) in &self.released {
+            after.release(group, upto);
         }
         let last = previous.unwrap_or(durable);
         assert!(
