@@ -72,6 +72,42 @@ impl Group {
         self.positions.get(nth).copied()
     }
 
+    /// Judges an entry before it is put.
+    pub(crate) fn fit(&self, index: u64) -> Fit {
+        if !self.begun || index < self.first {
+            Fit::Restarts
+        } else if index > self.end() {
+            Fit::Skips(self.end())
+        } else {
+            Fit::Follows
+        }
+    }
+
+    /// Records an entry at its place; what it supersedes, all of the group when it begins anew, is told to `killed`.
+    pub(crate) fn put_entry(
+        &mut self,
+        index: u64,
+        position: Position,
+        restarts: bool,
+        killed: &mut impl FnMut(Position),
+    ) {
+        if restarts || self.fit(index) != Fit::Follows {
+            self.kill_from(0, killed);
+            self.first = index;
+            self.begun = true;
+        }
+        self.kill_from(index, killed);
+        self.bytes += u64::from(position.bytes);
+        self.positions.push_back(position);
+    }
+
+    /// Records that the entries from the group's end up to before `index` are lost.
+    pub(crate) fn put_gap(&mut self, index: u64) {
+        while self.end() < index {
+            self.positions.push_back(Position::LOST);
+        }
+    }
+
     fn kill_from(&mut self, index: u64, killed: &mut impl FnMut(Position)) {
         while self.end() > index.max(self.first) {
             let position = self
@@ -114,7 +150,8 @@ impl Index {
         &self.groups
     }
 
-    fn group_mut(&mut self, id: u64) -> &mut Group {
+    /// A group, known from here on.
+    pub(crate) fn group_mut(&mut self, id: u64) -> &mut Group {
         let number = *self.numbers.entry(id).or_insert_with(|| {
             let group = Group {
                 id,
@@ -128,44 +165,6 @@ impl Index {
             (self.groups.len() - 1) as u32
         });
         &mut self.groups[number as usize]
-    }
-
-    /// Judges an entry before it is put.
-    pub(crate) fn fit(&self, group: u64, index: u64) -> Fit {
-        match self.group(group) {
-            None => Fit::Restarts,
-            Some(group) if !group.begun || index < group.first => Fit::Restarts,
-            Some(group) if index > group.end() => Fit::Skips(group.end()),
-            Some(_) => Fit::Follows,
-        }
-    }
-
-    /// Records an entry at its place; what it supersedes, all of the group when it begins anew, is told to `killed`.
-    pub(crate) fn put_entry(
-        &mut self,
-        id: u64,
-        index: u64,
-        position: Position,
-        restarts: bool,
-        killed: &mut impl FnMut(Position),
-    ) {
-        let group = self.group_mut(id);
-        if restarts || !group.begun || index < group.first || index > group.end() {
-            group.kill_from(0, killed);
-            group.first = index;
-            group.begun = true;
-        }
-        group.kill_from(index, killed);
-        group.bytes += u64::from(position.bytes);
-        group.positions.push_back(position);
-    }
-
-    /// Records that the entries from the group's end up to before `index` are lost.
-    pub(crate) fn put_gap(&mut self, id: u64, index: u64) {
-        let group = self.group_mut(id);
-        while group.end() < index {
-            group.positions.push_back(Position::LOST);
-        }
     }
 
     /// Records the newest metadata at its place; the one it replaces is told to `killed`.

@@ -11,11 +11,11 @@ use thiserror::Error;
 use crate::block::buffer::Buffer;
 use crate::device::folder::{self, LOCK_NAME};
 use crate::device::{Action, DeviceError, Source};
+use crate::error::WalError;
 use crate::identity::Identity;
 use crate::limits::Options;
 use crate::recovery::{self, Opening, Recovered};
 use crate::segment::{self, Read, SEGMENT_HEADER_BYTES};
-use crate::wal::WalError;
 
 /// Why a folder could not be inspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -13,6 +13,7 @@
 //! | `index` | where each live record lies, per group |
 //! | `space` | which segments are used, retired, free or being made |
 //! | `wal` | append, submit, poll |
+//! | `filling`, `flight` | the block being filled, the blocks being written |
 //! | `reading` | the way back: entries for a follower that lags |
 //! | `recovery`, `damage` | opening: what survived, what was cut, what is damaged |
 //! | `scrub`, `inspect` | looking for rot while running, looking at a stopped folder |
@@ -23,6 +24,7 @@
 pub mod block;
 pub mod damage;
 pub mod device;
+pub mod error;
 pub mod identity;
 pub mod index;
 pub mod inspect;
@@ -30,17 +32,21 @@ pub mod limits;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod stats;
 pub mod wal;
 
 mod filling;
+mod flight;
 mod reading;
 mod scrub;
 mod space;
 
 pub use crate::damage::{Damage, DamageKind};
 pub use crate::device::{Device, DeviceError};
+pub use crate::error::{AppendError, Failure, ReadError, WalError};
 pub use crate::identity::Identity;
 pub use crate::limits::{HEAD_BYTES_MAX, META_BYTES_MAX, Options, RECORD_PAYLOAD_MAX};
 pub use crate::record::{Kind, OwnedRecord, Record};
 pub use crate::recovery::{Cut, Opening, Recovered};
-pub use crate::wal::{AppendError, Failure, Lsn, Progress, ReadError, Stats, Wal, WalError};
+pub use crate::stats::{Progress, Stats};
+pub use crate::wal::{Lsn, Wal};

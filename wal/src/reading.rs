@@ -6,60 +6,19 @@
 
 use std::collections::VecDeque;
 
-use thiserror::Error;
-
 use crate::block::buffer::Buffer;
 use crate::device::{ALIGNMENT, Device, DeviceError, Operation};
+use crate::error::ReadError;
 use crate::identity::Life;
 use crate::index::{Index, Position};
 use crate::record::{self, OwnedRecord};
 use crate::space::Space;
-use crate::wal::Failure;
 
 /// Entries nearer to each other than this are read together with what lies between.
 const GAP_BYTES_MAX: u32 = 64 << 10;
 
 /// Tokens of reads have this bit; tokens of writes are block numbers and never reach it.
 const READ_BIT: u64 = 1 << 63;
-
-/// Why entries were not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum ReadError {
-    /// As many reads as allowed are waiting: try again after a poll.
-    #[error("too many reads are waiting")]
-    Busy,
-    /// The log holds nothing of this group.
-    #[error("nothing is held of group {group}")]
-    Unknown {
-        /// The group.
-        group: u64,
-    },
-    /// The log holds other entries of this group.
-    #[error("entries {first} to before {end} are held")]
-    OutOfRange {
-        /// First index held.
-        first: u64,
-        /// Index behind the last one held.
-        end: u64,
-    },
-    /// The first entry asked for is not durable yet.
-    #[error("the entry is not durable yet")]
-    NotDurable,
-    /// The entry was durable once and cannot be read: repair it from a peer.
-    #[error("entry {index} of group {group} is damaged")]
-    Damaged {
-        /// The group.
-        group: u64,
-        /// The entry.
-        index: u64,
-    },
-    /// The disk failed.
-    #[error("the disk could not be read")]
-    Device(#[from] DeviceError),
-    /// The log has failed.
-    #[error("the log has failed")]
-    Failed(#[source] Failure),
-}
 
 /// What a read needs to see of the log.
 pub(crate) struct Sight<'a> {

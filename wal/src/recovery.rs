@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 
 use crate::damage::{Damage, DamageKind};
 use crate::device::Source;
+use crate::error::WalError;
 use crate::filling::Place;
 use crate::identity::Life;
 use crate::index::Index;
@@ -28,7 +29,7 @@ use crate::record::Record;
 use crate::recovery::walk::Walk;
 use crate::recovery::window::Window;
 use crate::space::Space;
-use crate::wal::{Lsn, WalError};
+use crate::wal::Lsn;
 
 /// A record that survived, as it is shown while the log is opened.
 #[derive(Debug, Clone, Copy)]

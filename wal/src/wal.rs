@@ -7,187 +7,29 @@
 
 use std::collections::VecDeque;
 
-use thiserror::Error;
-
 use crate::block::buffer::Buffer;
 use crate::damage::Damage;
-use crate::device::{ALIGNMENT, Completion, Device, DeviceError, Operation, Traits};
+use crate::device::{ALIGNMENT, Completion, Device, DeviceError, Operation};
+use crate::error::{AppendError, Failure, ReadError, WalError};
 use crate::filling::{Closed, Facts, Filling, Place};
-use crate::identity::{Identity, Life};
+use crate::flight::{Flight, Landing, Written};
+use crate::identity::Life;
 use crate::index::{Fit, Index};
 use crate::limits::{
-    FULL_WRITE_RETRY_NS, HEAD_BYTES_MAX, LATENCY_SAMPLES_MAX, META_BYTES_MAX, Options,
-    RECORD_PAYLOAD_MAX, RELOCATIONS_PER_SUBMIT_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MIN,
-    record_block_bytes,
+    HEAD_BYTES_MAX, LATENCY_SAMPLES_MAX, META_BYTES_MAX, Options, RECORD_PAYLOAD_MAX,
+    RELOCATIONS_PER_SUBMIT_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MIN, record_block_bytes,
 };
-pub use crate::reading::ReadError;
 use crate::reading::Reading;
 use crate::record::{self, FLAG_RESTART, Kind, OwnedRecord, Record};
 use crate::recovery::{self, Opening, Recovered};
 use crate::scrub::{SCRUB_TOKEN, Scrub};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::space::{NO_SLOT, Segment, Space};
+use crate::stats::{Progress, Stats};
 
 /// Log sequence number: strictly increasing in the order of appending. Zero is before all records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Lsn(pub u64);
-
-/// Why the log ended its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// A durable write failed: what the disk holds there is not known.
-    #[error("a durable write failed")]
-    Write(#[source] DeviceError),
-}
-
-/// Why a log could not be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum WalError {
-    /// The disk failed or is full.
-    #[error("the disk could not be used")]
-    Device(#[from] DeviceError),
-    /// The folder holds another log.
-    #[error("the log belongs to {found:?}, not to {expected:?}")]
-    WrongIdentity {
-        /// Whose log it is.
-        found: Identity,
-        /// Whose log was asked for.
-        expected: Identity,
-    },
-    /// A newer program wrote this log.
-    #[error("file {slot} has format {found}; this program reads up to {supported}")]
-    NewerFormat {
-        /// The file.
-        slot: u32,
-        /// Its format.
-        found: u32,
-        /// The newest format this program reads.
-        supported: u32,
-    },
-    /// Files of two logs of one identity lie in one folder.
-    #[error("file {slot} belongs to a log made at another time than that of the others")]
-    MixedLogs {
-        /// A file that differs from the others.
-        slot: u32,
-    },
-    /// No file can be read as a segment, but they hold data.
-    #[error("file {slot} holds data, and no file of the folder can be read as a segment")]
-    Unreadable {
-        /// A file that holds data.
-        slot: u32,
-    },
-    /// The options do not fit each other or the device.
-    #[error(
-        "segments of {segment_bytes} bytes do not fit the options: {least} to {most} bytes, at least {SEGMENTS_MIN} of them"
-    )]
-    Options {
-        /// Size of the device's segments.
-        segment_bytes: u64,
-        /// The smallest size.
-        least: u64,
-        /// The largest size.
-        most: u64,
-    },
-}
-
-/// Why a record was not appended. Nothing of it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum AppendError {
-    /// All blocks are full or in flight, or the next segment is being made: try again after a poll.
-    #[error("the log is busy")]
-    Busy,
-    /// The disk, or the log's share of it, is full: release entries or make space; no restart is needed.
-    #[error("the log's storage is full")]
-    StorageFull,
-    /// The record is larger than a block takes.
-    #[error("a record part of {bytes} bytes, at most {most} allowed")]
-    TooLarge {
-        /// Size of the part that is too large.
-        bytes: usize,
-        /// The largest size.
-        most: usize,
-    },
-    /// The log has failed and accepts nothing.
-    #[error("the log has failed")]
-    Failed(#[source] Failure),
-}
-
-/// What a poll found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// All records up to here are durable.
-    pub durable: Lsn,
-    /// The log has failed; stop promising anything.
-    pub failed: Option<Failure>,
-    /// The disk refused a write or a new file for want of space and is asked again.
-    pub storage_full: bool,
-}
-
-/// Counters since opening, and the state of the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Records appended.
-    pub records: u64,
-    /// Bytes of records appended, headers included.
-    pub record_bytes: u64,
-    /// Writes begun.
-    pub writes: u64,
-    /// Writes completed, each durable.
-    pub syncs: u64,
-    /// Bytes written, padding included.
-    pub written_bytes: u64,
-    /// Writes in flight.
-    pub writes_in_flight: usize,
-    /// Appends answered "busy".
-    pub busy: u64,
-    /// Appends answered "storage full".
-    pub storage_full: u64,
-    /// Writes that a full disk refused and that were begun again.
-    pub refused_writes: u64,
-    /// Newest metadata records moved out of an old segment.
-    pub relocations: u64,
-    /// Segments in use.
-    pub segments_used: usize,
-    /// Segments that may be begun at once.
-    pub segments_free: usize,
-    /// Segments nobody needs, waiting for a durable block to say so.
-    pub segments_retired: usize,
-    /// Segments retired since opening.
-    pub segments_recycled: u64,
-    /// Segment files made since opening.
-    pub segments_created: u64,
-    /// Reads waiting or in flight.
-    pub reads: usize,
-    /// Bytes read by the scrubber.
-    pub scrubbed_bytes: u64,
-    /// Times the scrubber came to the end of the log.
-    pub scrub_passes: u64,
-    /// Damage the scrubber found while nobody took what it had found.
-    pub scrub_dropped: u64,
-    /// Write latencies that nobody took in time.
-    pub latencies_dropped: u64,
-    /// What the device was granted.
-    pub device: Traits,
-}
-
-/// A block that was begun and is not yet durable, or is durable and waits for one before it.
-#[derive(Debug)]
-struct Flight {
-    last_lsn: u64,
-    live: u64,
-    begun_ns: u64,
-    /// Segment and offset behind the block.
-    end: (u64, u32),
-    state: FlightState,
-}
-
-#[derive(Debug)]
-enum FlightState {
-    Writing,
-    Durable,
-    /// A full disk refused it: to be written again, whole, from the same memory.
-    Refused(Operation),
-}
 
 /// One log; one per core.
 pub struct Wal<D: Device> {
@@ -203,8 +45,7 @@ pub struct Wal<D: Device> {
     place: Place,
     filling: Option<Filling>,
     ready: VecDeque<Closed>,
-    flight: VecDeque<Flight>,
-    writing: usize,
+    flight: Flight,
     free: Vec<Buffer>,
     next_block: u64,
     next_lsn: u64,
@@ -215,7 +56,6 @@ pub struct Wal<D: Device> {
     /// What the last durable block said of the oldest segment needed.
     confirmed_live: u64,
     failed: Option<Failure>,
-    retry_ns: Option<u64>,
     starved: bool,
     /// The last block written holds records: only a later block can say that it was durable.
     unwitnessed: bool,
@@ -276,8 +116,7 @@ impl<D: Device> Wal<D> {
             place: tail,
             filling: None,
             ready: VecDeque::with_capacity(options.blocks),
-            flight: VecDeque::with_capacity(options.blocks * 2),
-            writing: 0,
+            flight: Flight::new(recovered.next_block + 1, options.blocks * 2),
             free: buffers,
             next_block: recovered.next_block,
             next_lsn: recovered.next_lsn,
@@ -286,7 +125,6 @@ impl<D: Device> Wal<D> {
             durable_block: recovered.next_block - 1,
             confirmed_live: 0,
             failed: None,
-            retry_ns: None,
             starved: false,
             unwitnessed: false,
             durable_end: (0, 0),
@@ -449,7 +287,7 @@ impl<D: Device> Wal<D> {
             return Err(AppendError::Failed(failure));
         }
         self.check_size(record)?;
-        if self.retry_ns.is_some() {
+        if self.flight.is_refused() {
             self.stats.storage_full += 1;
             return Err(AppendError::StorageFull);
         }
@@ -496,11 +334,11 @@ impl<D: Device> Wal<D> {
         let space = &mut self.space;
         match record.kind {
             Kind::Entry => {
-                let restarts = self.index.fit(record.group, record.index) != Fit::Follows;
+                let group = self.index.group_mut(record.group);
+                let restarts = group.fit(record.index) != Fit::Follows;
                 let position = filling.push(record, if restarts { FLAG_RESTART } else { 0 });
                 let killed = &mut |position| space.died(position, false, lsn);
-                self.index
-                    .put_entry(record.group, record.index, position, restarts, killed);
+                group.put_entry(record.index, position, restarts, killed);
                 space.born(position, false);
             }
             Kind::Meta => {
@@ -567,8 +405,10 @@ impl<D: Device> Wal<D> {
         self.now_ns = now_ns;
         self.relocate();
         self.space.grow(&mut self.device, now_ns);
-        let mut begun = self.retry(now_ns);
-        while self.retry_ns.is_none() && self.writing < self.options.writes_in_flight_max {
+        let mut begun = self.flight.retry(&mut self.device, now_ns);
+        self.stats.refused_writes += begun as u64;
+        while !self.flight.is_refused() && self.flight.writing() < self.options.writes_in_flight_max
+        {
             if self.ready.is_empty() && self.filling.is_some() {
                 self.close_filling();
             }
@@ -612,15 +452,13 @@ impl<D: Device> Wal<D> {
         }
         self.previous_crc = crc;
         self.next_block += 1;
-        self.flight.push_back(Flight {
+        let landing = Landing {
             last_lsn,
             live: facts.live,
-            begun_ns: now_ns,
             end,
-            state: FlightState::Writing,
-        });
+        };
+        self.flight.begun(landing, now_ns);
         self.unwitnessed = records > 0;
-        self.writing += 1;
         self.stats.writes += 1;
         self.stats.written_bytes += bytes as u64;
         true
@@ -663,36 +501,9 @@ impl<D: Device> Wal<D> {
         }
     }
 
-    /// Begins again the writes that a full disk refused, after a pause.
-    fn retry(&mut self, now_ns: u64) -> usize {
-        let mut begun = 0;
-        if self.retry_ns.is_none_or(|due_ns| now_ns < due_ns) {
-            return begun;
-        }
-        for flight in &mut self.flight {
-            if let FlightState::Refused(_) = flight.state {
-                let FlightState::Refused(operation) =
-                    std::mem::replace(&mut flight.state, FlightState::Writing)
-                else {
-                    continue;
-                };
-                if let Err(operation) = self.device.write(now_ns, operation) {
-                    flight.state = FlightState::Refused(operation);
-                    return begun;
-                }
-                flight.begun_ns = now_ns;
-                self.writing += 1;
-                self.stats.refused_writes += 1;
-                begun += 1;
-            }
-        }
-        self.retry_ns = None;
-        begun
-    }
-
     /// Moves newest metadata out of the oldest segment when nothing else holds it.
     fn relocate(&mut self) {
-        if !self.space.oldest_holds_only_metadata() || self.retry_ns.is_some() {
+        if !self.space.oldest_holds_only_metadata() || self.flight.is_refused() {
             return;
         }
         let oldest = self.space.oldest() as u32;
@@ -760,7 +571,7 @@ impl<D: Device> Wal<D> {
         }
         self.completions = completions;
         self.advance();
-        let storage_full = self.retry_ns.is_some() || self.space.is_refused();
+        let storage_full = self.flight.is_refused() || self.space.is_refused();
         Progress {
             durable: self.durable,
             failed: self.failed,
@@ -769,30 +580,20 @@ impl<D: Device> Wal<D> {
     }
 
     fn written(&mut self, operation: Operation, result: Result<(), DeviceError>, now_ns: u64) {
-        let first = self.next_block - self.flight.len() as u64;
-        let nth = usize::try_from(operation.token - first).expect("only blocks in flight complete");
-        let flight = &mut self.flight[nth];
-        self.writing -= 1;
-        match result {
-            Ok(()) => {
-                flight.state = FlightState::Durable;
+        match self.flight.written(operation, result, now_ns) {
+            Written::Durable(buffer, latency_ns) => {
+                self.free.push(buffer);
                 self.stats.syncs += 1;
-                let latency_ns = now_ns.saturating_sub(flight.begun_ns);
                 if self.latencies.len() < LATENCY_SAMPLES_MAX {
                     self.latencies.push(latency_ns);
                 } else {
                     self.stats.latencies_dropped += 1;
                 }
-                self.free.push(operation.buffer);
             }
-            // The memory still holds the whole block: written again, it is as good as the first time.
-            Err(DeviceError::Full | DeviceError::Short { .. }) => {
-                flight.state = FlightState::Refused(operation);
-                self.retry_ns = Some(now_ns.saturating_add(FULL_WRITE_RETRY_NS));
-            }
-            Err(error) => {
+            Written::Refused => {}
+            Written::Failed(buffer, error) => {
+                self.free.push(buffer);
                 self.failed.get_or_insert(Failure::Write(error));
-                self.free.push(operation.buffer);
             }
         }
     }
@@ -802,14 +603,11 @@ impl<D: Device> Wal<D> {
         if self.failed.is_some() {
             return;
         }
-        while let Some(flight) = self
-            .flight
-            .pop_front_if(|flight| matches!(flight.state, FlightState::Durable))
-        {
-            self.durable = Lsn(flight.last_lsn);
+        while let Some(landing) = self.flight.next_landed() {
+            self.durable = Lsn(landing.last_lsn);
             self.durable_block += 1;
-            self.durable_end = flight.end;
-            self.confirmed_live = flight.live;
+            self.durable_end = landing.end;
+            self.confirmed_live = landing.live;
         }
         self.space.retire(self.durable.0);
         self.space.confirmed(self.confirmed_live);
@@ -901,7 +699,7 @@ impl<D: Device> Wal<D> {
     pub fn stats(&self) -> Stats {
         let (segments_free, segments_retired) = self.space.free_and_retired();
         Stats {
-            writes_in_flight: self.writing,
+            writes_in_flight: self.flight.writing(),
             segments_used: self.space.used.len(),
             segments_free,
             segments_retired,

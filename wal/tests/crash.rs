@@ -42,6 +42,8 @@ struct Model {
     appended: BTreeMap<u64, Made>,
     /// For each group the entries alive, by index, as numbers.
     entries: BTreeMap<u64, BTreeMap<u64, u64>>,
+    /// For each group how far it was released, in this life or before: an opening may show such entries or not.
+    released: BTreeMap<u64, u64>,
 }
 
 impl Model {
@@ -59,6 +61,8 @@ impl Model {
     }
 
     fn release(&mut self, group: u64, upto: u64) {
+        let released = self.released.entry(group).or_default();
+        *released = upto.max(*released);
         if let Some(entries) = self.entries.get_mut(&group) {
             *entries = entries.split_off(&(upto + 1));
         }
@@ -102,6 +106,9 @@ impl Model {
                 }
             }
             after.append(Lsn(*lsn), made.clone());
+        }
+        for (&group, &upto) in &self.released {
+            after.release(group, upto);
         }
         let last = previous.unwrap_or(durable);
         assert!(
@@ -327,4 +334,61 @@ fn seeds(first: u64, count: u64) -> std::ops::Range<u64> {
         .ok()
         .and_then(|factor| factor.parse().ok());
     first..first + count * factor.unwrap_or(1)
+}
+
+/// The sectors of one write that reached the disk, by the seed; the first of these seeds keep a prefix.
+fn torn(write: &(u32, u64, Vec<u8>), seed: u64, image: &mut BTreeMap<u32, Vec<u8>>) {
+    let (slot, offset, bytes) = write;
+    let mut dice = Dice(seed);
+    for (nth, sector) in bytes.chunks(512).enumerate() {
+        let kept = if seed < 17 {
+            (nth as u64) < seed
+        } else {
+            dice.roll(2) == 1
+        };
+        if let (true, Some(into)) = (kept, image.get_mut(slot)) {
+            let at = *offset as usize + nth * 512;
+            into[at..at + sector.len()].copy_from_slice(sector);
+        }
+    }
+}
+
+#[test]
+fn a_crash_while_opening_loses_nothing_and_is_no_damage() {
+    for seed in seeds(0, 60) {
+        let disk = MemoryDisk::new(SEGMENT_BYTES, seed);
+        let mut dice = Dice(seed);
+        let (mut model, mut next) = (Model::default(), [1; 3]);
+        let mut opened = open(&disk);
+        disk.hold(true);
+        for nth in 0..30 + dice.roll(150) {
+            step(
+                &mut opened.wal,
+                &disk,
+                &mut model,
+                &mut next,
+                &mut dice,
+                nth / 10,
+            );
+        }
+        let mut durable = opened.wal.durable().0;
+        let mut image = disk.after_crash(Crash::Seeded(seed)).image();
+        for round in 0..6 {
+            let whole = MemoryDisk::from_image(SEGMENT_BYTES, image.clone());
+            whole.record();
+            let opened = open(&whole);
+            let context = format!("seed {seed}, opening {round}");
+            model = model.check(&opened, durable, &context);
+            durable = opened.wal.durable().0;
+            let writes = whole.recorded();
+            assert_eq!(writes.len(), 1, "one write makes an opening");
+            for half in 0..40 {
+                let mut partial = image.clone();
+                torn(&writes[0], half, &mut partial);
+                let again = open(&MemoryDisk::from_image(SEGMENT_BYTES, partial));
+                model.check(&again, durable, &format!("{context}, torn by {half}"));
+            }
+            torn(&writes[0], dice.roll(40), &mut image);
+        }
+    }
 }

@@ -53,8 +53,7 @@ fn barred(error: &io::Error) -> DeviceError {
     DeviceError::Barred(Errno(error.raw_os_error().unwrap_or(0)))
 }
 
-/// A plain ring. Cooperative task running is left out on purpose: with it, a thread that sleeps elsewhere learns
-/// of a completion only at the next timer tick.
+/// A plain ring: completions interrupt the thread, so that one that spins sees them as soon as one that sleeps.
 fn new_ring() -> Result<IoUring, DeviceError> {
     IoUring::new(RING_ENTRIES).map_err(|error| barred(&error))
 }

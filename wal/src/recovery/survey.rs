@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use crate::block::{self, BLOCK_HEADER_BYTES, BlockHeader};
 use crate::device::{ALIGNMENT, Source};
+use crate::error::WalError;
 use crate::identity::Life;
 use crate::limits::Options;
 use crate::recovery::window::Window;
 use crate::segment::{self, Read, SEGMENT_HEADER_BYTES, SEGMENT_VERSION, SegmentHeader};
-use crate::wal::WalError;
 
 /// A file that holds a segment.
 #[derive(Debug, Clone, Copy)]

@@ -236,34 +236,7 @@ impl<D: Source> Walk<'_, D> {
         match ahead.next {
             // Every block between was durable: damage, and the walk goes on behind it.
             Some((next, header)) if header.sequence.get() <= ahead.durable + 1 => {
-                let until = if next.0 == nth { next.1 } else { end };
-                if until > offset {
-                    self.damage(
-                        DamageKind::Block,
-                        candidate.segment,
-                        slot,
-                        offset,
-                        until - offset,
-                    );
-                }
-                for skipped in nth + 1..=next.0 {
-                    self.enter(skipped);
-                    let until = if skipped == next.0 {
-                        next.1
-                    } else {
-                        self.end_of(skipped)
-                    };
-                    let Candidate { segment, slot, .. } = self.segments[skipped];
-                    if until > FIRST_BLOCK_AT {
-                        self.damage(
-                            DamageKind::Block,
-                            segment,
-                            Some(slot),
-                            FIRST_BLOCK_AT,
-                            until - FIRST_BLOCK_AT,
-                        );
-                    }
-                }
+                self.skip((nth, offset), next);
                 self.expected = header.sequence.get();
                 self.previous_crc = None;
                 Next::Go(next)
@@ -280,6 +253,42 @@ impl<D: Source> Walk<'_, D> {
                 self.expected = ahead.durable + 1;
                 self.previous_crc = None;
                 Next::End((nth, offset), false)
+            }
+        }
+    }
+
+    /// Names everything between two places as damaged, and enters the segments on the way.
+    fn skip(&mut self, (nth, offset): At, next: At) {
+        for skipped in nth..=next.0 {
+            let candidate = self.segments[skipped];
+            if skipped > nth {
+                if self
+                    .origins
+                    .is_void(candidate.incarnation, candidate.first_block)
+                {
+                    continue;
+                }
+                self.enter(skipped);
+            }
+            let from = if skipped == nth {
+                offset
+            } else {
+                FIRST_BLOCK_AT
+            };
+            let until = if skipped == next.0 {
+                next.1
+            } else {
+                self.end_of(skipped)
+            };
+            if until > from {
+                let slot = Some(candidate.slot);
+                self.damage(
+                    DamageKind::Block,
+                    candidate.segment,
+                    slot,
+                    from,
+                    until - from,
+                );
             }
         }
     }
@@ -508,13 +517,14 @@ impl Taker<'_> {
             self.space.born(position, true);
         } else {
             let mut restarts = found.restart;
-            if let (false, Fit::Skips(first)) =
-                (restarts, self.index.fit(record.group, record.index))
-            {
+            if let (false, Fit::Skips(first)) = (
+                restarts,
+                self.index.group_mut(record.group).fit(record.index),
+            ) {
                 self.gap(found, first);
                 restarts = record.index - first > GAP_ENTRIES_MAX;
                 if !restarts {
-                    self.index.put_gap(record.group, record.index);
+                    self.index.group_mut(record.group).put_gap(record.index);
                 }
             }
             let space = &mut *self.space;
@@ -524,8 +534,8 @@ impl Taker<'_> {
                 Position::LOST
             };
             let killed = &mut |position| space.died(position, false, lsn);
-            self.index
-                .put_entry(record.group, record.index, position, restarts, killed);
+            let group = self.index.group_mut(record.group);
+            group.put_entry(record.index, position, restarts, killed);
             if !found.intact {
                 return self.damaged(found, DamageKind::Payload);
             }
