@@ -178,6 +178,7 @@ impl Raft {
         };
         progress.live = true;
         progress.active = true;
+        let healed = progress.damaged && !reply.damaged;
         if reply.damaged || progress.damaged {
             progress.reported(reply.damaged, last);
         }
@@ -188,7 +189,7 @@ impl Raft {
         match reply.outcome {
             AppendOutcome::Accepted { matched } if matched <= last => {
                 leading.dirty = true;
-                if progress.accepted(matched, first_index) {
+                if progress.accepted(matched, first_index) || healed {
                     self.count_commit(matched);
                     self.continue_transfer(from);
                 }

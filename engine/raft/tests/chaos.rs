@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use raft::change::{Change, Transition};
-use raft::config::Damage;
+use raft::config::{Config, Damage};
 use raft::ids::NodeId;
 use raft::quorum::Quorum;
 use raft::requests::MembershipChange;
@@ -74,11 +74,18 @@ struct Chaos {
 }
 
 impl Chaos {
-    fn new(count: u32) -> Self {
-        let mut cluster = Cluster::of(count);
+    fn new(count: u32, leases: bool) -> Self {
+        let lease_drift = leases.then_some(TIMEOUT / 10);
+        let mut cluster = Cluster::with(count, |config| config.lease_drift = lease_drift);
         // One more node that may be invited.
         let membership = cluster.raft(1).membership().clone();
-        cluster.add(config(count + 1), &membership);
+        cluster.add(
+            Config {
+                lease_drift,
+                ..config(count + 1)
+            },
+            &membership,
+        );
         Self {
             cluster,
             reads: Vec::new(),
@@ -271,8 +278,8 @@ impl Chaos {
     }
 }
 
-fn check(count: u32, events: &[Event]) {
-    let mut chaos = Chaos::new(count);
+fn check(count: u32, leases: bool, events: &[Event]) {
+    let mut chaos = Chaos::new(count, leases);
     for event in events {
         chaos.happen(*event);
     }
@@ -280,7 +287,7 @@ fn check(count: u32, events: &[Event]) {
 }
 
 /// As many cases as the environment asks for (`QUORATE_CASES`), otherwise `usual`, from a fixed seed.
-fn cases(usual: u32) -> ProptestConfig {
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
     let asked = std::env::var("QUORATE_CASES")
         .ok()
         .and_then(|cases| cases.parse().ok());
@@ -301,8 +308,9 @@ proptest! {
     #[test]
     fn any_schedule_is_safe_and_recovers(
         count in 1..=5_u32,
+        leases in any::<bool>(),
         events in proptest::collection::vec(event(), 0..400).prop_map(Events),
     ) {
-        check(count, &events.0);
+        check(count, leases, &events.0);
     }
 }

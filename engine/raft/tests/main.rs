@@ -5,6 +5,8 @@
     reason = "what was run, and what does not apply, is part of the result"
 )]
 
+mod allocation;
+mod bytes;
 mod chaos;
 mod cluster;
 mod datadriven;
@@ -12,3 +14,4 @@ mod election;
 mod model;
 mod peers_quorum;
 mod peers_scenarios;
+mod scenarios;
