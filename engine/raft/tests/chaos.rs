@@ -8,6 +8,7 @@ use raft::change::{Change, Transition};
 use raft::config::{Config, Damage};
 use raft::ids::NodeId;
 use raft::quorum::Quorum;
+use raft::quorum_read::QuorumRead;
 use raft::requests::MembershipChange;
 
 use crate::cluster::{Cluster, TIMEOUT, config, node};
@@ -31,6 +32,7 @@ enum Event {
     Member(u8, u8),
     Sizes(u8, u8),
     Campaign(u8),
+    QuorumRead(u16),
 }
 
 /// A schedule that prints on one line, ready to be pasted into a test.
@@ -64,6 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Member(a, b)),
         1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Sizes(a, b)),
         1 => any::<u8>().prop_map(Event::Campaign),
+        3 => any::<u16>().prop_map(Event::QuorumRead),
     ]
 }
 
@@ -163,6 +166,7 @@ impl Chaos {
             Event::Read(number) => self.read(number),
             Event::Member(who, what) => self.change(who, what),
             Event::Sizes(election, commit) => self.sizes(election, commit),
+            Event::QuorumRead(order) => self.quorum_read(order),
             Event::Campaign(number) => {
                 if let Some(id) = self.pick(number) {
                     self.cluster.mutate(id, |raft, now, _| raft.campaign(now));
@@ -170,6 +174,28 @@ impl Chaos {
             }
         }
         self.check_reads();
+    }
+
+    /// Asks the living in some order, with luck enough of them: what they say covers every commit.
+    fn quorum_read(&self, order: u16) {
+        let mut alive = self.cluster.alive();
+        let turn = usize::from(order) % alive.len().max(1);
+        alive.rotate_left(turn);
+        let mut read = QuorumRead::new();
+        for id in alive {
+            let raft = self.cluster.raft(id.0);
+            let Some(answer) = raft.read_answer() else {
+                continue;
+            };
+            if let Some(index) = read.answer(&answer) {
+                let committed = self.cluster.invariants.committed();
+                assert!(
+                    index >= committed,
+                    "a stale quorum read: {index} < {committed}"
+                );
+                return;
+            }
+        }
     }
 
     fn transfer(&mut self, from: u8, to: u8) {
