@@ -245,17 +245,19 @@ impl Raft {
         liveness: &Liveness,
     ) {
         self.notice_campaign(from, term);
-        if let Some(progress) = self.leading.as_deref_mut().and_then(|leading| {
-            leading.dirty = true;
-            leading.peer(from)
-        }) {
-            progress.live = true;
-            progress.urge();
-        }
         let granted = term >= self.term
             && self.log_is_not_ahead_of(last)
             && self.may_vote()
             && !self.stands_by_leader(liveness);
+        if !granted
+            && let Some(leading) = self.leading.as_deref_mut()
+            && let Some(progress) = leading.peer(from)
+        {
+            // The sender does not know that it has a leader.
+            progress.live = true;
+            progress.urge();
+            leading.dirty = true;
+        }
         let body = Body::PreVoteReply {
             asked: term,
             granted,

@@ -17,7 +17,7 @@ use crate::ids::{EntryId, Index, NodeId, Term};
 use crate::raft::Raft;
 
 /// What was seen so far of one group, to be checked against what is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct RaftInvariants {
     leaders: BTreeMap<Term, NodeId>,
     /// Terms of all entries ever seen committed, from index 1 on.
@@ -25,7 +25,7 @@ pub struct RaftInvariants {
     nodes: BTreeMap<NodeId, Seen>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 struct Seen {
     term: Term,
     vote: Option<NodeId>,

@@ -67,6 +67,10 @@ impl Raft {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
+        #[cfg(feature = "mutants")]
+        if self.config.mutant == Some(crate::mutants::Mutant::CommitQuorumLowered) {
+            leading.commit_incoming = 1;
+        }
         let upto = leading.quorum_of(|_, progress| progress.held());
         if upto <= self.commit || (upto < leading.first_own && self.counts_own_term_only()) {
             return;
@@ -174,16 +178,18 @@ impl Raft {
         };
         progress.live = true;
         progress.active = true;
+        let healed = progress.damaged && !reply.damaged;
         if reply.damaged || progress.damaged {
             progress.reported(reply.damaged, last);
         }
         progress.commit_acknowledged = progress.commit_acknowledged.max(reply.commit);
+        let told = progress.departing && reply.commit >= self.configurations.latest_index();
         let confirmed = reply.round > progress.round_acknowledged;
         progress.round_acknowledged = progress.round_acknowledged.max(reply.round);
         match reply.outcome {
             AppendOutcome::Accepted { matched } if matched <= last => {
                 leading.dirty = true;
-                if progress.accepted(matched, first_index) {
+                if progress.accepted(matched, first_index) || healed {
                     self.count_commit(matched);
                     self.continue_transfer(from);
                 }
@@ -199,6 +205,9 @@ impl Raft {
         }
         if confirmed {
             self.settle_reads();
+        }
+        if told && let Some(leading) = self.leading.as_deref_mut() {
+            leading.peers.retain(|progress| progress.node != from);
         }
     }
 
@@ -381,6 +390,13 @@ impl Leading {
                     self.dirty = true;
                 }
             }
+        }
+        if !self.retry_fresh {
+            // Who was removed and does not answer is not waited for.
+            self.peers
+                .retain(|progress| !progress.departing || progress.active);
+        }
+        for progress in &mut self.peers {
             progress.active = false;
         }
         self.retry_fresh = false;

@@ -1,7 +1,8 @@
 //! A leader's state: the members' progress, the uncommitted tail, reads, and a transfer under way.
 //!
 //! - It exists exactly while the replica leads.
-//! - There is a `Progress` for every member of the newest configuration, this node included, by node.
+//! - There is a `Progress` for every member of the newest configuration, this node included. After them come
+//!   members that were removed and have not heard of it yet.
 //! - Only entries of the leader's own term are committed by counting (Raft paper, 5.4.2).
 
 use smallvec::SmallVec;
@@ -24,12 +25,12 @@ pub(crate) struct Transfer {
 }
 
 /// One leadership.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leading {
     pub(crate) peers: SmallVec<[Progress; 3]>,
     /// Where this node stands among the members; past the end when it is none.
     pub(crate) me: usize,
-    commit_incoming: usize,
+    pub(crate) commit_incoming: usize,
     /// 0 when the configuration is not joint.
     commit_outgoing: usize,
     /// The empty entry at the beginning of this leadership.
@@ -37,7 +38,7 @@ pub(crate) struct Leading {
     pub(crate) since: Time,
     /// Something may have to be sent.
     pub(crate) dirty: bool,
-    /// Leadership ends with the next drain: the node may not lead in the committed configuration.
+    /// The node may not lead in the committed configuration: leadership ends when the log is committed.
     pub(crate) leaving: bool,
     pub(crate) retry_at: Option<Time>,
     /// The retry clock was started by a call that brought no time.
@@ -89,6 +90,14 @@ impl Leading {
                 },
             )
             .collect();
+        for mut progress in old {
+            if progress.node != me && !progress.departing {
+                progress.incoming = false;
+                progress.outgoing = false;
+                progress.departing = true;
+                self.peers.push(progress);
+            }
+        }
         let me = self.peers.iter().position(|progress| progress.node == me);
         self.me = me.unwrap_or(usize::MAX);
         self.commit_incoming = membership.quorum().commit();

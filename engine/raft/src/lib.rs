@@ -11,7 +11,7 @@
 //! | `election`, `campaign` | when to campaign, whom to vote for |
 //! | `following`, `follow` | a follower's duties |
 //! | `leading`, `lead`, `progress`, `tail` | a leader's duties |
-//! | `reads`, `requests` | reads, transfers, changes |
+//! | `reads`, [`quorum_read`], [`requests`] | reads, transfers, changes |
 //! | [`message`], [`wire`] | what replicas say, and its bytes |
 //! | [`liveness`] | which nodes are heard: one table for all groups |
 //! | [`raft`] | the replica: calls in, effects out |
@@ -29,6 +29,7 @@ pub mod message;
 pub mod mutants;
 pub mod progress;
 pub mod quorum;
+pub mod quorum_read;
 pub mod raft;
 pub mod requests;
 pub mod state_machine;

@@ -5,7 +5,7 @@
 /// A known way of getting Raft wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// The leader counts one acknowledgement less than its configuration asks for.
+    /// The leader lowers the commit quorum to one by itself.
     CommitQuorumLowered,
     /// Votes, and the candidate's own, leave before they are durable.
     VoteBeforeDurable,

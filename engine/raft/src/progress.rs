@@ -49,7 +49,7 @@ pub struct PeerStatus {
 }
 
 /// A leader's view of one member.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
     pub(crate) node: NodeId,
     pub(crate) flow: Flow,
@@ -61,6 +61,8 @@ pub(crate) struct Progress {
     pub(crate) live: bool,
     /// Has lost entries that it had acknowledged: not counted.
     pub(crate) damaged: bool,
+    /// Removed, and still to hear of it.
+    pub(crate) departing: bool,
     /// Answered since the last retry.
     pub(crate) active: bool,
     /// Probe: an append is out.
@@ -102,6 +104,7 @@ impl Progress {
             outgoing: member.outgoing.is_some(),
             live: true,
             damaged: false,
+            departing: false,
             active: false,
             paused: false,
             urge: false,

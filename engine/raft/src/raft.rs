@@ -6,6 +6,7 @@
 //! - Whatever depends on durability is withheld until `persisted`.
 //! - Calls cost time in the number of members, never in the number of entries or groups.
 
+use core::hash::{Hash, Hasher};
 use core::ops::RangeInclusive;
 
 use crate::config::{Config, ConfigError, Damage, Restored};
@@ -24,7 +25,7 @@ use crate::storage::Storage;
 use crate::term_log::TermLog;
 
 /// A replica's consensus state. One per group and node, owned by the shard of one core.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub struct Raft {
     pub(crate) term: Term,
     pub(crate) vote: Option<NodeId>,
@@ -167,7 +168,7 @@ impl Raft {
         if entries == 0 {
             return Err(ProposeError::Empty);
         }
-        if leading.transfer.is_some() {
+        if leading.transfer.is_some() || leading.leaving {
             return Err(ProposeError::Transferring);
         }
         let open = self.log.last_index().0 - self.commit.0;
@@ -329,7 +330,7 @@ impl Raft {
             leading.retry_at = Some(self.now.plus(self.config.election_timeout));
             leading.retry_fresh = true;
         }
-        if leading.leaving {
+        if leading.leaving && self.commit == self.log.last_index() {
             self.hand_over();
         }
     }
@@ -409,6 +410,42 @@ impl Raft {
             self.commit = upto;
         }
         news
+    }
+}
+
+/// What decides a replica's future, apart from clocks, dice and what `peer_reset` renews: two replicas with
+/// one hash behave alike. For explorers of states.
+impl Hash for Raft {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (
+            self.term,
+            self.vote,
+            self.leader,
+            self.role,
+            self.damage,
+            self.commit,
+        )
+            .hash(state);
+        (
+            &self.log,
+            &self.storage,
+            &self.election,
+            &self.configurations,
+        )
+            .hash(state);
+        (self.following.verified, self.following.round).hash(state);
+        if let Some(leading) = self.leading.as_deref() {
+            (
+                leading.first_own,
+                leading.leaving,
+                &leading.transfer,
+                &leading.reads,
+            )
+                .hash(state);
+            for progress in &leading.peers {
+                (progress.node, progress.held(), progress.confirmed()).hash(state);
+            }
+        }
     }
 }
 

@@ -5,13 +5,15 @@
 //!   completion for an overwritten entry acknowledges nothing.
 //! - A withheld message leaves when the request that carries its term and vote has completed.
 
+use core::hash::{Hash, Hasher};
+
 use crate::effects::{Append, HardState, Made, Persist};
 use crate::ids::{Index, NodeId, PersistSeq};
 use crate::message::Message;
 use crate::ring::Ring;
 
 /// One replica's dealings with its disk.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Storage {
     durable: Index,
     /// First index to append with the next request; 0: none.
@@ -24,6 +26,30 @@ pub(crate) struct Storage {
     in_flight: Ring<(PersistSeq, Index), 2>,
     made: Vec<(Index, Made)>,
     withheld: Vec<(PersistSeq, NodeId, Message)>,
+}
+
+impl Hash for Storage {
+    /// Numbers of requests count from the last one: how many came before does not matter.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ago = |seq: PersistSeq| self.issued.0 - seq.0.min(self.issued.0);
+        (
+            self.durable,
+            self.append_from,
+            ago(self.done),
+            self.hard_state_dirty,
+        )
+            .hash(state);
+        (ago(self.hard_state_seq).min(ago(self.done) + 1), &self.made).hash(state);
+        for at in 0..self.in_flight.len() {
+            self.in_flight
+                .get(at)
+                .map(|(seq, last)| (ago(*seq), last))
+                .hash(state);
+        }
+        for (seq, to, message) in &self.withheld {
+            (ago(*seq), to, message).hash(state);
+        }
+    }
 }
 
 impl Storage {
@@ -96,7 +122,15 @@ impl Storage {
         } else {
             self.hard_state_seq
         };
-        self.withheld.push((seq, to, message));
+        // One of a kind for each node: asking again and again does not pile up answers.
+        let kind = core::mem::discriminant(&message.body);
+        let same = |(_, node, old): &&mut (PersistSeq, NodeId, Message)| {
+            *node == to && core::mem::discriminant(&old.body) == kind
+        };
+        match self.withheld.iter_mut().find(same) {
+            Some(old) => *old = (seq, to, message),
+            None => self.withheld.push((seq, to, message)),
+        }
     }
 
     /// There is something to make durable.

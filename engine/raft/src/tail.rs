@@ -7,14 +7,14 @@ use crate::ids::Index;
 use crate::ring::Ring;
 
 /// One proposal: its last index, and the bytes of everything proposed up to its end.
-#[derive(Clone, Copy, Debug, Default, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Span {
     last: Index,
     total: u64,
 }
 
 /// Sizes after `start`.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tail {
     start: Index,
     start_total: u64,

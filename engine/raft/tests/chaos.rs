@@ -5,9 +5,10 @@
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use raft::change::{Change, Transition};
-use raft::config::Damage;
+use raft::config::{Config, Damage};
 use raft::ids::NodeId;
 use raft::quorum::Quorum;
+use raft::quorum_read::QuorumRead;
 use raft::requests::MembershipChange;
 
 use crate::cluster::{Cluster, TIMEOUT, config, node};
@@ -31,6 +32,7 @@ enum Event {
     Member(u8, u8),
     Sizes(u8, u8),
     Campaign(u8),
+    QuorumRead(u16),
 }
 
 /// A schedule that prints on one line, ready to be pasted into a test.
@@ -64,6 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Member(a, b)),
         1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Sizes(a, b)),
         1 => any::<u8>().prop_map(Event::Campaign),
+        3 => any::<u16>().prop_map(Event::QuorumRead),
     ]
 }
 
@@ -74,11 +77,18 @@ struct Chaos {
 }
 
 impl Chaos {
-    fn new(count: u32) -> Self {
-        let mut cluster = Cluster::of(count);
+    fn new(count: u32, leases: bool) -> Self {
+        let lease_drift = leases.then_some(TIMEOUT / 10);
+        let mut cluster = Cluster::with(count, |config| config.lease_drift = lease_drift);
         // One more node that may be invited.
         let membership = cluster.raft(1).membership().clone();
-        cluster.add(config(count + 1), &membership);
+        cluster.add(
+            Config {
+                lease_drift,
+                ..config(count + 1)
+            },
+            &membership,
+        );
         Self {
             cluster,
             reads: Vec::new(),
@@ -156,6 +166,7 @@ impl Chaos {
             Event::Read(number) => self.read(number),
             Event::Member(who, what) => self.change(who, what),
             Event::Sizes(election, commit) => self.sizes(election, commit),
+            Event::QuorumRead(order) => self.quorum_read(order),
             Event::Campaign(number) => {
                 if let Some(id) = self.pick(number) {
                     self.cluster.mutate(id, |raft, now, _| raft.campaign(now));
@@ -163,6 +174,28 @@ impl Chaos {
             }
         }
         self.check_reads();
+    }
+
+    /// Asks the living in some order, with luck enough of them: what they say covers every commit.
+    fn quorum_read(&self, order: u16) {
+        let mut alive = self.cluster.alive();
+        let turn = usize::from(order) % alive.len().max(1);
+        alive.rotate_left(turn);
+        let mut read = QuorumRead::new();
+        for id in alive {
+            let raft = self.cluster.raft(id.0);
+            let Some(answer) = raft.read_answer() else {
+                continue;
+            };
+            if let Some(index) = read.answer(&answer) {
+                let committed = self.cluster.invariants.committed();
+                assert!(
+                    index >= committed,
+                    "a stale quorum read: {index} < {committed}"
+                );
+                return;
+            }
+        }
     }
 
     fn transfer(&mut self, from: u8, to: u8) {
@@ -271,8 +304,8 @@ impl Chaos {
     }
 }
 
-fn check(count: u32, events: &[Event]) {
-    let mut chaos = Chaos::new(count);
+fn check(count: u32, leases: bool, events: &[Event]) {
+    let mut chaos = Chaos::new(count, leases);
     for event in events {
         chaos.happen(*event);
     }
@@ -280,7 +313,7 @@ fn check(count: u32, events: &[Event]) {
 }
 
 /// As many cases as the environment asks for (`QUORATE_CASES`), otherwise `usual`, from a fixed seed.
-fn cases(usual: u32) -> ProptestConfig {
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
     let asked = std::env::var("QUORATE_CASES")
         .ok()
         .and_then(|cases| cases.parse().ok());
@@ -301,8 +334,9 @@ proptest! {
     #[test]
     fn any_schedule_is_safe_and_recovers(
         count in 1..=5_u32,
+        leases in any::<bool>(),
         events in proptest::collection::vec(event(), 0..400).prop_map(Events),
     ) {
-        check(count, &events.0);
+        check(count, leases, &events.0);
     }
 }

@@ -638,22 +638,34 @@ impl Cluster {
 
     /// Takes a snapshot at the node's applied index and gives up the log before it.
     pub(crate) fn compact(&mut self, id: NodeId) {
+        let node = &self.nodes[&id];
+        let upto = node
+            .applied_upto
+            .min(node.raft.as_ref().expect("alive").durable());
+        self.compact_to(id, upto);
+    }
+
+    /// Takes a snapshot as of `index`, which is applied and durable, and gives up the log before it.
+    pub(crate) fn compact_to(&mut self, id: NodeId, index: Index) {
         let node = self.nodes.get_mut(&id).expect("known");
         let raft = node.raft.as_mut().expect("alive");
-        let index = node.applied_upto.min(raft.durable());
+        let from = raft.term_log().snapshot().index;
+        if index <= from {
+            return;
+        }
         let term = raft.term_at(index).expect("applied entries are held");
         let upto = EntryId { term, index };
         let membership = raft.membership_at(index).clone();
-        raft.applied(index);
-        if index != node.applied_upto {
-            return;
-        }
+        let later = (index.0 + 1..=node.applied_upto.0)
+            .filter(|&at| {
+                let entry = node.memory.get(Index(at)).expect("held");
+                matches!(entry.data, Data::Command(_))
+            })
+            .count();
+        let state = node.applied[..node.applied.len() - later].to_vec();
         assert!(raft.compacted(upto));
-        node.memory
-            .compact(upto, membership.clone(), node.applied.clone());
-        node.disk
-            .contents
-            .compact(upto, membership, node.applied.clone());
+        node.memory.compact(upto, membership.clone(), state.clone());
+        node.disk.contents.compact(upto, membership, state);
         self.mutate(id, |_, _, _| ());
     }
 

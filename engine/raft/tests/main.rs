@@ -1,5 +1,17 @@
 //! Tests of the core from outside: small worlds, scenarios, peers' data, models.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "what was run, and what does not apply, is part of the result"
+)]
+
+mod allocation;
+mod bytes;
 mod chaos;
 mod cluster;
+mod datadriven;
 mod election;
+mod model;
+mod peers_quorum;
+mod peers_scenarios;
+mod scenarios;
