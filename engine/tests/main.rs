@@ -2,3 +2,4 @@
 
 mod drivers;
 mod echo;
+mod measure;
