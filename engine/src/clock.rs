@@ -26,6 +26,16 @@ impl SystemClock {
     }
 }
 
+impl shard::clock::Clock for SystemClock {
+    fn now(&self) -> Time {
+        Self::now(*self)
+    }
+
+    fn wall(&self) -> u64 {
+        Self::wall(*self)
+    }
+}
+
 /// A time before the epoch counts as the epoch: only a badly set host has one.
 fn nanos(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

@@ -29,6 +29,12 @@ pub const CONNECTIONS_MAX: u32 = 15_000;
 /// Cluster ids stay within what TOML can write.
 pub const CLUSTER_MAX: u64 = i64::MAX as u64;
 /// Smallest log segment: some largest records and what is around them.
+/// Shortest election timeout: a beat is an eighth of it.
+pub const ELECTION_TIMEOUT_MS_MIN: u64 = 40;
+/// Longest election timeout.
+pub const ELECTION_TIMEOUT_MS_MAX: u64 = 60_000;
+const ELECTION_TIMEOUT_MS_DEFAULT: u64 = 1_000;
+/// Smallest segment of the log.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 /// Largest log segment.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
@@ -117,6 +123,10 @@ pub struct Options {
     pub log_bytes_max: ByteSize,
     /// The cluster that the folder must belong to, when the caller knows it.
     pub cluster: Option<u64>,
+    /// How long a leader's node may be silent before others campaign, in milliseconds.
+    pub election_timeout_ms: u64,
+    /// Whether stages are timed; only the measure of what timing costs turns it off.
+    pub stopwatch: bool,
 }
 
 impl Default for Options {
@@ -127,6 +137,8 @@ impl Default for Options {
             connections_max: CONNECTIONS_MAX_DEFAULT,
             log_bytes_max: ByteSize(LOG_BYTES_MAX_DEFAULT),
             cluster: None,
+            election_timeout_ms: ELECTION_TIMEOUT_MS_DEFAULT,
+            stopwatch: true,
         }
     }
 }
@@ -433,6 +445,12 @@ impl Options {
             u64::from(self.connections_max),
             1,
             u64::from(CONNECTIONS_MAX),
+        )?;
+        within(
+            "election_timeout_ms",
+            self.election_timeout_ms,
+            ELECTION_TIMEOUT_MS_MIN,
+            ELECTION_TIMEOUT_MS_MAX,
         )?;
         let (least, most) = (LOG_SEGMENTS_MIN * layout.segment_bytes, u64::from(u32::MAX));
         within(

@@ -13,9 +13,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use net::endpoint::TransportConfig;
+use net::config::TransportConfig;
 use net::transport::Transport;
-use raft::ids::Time;
+pub use shard::shard::Next;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::clock::SystemClock;
@@ -28,15 +28,6 @@ const KERNEL_BUFFER_BYTES: usize = 4 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
-
-/// What a shard wants after a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Another turn at once: there is more to do.
-    Again,
-    /// Nothing to do until a door has news, or this instant comes.
-    Wait(Option<Time>),
-}
 
 /// What a driver drives.
 pub trait Turn {

@@ -6,6 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use shard::open::OpenError;
+
 use crate::config::ConfigError;
 
 /// Why a node could not be formatted, started, or kept running.
@@ -98,7 +100,7 @@ pub enum EngineError {
         /// The core.
         core: u16,
         /// What contradicts what.
-        source: net::endpoint::ConfigError,
+        source: net::config::ConfigError,
     },
     /// The limit of locked memory is below what a ring executor needs.
     #[error("{limit} bytes of memory may be locked; core {core} needs {needed}")]
@@ -141,6 +143,20 @@ pub enum EngineError {
         core: u16,
         /// What the log found.
         source: wal::WalError,
+    },
+    /// The log of a core cannot be what this node wrote, or holds damage.
+    #[error("core {core} cannot be opened: {source}")]
+    Open {
+        /// The core.
+        core: u16,
+        /// What was found.
+        source: OpenError,
+    },
+    /// A durable write of a core's log failed while it ran: nothing more may be promised.
+    #[error("a durable write of core {core}'s log failed")]
+    LogFailed {
+        /// The core.
+        core: u16,
     },
     /// A core stopped with a panic: a bug of ours. The other cores were stopped.
     #[error("core {core} panicked: {report}")]

@@ -10,5 +10,6 @@ mod cpus;
 pub mod driver;
 pub mod error;
 pub mod folder;
+mod host;
 pub mod log;
 pub mod node;

@@ -4,17 +4,19 @@
 
 use std::path::Path;
 
-use net::endpoint::TransportConfig;
+use net::config::TransportConfig;
 use net::frame::Codec;
-use raft::ids::NodeId;
+use raft::ids::{GroupId, NodeId};
+use raft::state_machine::StateMachine;
 
 use crate::clock::SystemClock;
-use crate::config::{Layout, Options};
+use crate::config::{Layout, Limits, Options};
 use crate::core::{Cores, Stopper};
 use crate::cpus;
 use crate::driver::{Build, Seat};
 use crate::error::EngineError;
 use crate::folder::Folder;
+use crate::host::Host;
 
 /// A running node. Dropping it stops it; `stop` and `wait` also tell how it ended.
 #[derive(Debug)]
@@ -25,6 +27,26 @@ pub struct Node {
 }
 
 impl Node {
+    /// Opens the folder at `dir` and starts its cores; `machine` makes the empty state machine of a
+    /// group, the log is replayed into it. Returns when all cores take turns.
+    ///
+    /// # Errors
+    /// As `start_with`; `Log` and `Open` when a core's log cannot be opened.
+    pub fn start<M: StateMachine + 'static>(
+        dir: &Path,
+        options: &Options,
+        machine: impl Fn(GroupId, Limits) -> M + Clone + Send + 'static,
+    ) -> Result<Self, EngineError> {
+        Self::start_with(dir, options, |folder, core| Host {
+            node: folder.node(),
+            core,
+            layout: folder.layout().clone(),
+            options: options.clone(),
+            path: folder.core_dir(core),
+            machine: machine.clone(),
+        })
+    }
+
     /// Opens the folder at `dir` and starts one core of the layout after the other; `build` makes what
     /// each of them turns. Returns when all of them take turns.
     ///

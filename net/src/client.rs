@@ -89,6 +89,8 @@ pub struct ClientConnection {
     stream: TcpStream,
     session: Session,
     clock: fn() -> u64,
+    /// What the socket was told last, to spare a system call per reply.
+    timeout: Duration,
     /// Whether the node has closed its side.
     is_ended: bool,
 }
@@ -123,6 +125,7 @@ impl ClientConnection {
             stream,
             session,
             clock: options.clock,
+            timeout: options.timeout,
             is_ended: false,
         };
         connection.flush()?;
@@ -162,8 +165,9 @@ impl ClientConnection {
 
     /// Receives the next reply or report, blocking; no single wait is longer than `timeout`.
     pub fn receive(&mut self, timeout: Duration) -> Result<Frame, ClientError> {
-        if self.stream.read_timeout()? != Some(timeout) {
+        if self.timeout != timeout {
             self.stream.set_read_timeout(Some(timeout))?;
+            self.timeout = timeout;
         }
         loop {
             match self.session.next_frame()? {

@@ -6,11 +6,12 @@
 //! - A connection that stands still, half a frame in or a full queue out, ends; one that is merely idle does not.
 
 use crate::frame::{FrameError, Kind, VERSION_MAX, VERSION_MIN};
-use crate::handshake::{Hello, Identity, Refusal, Role};
+use crate::handshake::{Hello, Identity, Role};
 use crate::inbound::Inbound;
 use crate::limits::{FrameLimits, Limits};
 use crate::outbound::Outbound;
 use crate::pool::Pool;
+use crate::refusal::Refusal;
 use crate::transport::{Frame, Outgoing, Remote, SendError};
 
 /// What all connections of a core share. One per core.
@@ -67,8 +68,6 @@ pub struct Connection {
     began_at: u64,
     /// When the queue was last empty or last shrank.
     moved_at: u64,
-    /// Whether the last read was put off for want of a buffer: then a half frame is not the remote's fault.
-    starved: bool,
 }
 
 impl House {
@@ -116,7 +115,6 @@ impl Connection {
             stage,
             began_at: now,
             moved_at: now,
-            starved: false,
         }
     }
 
@@ -241,11 +239,6 @@ impl Connection {
         }
     }
 
-    /// Notes whether a read found a buffer.
-    pub fn set_starved(&mut self, starved: bool) {
-        self.starved = starved;
-    }
-
     /// Ends the connection; a last word is queued if there is something to say and room to say it.
     pub fn part(&mut self, house: &House, end: End, now: u64) {
         self.stage = Stage::Parting;
@@ -268,6 +261,6 @@ impl Connection {
         }
         let stalled = !self.outbound.is_empty() && since(self.moved_at, limits.stall_timeout_ns);
         let half = self.inbound.unfinished_since();
-        stalled || (!self.starved && half.is_some_and(|from| since(from, limits.frame_timeout_ns)))
+        stalled || half.is_some_and(|from| since(from, limits.frame_timeout_ns))
     }
 }

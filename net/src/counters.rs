@@ -1,7 +1,7 @@
 //! What happened at the network door, as plain numbers: one set per core, read by status and reports.
 
 use crate::frame::FrameError;
-use crate::handshake::Refusal;
+use crate::refusal::Refusal;
 
 /// Numbers that only grow. Arrays are indexed by the code on the wire; index 0 is unused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,8 +7,9 @@
 use std::net::SocketAddr;
 
 use crate::dice::Dice;
-use crate::handshake::{Refusal, dials};
+use crate::handshake::dials;
 use crate::limits::Limits;
+use crate::refusal::Refusal;
 
 /// The peers this core dials. One per core.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub struct PeerReport {
 }
 
 impl Dialer {
-    /// The dialler of node `own`; all peers it is to dial are due at `now`. `seed` decides the jitter.
+    /// The dialer of node `own`; all peers it is to dial are due at `now`. `seed` decides the jitter.
     pub fn new(
         own: u32,
         peers: &[(u32, SocketAddr)],

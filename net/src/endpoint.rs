@@ -15,16 +15,17 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use thiserror::Error;
 
+use crate::config::{ConfigError, TransportConfig};
 use crate::connection::{Arrival, Connection, End, House};
 use crate::counters::Counters;
 use crate::dialer::{Dialer, PeerReport};
-use crate::frame::Codec;
-use crate::handshake::{Identity, Refusal};
+use crate::handshake::Identity;
 use crate::inbound::Lent;
-use crate::limits::{KIB, Limits};
+use crate::limits::KIB;
 use crate::pool::{Pool, PoolExhausted};
+use crate::refusal::Refusal;
+use crate::slots::Slots;
 use crate::transport::{ConnectionId, Event, Outgoing, Remote, SendError};
 
 /// How often standing connections are looked for.
@@ -33,83 +34,6 @@ const TICK_NS: u64 = 250_000_000;
 const DISCARD_BYTES: usize = 4 * KIB;
 /// Emptied frames kept for the shard to build new ones in.
 const SPARES_MAX: usize = 64;
-
-/// What a core needs to know to be reached and to reach others.
-#[derive(Clone, Debug)]
-pub struct TransportConfig {
-    /// The cluster it belongs to; frames of any other are refused.
-    pub cluster: u64,
-    /// Its node id; never 0.
-    pub node: u32,
-    /// The core's number on its node.
-    pub core: u16,
-    /// Cores of the node; the same on all nodes.
-    pub cores: u16,
-    /// Drawn anew at every start of the process. Also decides the jitter of redials.
-    pub incarnation: u64,
-    /// Digest of members, groups and limits; peers must agree on it.
-    pub layout_digest: u64,
-    /// The codec wished between nodes; used where both wish the same.
-    pub codec: Codec,
-    /// Where this core listens.
-    pub listen: SocketAddr,
-    /// The other nodes, each at the address of the same core.
-    pub peers: Vec<(u32, SocketAddr)>,
-    /// The bounds.
-    pub limits: Limits,
-}
-
-/// Why a configuration cannot work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ConfigError {
-    /// Node 0 stands for "none".
-    #[error("node id 0 is reserved")]
-    NodeZero,
-    /// A node is named twice, among the peers or as this node and a peer.
-    #[error("node {0} is named twice")]
-    NodeTwice(u32),
-    /// The core's number is not below the number of cores.
-    #[error("core {core} of {cores} does not exist")]
-    NoSuchCore {
-        /// The core.
-        core: u16,
-        /// Cores of the node.
-        cores: u16,
-    },
-    /// The limits and the peers together need more than 65,535 connections.
-    #[error("{0} connections are more than a core can hold")]
-    TooManyConnections(usize),
-}
-
-impl TransportConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let mut nodes: Vec<u32> = self
-            .peers
-            .iter()
-            .map(|peer| peer.0)
-            .chain([self.node])
-            .collect();
-        nodes.sort_unstable();
-        if nodes[0] == 0 {
-            return Err(ConfigError::NodeZero);
-        }
-        if let Some(pair) = nodes.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(ConfigError::NodeTwice(pair[0]));
-        }
-        if self.core >= self.cores {
-            return Err(ConfigError::NoSuchCore {
-                core: self.core,
-                cores: self.cores,
-            });
-        }
-        // Of a peer: one that is open, one that takes its place, one that parts.
-        let most = self.limits.clients_max + self.limits.handshakes_max + 3 * self.peers.len();
-        if most >= 1 << ConnectionId::SLOT_BITS {
-            return Err(ConfigError::TooManyConnections(most));
-        }
-        Ok(())
-    }
-}
 
 /// What whoever moves the bytes has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +53,7 @@ pub enum Order {
 pub struct Endpoint {
     house: House,
     peer_addresses: Vec<IpAddr>,
-    slots: Vec<Option<Entry>>,
-    free: Vec<u16>,
-    sequence: u64,
+    slots: Slots<Entry>,
     dialer: Dialer,
     peers: BTreeMap<u32, ConnectionId>,
     clients: usize,
@@ -149,7 +71,6 @@ pub struct Endpoint {
 
 #[derive(Debug)]
 struct Entry {
-    id: ConnectionId,
     connection: Connection,
     /// The node we dialled.
     dialled: Option<u32>,
@@ -157,15 +78,6 @@ struct Entry {
     is_ordered: bool,
     /// Whether an order to close is in the queue.
     is_doomed: bool,
-}
-
-impl ConnectionId {
-    const SLOT_BITS: u32 = 16;
-
-    /// A small number, unique among the connections that exist at one time: an index for whoever keeps sockets.
-    pub fn slot(self) -> usize {
-        usize::from(self.0 as u16)
-    }
 }
 
 impl Endpoint {
@@ -205,10 +117,11 @@ impl Endpoint {
         };
         Ok(Endpoint {
             house,
-            peer_addresses: peers.iter().map(|peer| peer.1.ip()).collect(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            sequence: 0,
+            peer_addresses: peers
+                .iter()
+                .map(|peer| peer.1.ip().to_canonical())
+                .collect(),
+            slots: Slots::new(),
             dialer,
             peers: BTreeMap::new(),
             clients: 0,
@@ -230,7 +143,8 @@ impl Endpoint {
     pub fn accept(&mut self, from: Option<IpAddr>, now: u64) -> Result<ConnectionId, Refusal> {
         self.now = now;
         self.counters.accepted += 1;
-        let is_peer_address = from.is_some_and(|from| self.peer_addresses.contains(&from));
+        let is_peer_address =
+            from.is_some_and(|from| self.peer_addresses.contains(&from.to_canonical()));
         let most = self.house.limits.handshakes_max;
         let most = if is_peer_address {
             most
@@ -255,7 +169,8 @@ impl Endpoint {
     pub fn lost(&mut self, id: ConnectionId, now: u64) {
         self.now = now;
         if self
-            .entry(id)
+            .slots
+            .get(id)
             .is_some_and(|entry| !entry.connection.is_parting())
         {
             self.leave(id);
@@ -266,7 +181,8 @@ impl Endpoint {
     /// Ends a connection with a word why.
     pub fn close(&mut self, id: ConnectionId, why: Refusal) {
         if self
-            .entry(id)
+            .slots
+            .get(id)
             .is_some_and(|entry| !entry.connection.is_parting())
         {
             self.end(id, End::Refused(why));
@@ -276,7 +192,7 @@ impl Endpoint {
     /// Ends all connections with a word why; dials and accepts no more.
     pub fn close_all(&mut self, why: Refusal) {
         self.is_closing = true;
-        let all: Vec<_> = self.slots.iter().flatten().map(|entry| entry.id).collect();
+        let all: Vec<_> = self.slots.iter().map(|(id, _)| id).collect();
         all.into_iter().for_each(|id| self.close(id, why));
         self.dialer = Dialer::new(u32::MAX, &[], &self.house.limits, 0, self.now);
     }
@@ -290,42 +206,25 @@ impl Endpoint {
 
     /// Where received bytes go; never empty. `PoolExhausted`: read again later, after `resume`.
     pub fn space(&mut self, id: ConnectionId) -> Result<&mut [u8], PoolExhausted> {
-        let Some(entry) =
-            entry_of(&mut self.slots, id).filter(|entry| !entry.connection.is_parting())
-        else {
+        let Some(entry) = living(&mut self.slots, id) else {
             return Ok(&mut self.discard);
         };
-        let Connection { inbound, .. } = &mut entry.connection;
-        // Asked twice, since the borrow of an answer given on one path lasts on all.
-        let space = inbound.ready();
-        entry.connection.set_starved(space.is_err());
-        match space {
-            Ok(()) => entry.connection.inbound.space(),
-            Err(PoolExhausted) => {
-                self.counters.starved += 1;
-                Err(PoolExhausted)
-            }
-        }
+        let space = entry.connection.inbound.space();
+        space.inspect_err(|_| self.counters.starved += 1)
     }
 
     /// As [`Endpoint::space`], for a read that outlives the borrow. `None`: the connection is at its end, read no more.
     pub fn lend(&mut self, id: ConnectionId) -> Result<Option<Lent>, PoolExhausted> {
-        let Some(entry) =
-            entry_of(&mut self.slots, id).filter(|entry| !entry.connection.is_parting())
-        else {
+        let Some(entry) = living(&mut self.slots, id) else {
             return Ok(None);
         };
         let lent = entry.connection.inbound.lend();
-        entry.connection.set_starved(lent.is_err());
-        self.counters.starved += u64::from(lent.is_err());
-        lent.map(Some)
+        lent.map(Some).inspect_err(|_| self.counters.starved += 1)
     }
 
     /// Takes back what was lent, with `count` bytes received into it.
     pub fn restore(&mut self, id: ConnectionId, lent: Lent, count: usize, now: u64) {
-        if let Some(entry) =
-            entry_of(&mut self.slots, id).filter(|entry| !entry.connection.is_parting())
-        {
+        if let Some(entry) = living(&mut self.slots, id) {
             entry.connection.inbound.restore(lent, count, now);
             self.counters.bytes_received += count as u64;
             self.resume(id, now);
@@ -334,9 +233,7 @@ impl Endpoint {
 
     /// `count` bytes were received into the space.
     pub fn filled(&mut self, id: ConnectionId, count: usize, now: u64) {
-        if let Some(entry) =
-            entry_of(&mut self.slots, id).filter(|entry| !entry.connection.is_parting())
-        {
+        if let Some(entry) = living(&mut self.slots, id) {
             entry.connection.inbound.filled(count, now);
             self.counters.bytes_received += count as u64;
             self.resume(id, now);
@@ -347,9 +244,7 @@ impl Endpoint {
     pub fn resume(&mut self, id: ConnectionId, now: u64) {
         self.now = now;
         let is_full = self.clients >= self.house.limits.clients_max;
-        while let Some(entry) =
-            entry_of(&mut self.slots, id).filter(|entry| !entry.connection.is_parting())
-        {
+        while let Some(entry) = living(&mut self.slots, id) {
             match entry.connection.next_arrival(&self.house, is_full) {
                 Ok(Some(Arrival::Frame(frame))) => {
                     self.counters.frames_received += 1;
@@ -364,29 +259,27 @@ impl Endpoint {
 
     /// Nothing more to read for now: no buffer is kept.
     pub fn rest(&mut self, id: ConnectionId) {
-        if let Some(entry) = entry_of(&mut self.slots, id) {
+        if let Some(entry) = self.slots.get_mut(id) {
             entry.connection.inbound.rest();
         }
     }
 
     /// Fills `out` with the next pieces to write, in order; answers how many.
     pub fn slices<'a>(&'a self, id: ConnectionId, out: &mut [IoSlice<'a>]) -> usize {
-        self.entry(id)
+        self.slots
+            .get(id)
             .map_or(0, |entry| entry.connection.outbound.slices(out))
     }
 
     /// The next piece to write, shared: for a write that outlives the borrow.
     pub fn lend_chunk(&mut self, id: ConnectionId) -> Option<Bytes> {
-        entry_of(&mut self.slots, id)?
-            .connection
-            .outbound
-            .lend_chunk()
+        self.slots.get_mut(id)?.connection.outbound.lend_chunk()
     }
 
     /// `count` bytes were written.
     pub fn wrote(&mut self, id: ConnectionId, count: usize, now: u64) {
         self.now = now;
-        let Some(entry) = entry_of(&mut self.slots, id) else {
+        let Some(entry) = self.slots.get_mut(id) else {
             return;
         };
         entry.connection.wrote(count, now);
@@ -403,20 +296,21 @@ impl Endpoint {
 
     /// Whether something is left to write.
     pub fn has_output(&self, id: ConnectionId) -> bool {
-        self.entry(id)
+        self.slots
+            .get(id)
             .is_some_and(|entry| !entry.connection.outbound.is_empty())
     }
 
     /// Queues a frame, whole or not at all.
     pub fn send(&mut self, id: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
-        let Some(entry) = entry_of(&mut self.slots, id) else {
+        let Some(entry) = self.slots.get_mut(id) else {
             return Err(SendError::Closed);
         };
         let result = entry.connection.send(frame, self.now);
         match result {
             Ok(()) => {
                 self.counters.frames_queued += 1;
-                order_write(entry, &mut self.orders);
+                order_write(id, entry, &mut self.orders);
                 if self.spares.len() < SPARES_MAX {
                     self.spares.extend(entry.connection.outbound.spare());
                 }
@@ -441,25 +335,29 @@ impl Endpoint {
             return;
         }
         self.next_tick_at = now + TICK_NS;
-        for slot in 0..self.slots.len() {
-            let Some(entry) = &self.slots[slot] else {
-                continue;
-            };
-            if entry.is_doomed || !entry.connection.is_late(&self.house.limits, now) {
-                continue;
-            }
-            let (id, is_parting) = (entry.id, entry.connection.is_parting());
-            if is_parting {
-                self.doom(id);
-            } else {
+        let limits = &self.house.limits;
+        let is_late = |entry: &Entry| !entry.is_doomed && entry.connection.is_late(limits, now);
+        let late = self.slots.iter().filter(|(_, entry)| is_late(entry));
+        let late: Vec<_> = late
+            .map(|(id, entry)| {
+                let is_dialling = entry.dialled.is_some() && entry.connection.is_greeting();
+                (id, entry.connection.is_parting(), is_dialling)
+            })
+            .collect();
+        for (id, is_parting, is_dialling) in late {
+            if !is_parting {
                 self.end(id, End::Refused(Refusal::TooSlow));
+            }
+            // Whoever did not answer a dial will not hear a goodbye either: the next dial need not wait for it.
+            if is_parting || is_dialling {
+                self.doom(id);
             }
         }
     }
 
     /// When `tick` is due at the latest.
     pub fn next_tick_at(&self) -> u64 {
-        let is_alone = self.slots.iter().all(Option::is_none);
+        let is_alone = self.slots.iter().next().is_none();
         let standing = if is_alone {
             u64::MAX
         } else {
@@ -476,7 +374,7 @@ impl Endpoint {
             let (Order::Dial(id, _) | Order::Write(id) | Order::Shutdown(id) | Order::Close(id)) =
                 order;
             // An order for a connection that is gone since is void.
-            let Some(entry) = entry_of(&mut self.slots, id) else {
+            let Some(entry) = self.slots.get_mut(id) else {
                 continue;
             };
             match order {
@@ -533,40 +431,19 @@ impl Endpoint {
 
     // ---- Inside.
 
-    fn entry(&self, id: ConnectionId) -> Option<&Entry> {
-        self.slots
-            .get(id.slot())?
-            .as_ref()
-            .filter(|entry| entry.id == id)
-    }
-
     fn insert(&mut self, connection: Connection, dialled: Option<u32>) -> ConnectionId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            u16::try_from(self.slots.len() - 1)
-                .expect("connections are bounded below the number of slots")
-        });
-        self.sequence += 1;
-        let id = ConnectionId(self.sequence << ConnectionId::SLOT_BITS | u64::from(slot));
-        let entry = Entry {
-            id,
+        self.slots.insert(Entry {
             connection,
             dialled,
             is_ordered: false,
             is_doomed: false,
-        };
-        self.slots[usize::from(slot)] = Some(entry);
-        id
+        })
     }
 
     fn remove(&mut self, id: ConnectionId) {
-        let Some(slot) = self.slots.get_mut(id.slot()) else {
+        let Some(entry) = self.slots.remove(id) else {
             return;
         };
-        let Some(entry) = slot.take_if(|entry| entry.id == id) else {
-            return;
-        };
-        self.free.push(id.slot() as u16);
         match entry.dialled {
             // Only with the old socket gone: a peer never holds more than one of our slots.
             Some(node) => self.dialer.lost(node, self.now),
@@ -576,8 +453,8 @@ impl Endpoint {
     }
 
     fn opened(&mut self, id: ConnectionId, remote: Remote) {
-        let entry = entry_of(&mut self.slots, id).expect("it has just opened");
-        order_write(entry, &mut self.orders);
+        let entry = self.slots.get_mut(id).expect("it has just opened");
+        order_write(id, entry, &mut self.orders);
         self.strangers -= usize::from(entry.dialled.is_none());
         match remote {
             Remote::Client => {
@@ -599,7 +476,7 @@ impl Endpoint {
     /// The end of a connection is decided: it leaves, and is told why if it can be.
     fn end(&mut self, id: ConnectionId, end: End) {
         self.leave(id);
-        let entry = entry_of(&mut self.slots, id).expect("whoever is ended is there");
+        let entry = self.slots.get_mut(id).expect("whoever is ended is there");
         let is_told = matches!(end, End::Told(_));
         match end {
             End::Refused(refusal) => self.counters.refused[usize::from(refusal.code())] += 1,
@@ -613,13 +490,13 @@ impl Endpoint {
         if is_told || entry.connection.outbound.is_empty() {
             self.doom(id);
         } else {
-            order_write(entry, &mut self.orders);
+            order_write(id, entry, &mut self.orders);
         }
     }
 
     /// Whatever the connection was to others, it is no more.
     fn leave(&mut self, id: ConnectionId) {
-        let entry = entry_of(&mut self.slots, id).expect("whoever leaves is there");
+        let entry = self.slots.get_mut(id).expect("whoever leaves is there");
         let Some(remote) = entry.connection.remote() else {
             return;
         };
@@ -635,7 +512,7 @@ impl Endpoint {
     }
 
     fn doom(&mut self, id: ConnectionId) {
-        if let Some(entry) = entry_of(&mut self.slots, id)
+        if let Some(entry) = self.slots.get_mut(id)
             && !entry.is_doomed
         {
             entry.is_doomed = true;
@@ -644,16 +521,16 @@ impl Endpoint {
     }
 }
 
-fn entry_of(slots: &mut [Option<Entry>], id: ConnectionId) -> Option<&mut Entry> {
+/// The entry, unless its end is decided.
+fn living(slots: &mut Slots<Entry>, id: ConnectionId) -> Option<&mut Entry> {
     slots
-        .get_mut(id.slot())?
-        .as_mut()
-        .filter(|entry| entry.id == id)
+        .get_mut(id)
+        .filter(|entry| !entry.connection.is_parting())
 }
 
-fn order_write(entry: &mut Entry, orders: &mut VecDeque<Order>) {
+fn order_write(id: ConnectionId, entry: &mut Entry, orders: &mut VecDeque<Order>) {
     if !entry.is_ordered {
         entry.is_ordered = true;
-        orders.push_back(Order::Write(entry.id));
+        orders.push_back(Order::Write(id));
     }
 }

@@ -16,8 +16,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::Checksum;
-use crate::frame::{Kind, padded};
-use crate::handshake::BadHead;
+use crate::frame::{BadHead, Kind, padded};
 use crate::limits::{HEAD_BYTES_MAX, MESSAGE_BYTES_MAX, PEER_BULK_BYTES_MAX};
 use crate::transport::{Frame, Outgoing};
 

@@ -152,6 +152,11 @@ impl FrameError {
     }
 }
 
+/// A head that is not what its kind promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the head is not what its kind promises")]
+pub struct BadHead;
+
 /// A checked header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -1,25 +1,24 @@
 //! The handshake: who is at the other end, whether both belong together, and in which words they will speak.
 //!
 //! ```text
-//! dialler                       acceptor
+//! dialer                       acceptor
 //!    | -- HELLO ------------------> |   versions, cluster, role, node, core, incarnation, layout
 //!    | <------------------ WELCOME -|   the version and codec chosen, the acceptor's own identity
 //!    |            or                |
 //!    | <------------------ GOODBYE -|   why not, then it closes
 //! ```
 //!
-//! - Both sides check: the acceptor the HELLO, the dialler the WELCOME, against the same list of refusals.
+//! - Both sides check: the acceptor the HELLO, the dialer the WELCOME, against the same list of refusals.
 //! - A refusal is typed and told to the other end, so that its user learns the cause.
 //! - Two nodes whose layout (members, groups, limits) differs never exchange an envelope.
 //! - No bytes, sockets or time here: numbers in, a verdict out.
 
-use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::frame::{Codec, Kind, VERSION_MAX, VERSION_MIN};
-use crate::limits::{FrameLimits, HANDSHAKE_HEAD_BYTES_MAX};
-use crate::outbound::Outbound;
+use crate::frame::{BadHead, Codec, Kind, VERSION_MAX, VERSION_MIN};
+use crate::limits::HANDSHAKE_HEAD_BYTES_MAX;
+use crate::refusal::Refusal;
 use crate::transport::Outgoing;
 
 /// What the dialling end is.
@@ -51,7 +50,7 @@ pub struct Identity {
     pub codec: Codec,
 }
 
-/// First frame of the dialler.
+/// First frame of the dialer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// Oldest version it speaks.
@@ -99,62 +98,6 @@ pub struct Welcome {
     pub layout_digest: u64,
 }
 
-/// Why a connection is refused or ended. The number in brackets is the code on the wire; `detail` what travels with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// (1) The other end belongs to another cluster: this one.
-    #[error("the other end belongs to cluster {0:#x}")]
-    WrongCluster(u64),
-    /// (2) No version in common.
-    #[error("the other end speaks protocol versions {min} to {max}")]
-    UnknownVersion {
-        /// Oldest version the refusing end speaks.
-        min: u16,
-        /// Newest version the refusing end speaks.
-        max: u16,
-    },
-    /// (3) This node is not a member.
-    #[error("node {0} is not a member of the cluster")]
-    UnknownNode(u32),
-    /// (4) Members, groups or limits differ; the digest of the refusing end.
-    #[error("members, groups or limits differ (the other end's digest is {0:#x})")]
-    LayoutDiffers(u64),
-    /// (5) Another core is listening there.
-    #[error("core {core} of {cores} is listening there")]
-    WrongCore {
-        /// The refusing end's core.
-        core: u16,
-        /// Cores of its node.
-        cores: u16,
-    },
-    /// (6) This node does not wait for that one: another node is listening there, or it is the one to dial.
-    #[error("node {0} is listening there and does not expect this connection")]
-    NotExpected(u32),
-    /// (7) A node dialled itself.
-    #[error("a node dialled itself")]
-    SelfConnection,
-    /// (8) The house is full; its bound.
-    #[error("too many connections (at most {0})")]
-    TooManyConnections(u64),
-    /// (9) What was sent is not a frame, or not one to be sent here; see `FrameError::number`, 0 for a wrong kind.
-    #[error("what was sent is malformed (reason {0})")]
-    Malformed(u64),
-    /// (10) The handshake or a frame was not finished in time, or nothing was read for too long.
-    #[error("too slow")]
-    TooSlow,
-    /// (11) The node is shutting down.
-    #[error("the node is shutting down")]
-    ShuttingDown,
-    /// (12) A newer connection of the same peer takes its place.
-    #[error("a newer connection took the place")]
-    Superseded,
-}
-
-/// A head that is not what its kind promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the head is not what its kind promises")]
-pub struct BadHead;
-
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct WireHello {
@@ -188,17 +131,9 @@ struct WireWelcome {
     layout_digest: U64,
 }
 
-#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct WireGoodbye {
-    code: U16,
-    reserved: [u8; 6],
-    detail: U64,
-}
-
 const _: () =
     assert!(size_of::<WireHello>() == 48 && size_of::<WireHello>() <= HANDSHAKE_HEAD_BYTES_MAX);
-const _: () = assert!(size_of::<WireWelcome>() == 40 && size_of::<WireGoodbye>() == 16);
+const _: () = assert!(size_of::<WireWelcome>() == 40);
 
 impl Hello {
     /// What `identity` says when it dials `node`.
@@ -237,24 +172,22 @@ impl Hello {
 
     /// As a frame.
     pub fn encode(&self) -> Outgoing {
-        outgoing(
-            Kind::HELLO,
-            WireHello {
-                version_min: self.version_min.into(),
-                version_max: self.version_max.into(),
-                role: self.role as u8,
-                codec: self.codec as u8,
-                core: self.core.into(),
-                cores: self.cores.into(),
-                reserved: [0; 2],
-                expected: self.expected.into(),
-                node: self.node.into(),
-                reserved_too: [0; 4],
-                cluster: self.cluster.into(),
-                incarnation: self.incarnation.into(),
-                layout_digest: self.layout_digest.into(),
-            },
-        )
+        let wire = WireHello {
+            version_min: self.version_min.into(),
+            version_max: self.version_max.into(),
+            role: self.role as u8,
+            codec: self.codec as u8,
+            core: self.core.into(),
+            cores: self.cores.into(),
+            reserved: [0; 2],
+            expected: self.expected.into(),
+            node: self.node.into(),
+            reserved_too: [0; 4],
+            cluster: self.cluster.into(),
+            incarnation: self.incarnation.into(),
+            layout_digest: self.layout_digest.into(),
+        };
+        Outgoing::bare(Kind::HELLO, wire.as_bytes())
     }
 
     /// Reads a frame's head.
@@ -345,21 +278,19 @@ pub const fn dials(from: u32, to: u32) -> bool {
 impl Welcome {
     /// As a frame.
     pub fn encode(&self) -> Outgoing {
-        outgoing(
-            Kind::WELCOME,
-            WireWelcome {
-                version: self.version.into(),
-                codec: self.codec as u8,
-                reserved: 0,
-                core: self.core.into(),
-                cores: self.cores.into(),
-                node: self.node.into(),
-                reserved_too: [0; 4],
-                cluster: self.cluster.into(),
-                incarnation: self.incarnation.into(),
-                layout_digest: self.layout_digest.into(),
-            },
-        )
+        let wire = WireWelcome {
+            version: self.version.into(),
+            codec: self.codec as u8,
+            reserved: 0,
+            core: self.core.into(),
+            cores: self.cores.into(),
+            node: self.node.into(),
+            reserved_too: [0; 4],
+            cluster: self.cluster.into(),
+            incarnation: self.incarnation.into(),
+            layout_digest: self.layout_digest.into(),
+        };
+        Outgoing::bare(Kind::WELCOME, wire.as_bytes())
     }
 
     /// Reads a frame's head.
@@ -380,7 +311,7 @@ impl Welcome {
         })
     }
 
-    /// The dialler's verdict on the answer to its `hello`.
+    /// The dialer's verdict on the answer to its `hello`.
     pub fn check(&self, hello: &Hello) -> Result<(), Refusal> {
         if self.cluster != hello.cluster {
             return Err(Refusal::WrongCluster(hello.cluster));
@@ -413,102 +344,6 @@ impl Welcome {
             return Err(Refusal::LayoutDiffers(hello.layout_digest));
         }
         Ok(())
-    }
-}
-
-impl Refusal {
-    /// One more than the highest code.
-    pub const CODES: usize = 13;
-
-    /// As a GOODBYE frame.
-    pub fn encode(self) -> Outgoing {
-        let (code, detail) = self.parts();
-        outgoing(
-            Kind::GOODBYE,
-            WireGoodbye {
-                code: code.into(),
-                reserved: [0; 6],
-                detail: detail.into(),
-            },
-        )
-    }
-
-    /// As the bytes of a GOODBYE frame of `cluster`: for someone who has no connection to queue it on.
-    pub fn to_bytes(self, cluster: u64) -> Vec<u8> {
-        let mut outbound =
-            Outbound::new(cluster, FrameLimits::HANDSHAKE, HANDSHAKE_HEAD_BYTES_MAX, 1);
-        outbound
-            .push(self.encode())
-            .expect("an empty queue takes a frame");
-        outbound.next_chunk().to_vec()
-    }
-
-    /// Reads a GOODBYE's head.
-    pub fn decode(head: &[u8]) -> Result<Refusal, BadHead> {
-        let wire = WireGoodbye::read_from_bytes(head).map_err(|_| BadHead)?;
-        let refusal = Refusal::from_parts(wire.code.get(), wire.detail.get()).ok_or(BadHead)?;
-        // Details that a refusal does not use must be zero, or two encodings would mean one thing.
-        if wire.reserved != [0; 6] || refusal.parts().1 != wire.detail.get() {
-            return Err(BadHead);
-        }
-        Ok(refusal)
-    }
-
-    /// The code and the detail on the wire.
-    pub const fn parts(self) -> (u16, u64) {
-        match self {
-            Refusal::WrongCluster(cluster) => (1, cluster),
-            Refusal::UnknownVersion { min, max } => (2, (min as u64) << 16 | max as u64),
-            Refusal::UnknownNode(node) => (3, node as u64),
-            Refusal::LayoutDiffers(digest) => (4, digest),
-            Refusal::WrongCore { core, cores } => (5, (cores as u64) << 16 | core as u64),
-            Refusal::NotExpected(node) => (6, node as u64),
-            Refusal::SelfConnection => (7, 0),
-            Refusal::TooManyConnections(most) => (8, most),
-            Refusal::Malformed(reason) => (9, reason),
-            Refusal::TooSlow => (10, 0),
-            Refusal::ShuttingDown => (11, 0),
-            Refusal::Superseded => (12, 0),
-        }
-    }
-
-    /// The code alone: an index for counters.
-    pub const fn code(self) -> u16 {
-        self.parts().0
-    }
-
-    fn from_parts(code: u16, detail: u64) -> Option<Refusal> {
-        // Cut to the parts; `decode` compares the whole detail.
-        let (high, low) = ((detail >> 16) as u16, detail as u16);
-        Some(match code {
-            1 => Refusal::WrongCluster(detail),
-            2 => Refusal::UnknownVersion {
-                min: high,
-                max: low,
-            },
-            3 => Refusal::UnknownNode(detail as u32),
-            4 => Refusal::LayoutDiffers(detail),
-            5 => Refusal::WrongCore {
-                core: low,
-                cores: high,
-            },
-            6 => Refusal::NotExpected(detail as u32),
-            7 => Refusal::SelfConnection,
-            8 => Refusal::TooManyConnections(detail),
-            9 => Refusal::Malformed(detail),
-            10 => Refusal::TooSlow,
-            11 => Refusal::ShuttingDown,
-            12 => Refusal::Superseded,
-            _ => return None,
-        })
-    }
-}
-
-fn outgoing(kind: u8, wire: impl IntoBytes + Immutable) -> Outgoing {
-    Outgoing {
-        kind,
-        head: wire.as_bytes().to_vec(),
-        ..Outgoing::default()
     }
 }
 
@@ -621,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dialler_refuses_by_name() {
+    fn the_dialer_refuses_by_name() {
         let welcome = answer(hello()).expect("all matches");
         let check = |welcome: Welcome, refusal| assert_eq!(welcome.check(&hello()), Err(refusal));
         check(
@@ -658,32 +493,5 @@ mod tests {
             },
             Refusal::LayoutDiffers(0xD1),
         );
-    }
-
-    #[test]
-    fn refusals_round_trip() {
-        for refusal in [
-            Refusal::WrongCluster(u64::MAX),
-            Refusal::UnknownVersion { min: 3, max: 9 },
-            Refusal::UnknownNode(7),
-            Refusal::LayoutDiffers(8),
-            Refusal::WrongCore { core: 3, cores: 4 },
-            Refusal::NotExpected(5),
-            Refusal::SelfConnection,
-            Refusal::TooManyConnections(4096),
-            Refusal::Malformed(13),
-            Refusal::TooSlow,
-            Refusal::ShuttingDown,
-            Refusal::Superseded,
-        ] {
-            assert_eq!(Refusal::decode(&refusal.encode().head), Ok(refusal));
-        }
-        for bad in [
-            [0u8; 16],
-            [255; 16],
-            *b"\x07\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0",
-        ] {
-            assert_eq!(Refusal::decode(&bad), Err(BadHead));
-        }
     }
 }

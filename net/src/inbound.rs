@@ -86,11 +86,6 @@ impl Inbound {
         Ok(&mut self.buffer.as_mut().expect("made ready above")[space])
     }
 
-    /// Whether [`Inbound::space`] would answer; it will after this did.
-    pub fn ready(&mut self) -> Result<(), PoolExhausted> {
-        self.ready_space().map(|_| ())
-    }
-
     /// As [`Inbound::space`], but the buffer leaves until [`Inbound::restore`] brings it back.
     pub fn lend(&mut self) -> Result<Lent, PoolExhausted> {
         let space = self.ready_space()?;

@@ -5,7 +5,7 @@
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::handshake::BadHead;
+use crate::frame::BadHead;
 use crate::request::Status;
 
 /// Bytes of an INSPECT's head.

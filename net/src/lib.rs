@@ -1,13 +1,13 @@
 //! Brings frames to a peer or a client, whole and verified, over any stream of bytes.
 //!
 //! ```text
-//! transport/tcp, transport/memory        sockets or simulated wires: they only move bytes
-//!        endpoint                        all connections of a core: who is there, limits, timeouts, events
-//!   connection      dialer               one connection; when to dial again
-//! inbound  outbound  handshake           bytes to frames, frames to bytes, who is there
-//!   frame   pool   codec   checksum      the format, the memory
-//! envelope  request  inspect             what the heads of frames hold
-//!   client    session                     the other end of a client's connection
+//! transport/tcp   transport/memory       sockets or simulated wires: they only move bytes
+//!         endpoint                       all connections of a core: who is there, bounds, timeouts, events
+//! connection   dialer   slots   config   one connection; when to dial again; where they live
+//! inbound   outbound   handshake         bytes to frames, frames to bytes, who is there
+//! frame   pool   codec   checksum        the format, the memory
+//! envelope  request  inspect  refusal    what the heads of frames hold
+//! client   session                       the other end of a client's connection
 //! ```
 //!
 //! - It knows no Raft and no disk: messages and records are bytes with a group's number.
@@ -21,6 +21,7 @@
 pub mod checksum;
 pub mod client;
 pub mod codec;
+pub mod config;
 pub mod connection;
 pub mod counters;
 pub mod dialer;
@@ -34,6 +35,8 @@ pub mod inspect;
 pub mod limits;
 pub mod outbound;
 pub mod pool;
+pub mod refusal;
 pub mod request;
 pub mod session;
+mod slots;
 pub mod transport;

@@ -92,6 +92,8 @@ pub struct Limits {
     pub queue_frames_max: usize,
     /// Bytes read from one connection in one poll: what one busy connection may take from the others.
     pub read_bytes_per_poll_max: usize,
+    /// Bytes read from all connections in one poll, one share more at most: what keeps turns short.
+    pub poll_bytes_max: usize,
     /// From accept or dial to the end of the handshake.
     pub handshake_timeout_ns: u64,
     /// From the first byte of a frame to its last.
@@ -115,7 +117,8 @@ impl Default for Limits {
             client_queue_bytes_max: 8 * MIB,
             peer_queue_bytes_max: 32 * MIB,
             queue_frames_max: 1024,
-            read_bytes_per_poll_max: 4 * MIB,
+            read_bytes_per_poll_max: 2 * MIB,
+            poll_bytes_max: 8 * MIB,
             handshake_timeout_ns: 2 * SECOND,
             frame_timeout_ns: 30 * SECOND,
             stall_timeout_ns: 30 * SECOND,

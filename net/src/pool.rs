@@ -3,6 +3,7 @@
 //! - The bytes of all buffers, free, being filled or lent to frames, never exceed the bound given at the start.
 //! - A frame is a slice of a buffer and may be dropped on any core; the pool keeps a handle on every buffer
 //!   and takes it back once no slice is left. No one has to return anything.
+//! - Small buffers take at most half of the bytes: beginnings of long frames cannot keep all room from their rests.
 //! - Every buffer begins at an address divisible by 64.
 //! - The lock is taken once per buffer, not per frame, by the one core that owns the pool.
 //!
@@ -71,6 +72,8 @@ struct Shelves {
     shelf: [Shelf; CLASSES],
     bytes_max: usize,
     bytes_allocated: usize,
+    /// Of those, bytes of the smallest class.
+    bytes_small: usize,
     exhausted: u64,
 }
 
@@ -91,6 +94,7 @@ impl Pool {
             shelf: std::array::from_fn(|_| Shelf::default()),
             bytes_max,
             bytes_allocated: 0,
+            bytes_small: 0,
             exhausted: 0,
         };
         Pool {
@@ -144,17 +148,18 @@ impl Shelves {
         if let Some(found) = shelf.free.pop() {
             return Ok(found);
         }
-        if self.bytes_allocated + class_bytes(class) > self.bytes_max {
+        if !self.has_room(class) {
             self.make_room(class);
         }
         if let Some(found) = self.shelf[class].free.pop() {
             return Ok(found);
         }
-        if self.bytes_allocated + class_bytes(class) > self.bytes_max {
+        if !self.has_room(class) {
             self.exhausted += 1;
             return Err(PoolExhausted);
         }
         self.bytes_allocated += class_bytes(class);
+        self.bytes_small += if class == 0 { class_bytes(0) } else { 0 };
         let whole = BytesMut::zeroed(class_bytes(class) + ADDRESS_ALIGNMENT);
         assert_eq!(
             whole.capacity(),
@@ -162,6 +167,12 @@ impl Shelves {
             "no byte beyond the zeroed ones"
         );
         Ok(aligned(whole))
+    }
+
+    /// Whether one more buffer of the class may be made.
+    fn has_room(&self, class: usize) -> bool {
+        let may_grow = class > 0 || self.bytes_small + class_bytes(0) <= self.bytes_max / 2;
+        may_grow && self.bytes_allocated + class_bytes(class) <= self.bytes_max
     }
 
     /// Takes back whatever no frame holds, then gives up free buffers of other classes.
@@ -173,10 +184,9 @@ impl Shelves {
             return;
         }
         for each in (0..CLASSES).rev() {
-            while self.bytes_allocated + class_bytes(class) > self.bytes_max
-                && self.shelf[each].free.pop().is_some()
-            {
+            while !self.has_room(class) && self.shelf[each].free.pop().is_some() {
                 self.bytes_allocated -= class_bytes(each);
+                self.bytes_small -= if each == 0 { class_bytes(0) } else { 0 };
             }
         }
     }
@@ -279,7 +289,7 @@ mod tests {
 
     #[test]
     fn memory_comes_back_when_the_last_slice_is_dropped() {
-        let pool = Pool::new(class_bytes(0));
+        let pool = Pool::new(2 * class_bytes(0));
         let mut buffer = pool.take(READ_BYTES).expect("the first fits");
         let address = buffer.as_ptr();
         assert_eq!(address.align_offset(ADDRESS_ALIGNMENT), 0);
@@ -304,7 +314,7 @@ mod tests {
 
     #[test]
     fn short_frames_of_many_connections_share_a_buffer() {
-        let pool = Pool::new(class_bytes(0));
+        let pool = Pool::new(2 * class_bytes(0));
         let mut frames = Vec::new();
         for _ in 0..48 {
             let mut buffer = pool.take_for_reading().expect("there is room left");
@@ -332,6 +342,23 @@ mod tests {
         let large = pool.take(class_bytes(4)).expect("the small ones gave way");
         assert!(pool.bytes_allocated() <= class_bytes(4) + class_bytes(0));
         assert_eq!(large.len(), class_bytes(4));
+    }
+
+    #[test]
+    fn small_buffers_leave_half_of_the_room() {
+        let pool = Pool::new(16 * class_bytes(0));
+        let small: Vec<_> = std::iter::from_fn(|| pool.take(READ_BYTES).ok()).collect();
+        assert_eq!(small.len(), 8);
+        let long = pool.take(2 * READ_BYTES).expect("the other half");
+        drop(small);
+        let small: Vec<_> = std::iter::from_fn(|| pool.take(READ_BYTES).ok()).collect();
+        assert_eq!(small.len(), 8);
+        drop((small, long));
+        assert!(
+            pool.take(class_bytes(3)).is_ok(),
+            "room given up is counted back"
+        );
+        assert!(pool.take(READ_BYTES).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::handshake::BadHead;
+use crate::frame::BadHead;
 
 /// Bytes of a request's and of a reply's head.
 pub const REQUEST_HEAD_BYTES: usize = 64;
@@ -52,8 +52,6 @@ pub enum Status {
     ShuttingDown = 10,
     /// The bulk is longer than the group accepts: nothing was done.
     TooLarge = 11,
-    /// The session is not known, or its number is behind: nothing was done.
-    Session = 12,
 }
 
 /// A byte that is no status.
@@ -63,7 +61,7 @@ pub struct UnknownStatus(pub u8);
 
 impl Status {
     /// All of them, in the order of their codes.
-    pub const ALL: [Status; 13] = [
+    pub const ALL: [Status; 12] = [
         Status::Ok,
         Status::NotLeader,
         Status::Busy,
@@ -76,7 +74,6 @@ impl Status {
         Status::Unavailable,
         Status::ShuttingDown,
         Status::TooLarge,
-        Status::Session,
     ];
 }
 
@@ -272,7 +269,7 @@ mod tests {
             assert_eq!(status as usize, code);
             assert_eq!(Status::try_from(status as u8), Ok(status));
         }
-        assert_eq!(Status::try_from(13), Err(UnknownStatus(13)));
+        assert_eq!(Status::try_from(12), Err(UnknownStatus(12)));
     }
 
     #[test]

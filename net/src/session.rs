@@ -7,12 +7,13 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::frame::{Codec, FrameError, Kind};
-use crate::handshake::{Hello, Refusal, Welcome};
+use crate::handshake::{Hello, Welcome};
 use crate::inbound::Inbound;
 use crate::inspect::InspectHead;
 use crate::limits::{FrameLimits, Limits, MIB};
 use crate::outbound::Outbound;
 use crate::pool::Pool;
+use crate::refusal::Refusal;
 use crate::request::RequestHead;
 use crate::transport::{Frame, Outgoing, SendError};
 

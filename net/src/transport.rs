@@ -59,6 +59,17 @@ pub struct Outgoing {
     pub token: u64,
 }
 
+impl Outgoing {
+    /// A frame of a head alone.
+    pub fn bare(kind: u8, head: &[u8]) -> Outgoing {
+        Outgoing {
+            kind,
+            head: head.to_vec(),
+            ..Outgoing::default()
+        }
+    }
+}
+
 /// What happened since the last poll.
 #[derive(Debug)]
 pub enum Event {

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use net::checksum::crc;
-use net::endpoint::{ConfigError, TransportConfig};
+use net::config::{ConfigError, TransportConfig};
 use net::frame::{Codec, FrameError, HEADER_CRC_AT, Header, Kind};
-use net::handshake::{Hello, Identity, Refusal};
+use net::handshake::{Hello, Identity};
 use net::inspect::{InspectHead, Topic};
 use net::limits::{FrameLimits, Limits, MIB};
 use net::outbound::Outbound;
 use net::pool::Pool;
+use net::refusal::Refusal;
 use net::request::{ReplyHead, RequestHead, Status};
 use net::session::{Session, SessionError};
 use net::transport::memory::{Link, MemoryNetwork, MemoryStream};
@@ -397,7 +398,7 @@ fn a_client_asks_and_is_answered() {
         for (_, event) in std::mem::take(&mut world.log) {
             match event {
                 Event::Received(id, frame) if frame.kind == Kind::REQUEST => {
-                    echo(world.node(1), id, &frame)
+                    echo(world.node(1), id, &frame).expect("room")
                 }
                 Event::Received(_, frame) => {
                     assert_eq!(frame.kind, Kind::INSPECT);
@@ -569,6 +570,49 @@ fn whoever_stops_in_the_middle_is_ended() {
 }
 
 #[test]
+fn a_peer_that_cannot_be_reached_is_dialled_again_and_again() {
+    let mut world = World::new(1, 0);
+    let (one, two) = (MemoryNetwork::address(1, 0), MemoryNetwork::address(2, 0));
+    world.network.cut(one, two);
+    for node in [1, 2] {
+        world.nodes.push(Some(
+            world
+                .network
+                .join(config(node, 2))
+                .expect("a good configuration"),
+        ));
+    }
+    world.run(20 * SECOND);
+    let dialled = world.node(1).endpoint().counters().dialled;
+    assert!(
+        (5..=10).contains(&dialled),
+        "a dial each timeout and pause: {}",
+        dialled
+    );
+    let report = world
+        .node(1)
+        .endpoint()
+        .peer_reports()
+        .next()
+        .expect("node 1 dials node 2");
+    assert_eq!(
+        (u64::from(report.failures) + 1, report.refusal),
+        (dialled, Some(Refusal::TooSlow))
+    );
+    assert_eq!(world.story(1), [""; 0]);
+    world.network.heal(one, two);
+    world.run(5 * SECOND);
+    assert_eq!(world.story(1), ["opened 2 of 200"]);
+    let report = world
+        .node(1)
+        .endpoint()
+        .peer_reports()
+        .next()
+        .expect("node 1 dials node 2");
+    assert_eq!((report.failures, report.refusal), (0, None));
+}
+
+#[test]
 fn a_restarted_peer_shows_a_new_incarnation() {
     let mut world = World::new(1, 2);
     world.run(10 * MILLISECOND);
@@ -582,7 +626,7 @@ fn a_restarted_peer_shows_a_new_incarnation() {
     world.nodes[0] = Some(world.network.join(config).expect("a good configuration"));
     world.run(10 * MILLISECOND);
     assert_eq!(world.story(2), ["opened 1 of 101"]);
-    // The one that is dialled restarts: the dialler comes back by itself.
+    // The one that is dialled restarts: the dialer comes back by itself.
     world.nodes[1] = None;
     world.run(SECOND);
     world.nodes[1] = Some(

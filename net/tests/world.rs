@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use net::checksum::crc;
-use net::endpoint::TransportConfig;
+use net::config::TransportConfig;
 use net::envelope::{Beat, Envelope, EnvelopeBuilder};
 use net::frame::{Codec, Kind};
 use net::limits::{Limits, MIB};
 use net::request::{ReplyHead, RequestHead, Status};
 use net::transport::memory::{MemoryNetwork, MemoryTransport};
-use net::transport::{ConnectionId, Event, Frame, Outgoing, Remote, Transport};
+use net::transport::{ConnectionId, Event, Frame, Outgoing, Remote, SendError, Transport};
 
 pub(crate) const CLUSTER: u64 = 0xC1;
 pub(crate) const MILLISECOND: u64 = 1_000_000;
@@ -84,7 +84,11 @@ pub(crate) fn check_envelope(frame: &Frame) -> u64 {
 }
 
 /// Answers a request with its own bulk.
-pub(crate) fn echo(transport: &mut impl Transport, to: ConnectionId, frame: &Frame) {
+pub(crate) fn echo(
+    transport: &mut impl Transport,
+    to: ConnectionId,
+    frame: &Frame,
+) -> Result<(), SendError> {
     let request = RequestHead::decode(&frame.head).expect("a client's request");
     let reply = ReplyHead {
         arrived_at: frame.arrived_at,
@@ -97,7 +101,7 @@ pub(crate) fn echo(transport: &mut impl Transport, to: ConnectionId, frame: &Fra
         bulk_crc: frame.bulk_crc,
         token: request.id,
     };
-    transport.send(to, outgoing).expect("room for a reply");
+    transport.send(to, outgoing)
 }
 
 /// Nodes in a network in memory, with all that happened to them.

@@ -26,6 +26,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::device::ALIGNMENT;
 use crate::identity::{Life, Seeds};
 use crate::record::{self, Found};
+use crate::segment;
 
 /// Bytes of a block's header.
 pub const BLOCK_HEADER_BYTES: usize = 96;
@@ -210,4 +211,47 @@ impl<'a> Iterator for Records<'a> {
 pub(crate) fn is_intact(header: &BlockHeader, seeds: Seeds, block: &[u8]) -> bool {
     let mut records = Records::new(header, seeds, block);
     records.by_ref().all(|found| found.intact) && records.walked(header).whole
+}
+
+/// Judges arbitrary bytes as every structure of the log: the entry for fuzzing. Returns how many records of a
+/// block at their start are intact.
+///
+/// # Panics
+/// Never, whatever the bytes: that is what it is for. It panics when a structure that passes its checksums does
+/// not come out as the bytes it was read from.
+pub fn check(bytes: &[u8]) -> usize {
+    let life = Life {
+        identity: crate::identity::Identity {
+            cluster: 0,
+            node: 0,
+            log: 0,
+        },
+        birth: 0,
+    };
+    if let segment::Read::Header(header) = segment::decode_header(bytes) {
+        let mut page = vec![0; segment::SEGMENT_HEADER_BYTES];
+        header.encode(&mut page);
+        assert_eq!(
+            page[..],
+            bytes[..page.len()],
+            "a header that passes is canonical"
+        );
+    }
+    let loose = Seeds::of(0);
+    let _ = record::decode(bytes, loose, 0);
+    let Ok((header, _)) = BlockHeader::ref_from_prefix(bytes) else {
+        return 0;
+    };
+    // Past the checksum, so that fuzzing reaches the walk; lengths are trusted only as far as bytes go.
+    let mut header = *header;
+    header.body_bytes = header.body_bytes.get().min(bytes.len() as u32).into();
+    let mut records = Records::new(&header, header.seeds(&life), bytes);
+    let intact = records.by_ref().filter(|found| found.intact).count();
+    let walked = records.walked(&header);
+    assert!(
+        walked.offset >= header.offset.get(),
+        "the walk goes forward"
+    );
+    let _ = decode_header_unborn(bytes, &life, 0, bytes.len());
+    intact
 }

@@ -12,8 +12,9 @@ pub mod memory;
 #[cfg(target_os = "linux")]
 pub mod uring;
 
+pub(crate) mod folder;
+
 mod filler;
-mod folder;
 
 use std::fmt;
 
@@ -166,11 +167,8 @@ pub struct Traits {
     pub files_registered: bool,
 }
 
-/// The disk as the log sees it; one per core.
-pub trait Device {
-    /// What the device is and what it was granted.
-    fn traits(&self) -> Traits;
-
+/// What recovery needs of a disk: slots to list and to read, waiting.
+pub trait Source {
     /// Size of every slot in bytes.
     fn segment_bytes(&self) -> u64;
 
@@ -179,12 +177,6 @@ pub trait Device {
     /// # Errors
     /// When the folder cannot be read.
     fn slots_now(&mut self) -> Result<Vec<u32>, DeviceError>;
-
-    /// Makes a slot filled with zeros, durably.
-    ///
-    /// # Errors
-    /// When the disk is full or fails.
-    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError>;
 
     /// Reads into the first `bytes` of `buffer`.
     ///
@@ -197,6 +189,18 @@ pub trait Device {
         bytes: usize,
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError>;
+}
+
+/// The disk as the log sees it; one per core.
+pub trait Device: Source {
+    /// What the device is and what it was granted.
+    fn traits(&self) -> Traits;
+
+    /// Makes a slot filled with zeros, durably.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError>;
 
     /// Writes the first `bytes` of `buffer` durably.
     ///

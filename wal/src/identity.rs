@@ -45,6 +45,11 @@ impl Life {
 pub struct Seeds(u32);
 
 impl Seeds {
+    /// Seeds of nothing in particular, for judging arbitrary bytes.
+    pub(crate) const fn of(seed: u32) -> Self {
+        Self(seed)
+    }
+
     /// Start of the checksum of a block header at this offset of the segment.
     #[must_use]
     pub const fn block(self, offset: u32) -> u32 {

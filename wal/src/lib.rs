@@ -25,6 +25,7 @@ pub mod damage;
 pub mod device;
 pub mod identity;
 pub mod index;
+pub mod inspect;
 pub mod limits;
 pub mod record;
 pub mod recovery;
@@ -33,6 +34,7 @@ pub mod wal;
 
 mod filling;
 mod reading;
+mod scrub;
 mod space;
 
 pub use crate::damage::{Damage, DamageKind};

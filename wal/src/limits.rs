@@ -19,6 +19,9 @@ pub const META_BYTES_MAX: usize = 4096;
 /// Default size of a block's memory in bytes: one largest record with everything around it.
 pub const BLOCK_BYTES_MAX: usize = (1 << 20) + (128 << 10);
 
+/// Fewest segments of a log: one being filled, one ready, two kept back for relief and for opening.
+pub const SEGMENTS_MIN: u32 = 4;
+
 /// Default size of a segment file in bytes.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
@@ -92,7 +95,7 @@ impl Options {
             writes_in_flight_max: 4,
             reads_in_flight_max: 2,
             reads_queued_max: 64,
-            preallocate_segments: 2,
+            preallocate_segments: SEGMENTS_MIN,
             segments_max: 64,
             scrub_bytes_per_second: 0,
         }

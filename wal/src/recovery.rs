@@ -19,7 +19,7 @@ pub(crate) mod window;
 use std::collections::VecDeque;
 
 use crate::damage::{Damage, DamageKind};
-use crate::device::Device;
+use crate::device::Source;
 use crate::filling::Place;
 use crate::identity::Life;
 use crate::index::Index;
@@ -37,6 +37,12 @@ pub struct Recovered<'a> {
     pub lsn: Lsn,
     /// The record, its payload verified.
     pub record: Record<'a>,
+    /// Sequence number of its segment.
+    pub segment: u64,
+    /// The file it lies in.
+    pub slot: u32,
+    /// Its offset in the file in bytes.
+    pub offset: u64,
     /// Its group's entries begin anew with it: all before it are dropped, whatever their index.
     pub restart: bool,
 }
@@ -96,7 +102,7 @@ pub(crate) struct Recovery {
 }
 
 /// Reads the log on `device`.
-pub(crate) fn recover<D: Device>(
+pub(crate) fn recover<D: Source>(
     device: &mut D,
     options: &Options,
     now_ns: u64,
@@ -123,10 +129,12 @@ pub(crate) fn recover<D: Device>(
         next_lsn: 1,
         previous_crc: None,
         incarnation: 0,
+        live: survey.live,
+        dropped: Vec::new(),
         visit,
         space: Space::new(VecDeque::new(), VecDeque::new(), 0, 0),
     };
-    walk.find_missing_front();
+    walk.find_front();
     for &slot in &survey.missing {
         walk.damage(DamageKind::FileMissing, 0, Some(slot), 0, 0);
     }
@@ -135,6 +143,7 @@ pub(crate) fn recover<D: Device>(
     walk.opening.incarnation = incarnation;
     walk.opening.bytes_read = walk.window.bytes_read;
     let mut free: VecDeque<u32> = survey.free.into();
+    free.extend(&walk.dropped);
     let in_use = |slot: u32| walk.space.used.iter().any(|segment| segment.slot == slot);
     free.extend(
         walk.segments

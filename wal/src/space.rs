@@ -3,7 +3,8 @@
 //! - Used segments are contiguous in sequence, oldest first; only the oldest is ever retired, so a record that
 //!   supersedes another never leaves before it.
 //! - A retired file is written again only when a durable block says that nothing below its successor is needed.
-//! - One free file is kept back for moving metadata: a full log can always be relieved by releasing entries.
+//! - Two free files are kept back, for moving metadata and for opening: a full log opens, and is relieved by
+//!   releasing entries. While one of the two is missing, entries are refused.
 
 use std::collections::VecDeque;
 
@@ -11,8 +12,8 @@ use crate::device::{Device, DeviceError};
 use crate::index::Position;
 use crate::limits::FULL_CREATE_RETRY_NS;
 
-/// Files kept back for moving metadata out of the oldest segment.
-const RESERVED: usize = 1;
+/// Files kept back: one for moving metadata out of the oldest segment, one for opening after a crash.
+const RESERVED: usize = 2;
 /// Files kept ready for the segment after the current one.
 const READY: usize = 1;
 
@@ -24,6 +25,8 @@ pub(crate) const NO_SLOT: u32 = u32::MAX;
 pub(crate) struct Segment {
     pub(crate) sequence: u64,
     pub(crate) slot: u32,
+    /// Where its blocks end; of the last one, where they ended when the log was opened.
+    pub(crate) end: u32,
     /// Live entries and newest metadata records in it.
     pub(crate) entries: u64,
     pub(crate) metas: u64,
@@ -40,6 +43,7 @@ impl Segment {
         Self {
             sequence,
             slot,
+            end: 0,
             entries: 0,
             metas: 0,
             bytes: 0,
@@ -56,15 +60,6 @@ impl Segment {
             .find(|&&(from, _)| from <= offset)
             .map(|&(_, incarnation)| incarnation)
     }
-}
-
-/// Why no segment can be begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoSpace {
-    /// One is being made or is about to become free.
-    Soon,
-    /// The disk or the log's share of it is full until entries are released.
-    Full,
 }
 
 /// The segments of a log.
@@ -178,15 +173,25 @@ impl Space {
         self.used.len() > 1 && self.used.front().is_some_and(|oldest| oldest.entries == 0)
     }
 
-    /// Takes a file for the next segment; the reserved one only to relieve the log.
-    pub(crate) fn take_free(&mut self, may_use_reserve: bool) -> Result<u32, NoSpace> {
-        if self.free.len() > if may_use_reserve { 0 } else { RESERVED } {
-            return Ok(self.free.pop_front().expect("more than none"));
+    /// Takes a file for the next segment; one of those kept back only to relieve or to open the log.
+    pub(crate) fn take_free(&mut self, may_use_reserve: bool) -> Option<u32> {
+        let kept = if may_use_reserve { 0 } else { RESERVED };
+        if self.free.len() > kept {
+            self.free.pop_front()
+        } else {
+            None
         }
+    }
+
+    /// Whether a file will be free without anyone releasing anything.
+    pub(crate) fn has_some_soon(&self) -> bool {
         let may_grow = self.files < self.segments_max && self.refused_ns.is_none();
-        let soon =
-            self.creating || may_grow || !self.retired.is_empty() || self.oldest_is_leaving();
-        Err(if soon { NoSpace::Soon } else { NoSpace::Full })
+        self.creating || may_grow || !self.retired.is_empty() || self.oldest_is_leaving()
+    }
+
+    /// Whether the files kept back are all there; asked before every append.
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.free.len() >= RESERVED
     }
 
     /// Retires what nobody needs, oldest first, as far as its deaths are durable.

@@ -10,20 +10,23 @@ use std::collections::VecDeque;
 use thiserror::Error;
 
 use crate::block::buffer::Buffer;
+use crate::damage::Damage;
 use crate::device::{ALIGNMENT, Completion, Device, DeviceError, Operation, Traits};
 use crate::filling::{Closed, Facts, Filling, Place};
 use crate::identity::{Identity, Life};
 use crate::index::{Fit, Index};
 use crate::limits::{
     FULL_WRITE_RETRY_NS, HEAD_BYTES_MAX, LATENCY_SAMPLES_MAX, META_BYTES_MAX, Options,
-    RECORD_PAYLOAD_MAX, RELOCATIONS_PER_SUBMIT_MAX, SEGMENT_BYTES_MAX, record_block_bytes,
+    RECORD_PAYLOAD_MAX, RELOCATIONS_PER_SUBMIT_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MIN,
+    record_block_bytes,
 };
 pub use crate::reading::ReadError;
 use crate::reading::Reading;
 use crate::record::{self, FLAG_RESTART, Kind, OwnedRecord, Record};
 use crate::recovery::{self, Opening, Recovered};
+use crate::scrub::{SCRUB_TOKEN, Scrub};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::space::{NO_SLOT, NoSpace, Segment, Space};
+use crate::space::{NO_SLOT, Segment, Space};
 
 /// Log sequence number: strictly increasing in the order of appending. Zero is before all records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -75,7 +78,7 @@ pub enum WalError {
     },
     /// The options do not fit each other or the device.
     #[error(
-        "segments of {segment_bytes} bytes do not fit the options: {least} to {most} bytes, at least 3 of them"
+        "segments of {segment_bytes} bytes do not fit the options: {least} to {most} bytes, at least {SEGMENTS_MIN} of them"
     )]
     Options {
         /// Size of the device's segments.
@@ -155,6 +158,12 @@ pub struct Stats {
     pub segments_created: u64,
     /// Reads waiting or in flight.
     pub reads: usize,
+    /// Bytes read by the scrubber.
+    pub scrubbed_bytes: u64,
+    /// Times the scrubber came to the end of the log.
+    pub scrub_passes: u64,
+    /// Damage the scrubber found while nobody took what it had found.
+    pub scrub_dropped: u64,
     /// Write latencies that nobody took in time.
     pub latencies_dropped: u64,
     /// What the device was granted.
@@ -188,6 +197,7 @@ pub struct Wal<D: Device> {
     pub(crate) index: Index,
     pub(crate) space: Space,
     pub(crate) reading: Reading,
+    pub(crate) scrub: Scrub,
     incarnation: u32,
     origin: u64,
     place: Place,
@@ -235,7 +245,11 @@ impl<D: Device> Wal<D> {
         let segment_bytes = device.segment_bytes();
         let aligned = segment_bytes.is_multiple_of(ALIGNMENT as u64)
             && options.block_bytes_max.is_multiple_of(ALIGNMENT);
-        if segment_bytes < least || segment_bytes > most || options.segments_max < 3 || !aligned {
+        if segment_bytes < least
+            || segment_bytes > most
+            || options.segments_max < SEGMENTS_MIN
+            || !aligned
+        {
             return Err(WalError::Options {
                 segment_bytes,
                 least,
@@ -243,14 +257,17 @@ impl<D: Device> Wal<D> {
             });
         }
         let recovered = recovery::recover(&mut device, &options, now_ns, visit)?;
+        let scrubbers = usize::from(options.scrub_bytes_per_second > 0);
         let mut buffers = device.allocate(
-            options.blocks.max(2) + options.reads_in_flight_max,
+            options.blocks.max(2) + options.reads_in_flight_max + scrubbers,
             options.block_bytes_max,
         );
-        let reads = buffers.split_off(options.blocks.max(2));
+        let mut reads = buffers.split_off(options.blocks.max(2));
+        let scrubs = reads.split_off(reads.len() - scrubbers).pop();
         let tail = recovered.tail;
         let mut wal = Self {
             reading: Reading::new(reads, options.reads_queued_max),
+            scrub: Scrub::new(scrubs, options.scrub_bytes_per_second),
             life: recovered.life,
             index: recovered.index,
             space: recovered.space,
@@ -294,7 +311,7 @@ impl<D: Device> Wal<D> {
         let missing = self
             .options
             .preallocate_segments
-            .max(3)
+            .max(SEGMENTS_MIN)
             .min(self.options.segments_max);
         while self.space.files() < missing {
             let slot = self.space.next_slot();
@@ -312,7 +329,10 @@ impl<D: Device> Wal<D> {
             }
         }
         let room = self.device.segment_bytes() - u64::from(self.place.offset);
-        let fits = tail_is_sound && !self.space.used.is_empty() && room >= ALIGNMENT as u64;
+        let fits = tail_is_sound
+            && !self.space.used.is_empty()
+            && self.place.slot != NO_SLOT
+            && room >= ALIGNMENT as u64;
         let buffer = self
             .free
             .pop()
@@ -333,7 +353,7 @@ impl<D: Device> Wal<D> {
             } else {
                 self.device.segment_bytes() as u32
             };
-            let slot = self.space.take_free(true).map_err(|_| DeviceError::Full)?;
+            let slot = self.space.take_free(true).ok_or(DeviceError::Full)?;
             self.begin_segment(buffer, slot, previous_end)
         };
         let (mut closed, place) = filling.close();
@@ -369,6 +389,9 @@ impl<D: Device> Wal<D> {
         let sequence = self.place.segment + 1;
         let segment_bytes = self.device.segment_bytes();
         let identity = self.life.identity;
+        if let Some(before) = self.space.used.back_mut() {
+            before.end = self.place.offset;
+        }
         let mut segment = Segment::new(sequence, slot);
         segment.incarnations.push((0, self.incarnation));
         self.space.used.push_back(segment);
@@ -458,6 +481,9 @@ impl<D: Device> Wal<D> {
         may_use_reserve: bool,
     ) -> Result<Lsn, AppendError> {
         let bytes = record::record_bytes(record.head.len(), record.payload.len());
+        if !may_use_reserve && !self.space.has_reserve() {
+            return Err(self.refuse());
+        }
         if !self
             .filling
             .as_ref()
@@ -504,23 +530,24 @@ impl<D: Device> Wal<D> {
             self.filling = Some(Filling::new(buffer, self.place, None, room, self.next_lsn));
             return Ok(());
         }
-        match self.space.take_free(may_use_reserve) {
-            Ok(slot) => {
-                self.starved = false;
-                self.filling = Some(self.begin_segment(buffer, slot, self.place.offset));
-                Ok(())
-            }
-            Err(no_space) => {
-                self.free.push(buffer);
-                self.starved = true;
-                let (count, error) = match no_space {
-                    NoSpace::Soon => (&mut self.stats.busy, AppendError::Busy),
-                    NoSpace::Full => (&mut self.stats.storage_full, AppendError::StorageFull),
-                };
-                *count += 1;
-                Err(error)
-            }
+        let Some(slot) = self.space.take_free(may_use_reserve) else {
+            self.free.push(buffer);
+            return Err(self.refuse());
+        };
+        self.starved = false;
+        self.filling = Some(self.begin_segment(buffer, slot, self.place.offset));
+        Ok(())
+    }
+
+    /// The answer when no segment can be begun.
+    fn refuse(&mut self) -> AppendError {
+        self.starved = true;
+        if self.space.has_some_soon() {
+            self.stats.busy += 1;
+            return AppendError::Busy;
         }
+        self.stats.storage_full += 1;
+        AppendError::StorageFull
     }
 
     fn close_filling(&mut self) {
@@ -554,6 +581,8 @@ impl<D: Device> Wal<D> {
             begun += 1;
         }
         self.begin_reads(now_ns);
+        self.scrub
+            .begin(&self.space, self.durable_end, &mut self.device, now_ns);
         self.device.submit(now_ns);
         begun
     }
@@ -601,19 +630,20 @@ impl<D: Device> Wal<D> {
     fn close_witness(&mut self) -> bool {
         let waits =
             self.starved && self.flight.is_empty() && self.confirmed_live < self.space.oldest();
-        waits && self.witness_room()
+        waits && self.witness_room(true)
     }
 
-    /// Makes an empty block ready, in the reserve at the segment's end if need be.
-    fn witness_room(&mut self) -> bool {
+    /// Makes an empty block ready, with what is kept back if need be.
+    fn witness_room(&mut self, may_use_reserve: bool) -> bool {
         let Some(buffer) = self.free.pop() else {
             return false;
         };
-        let room = self.device.segment_bytes() - u64::from(self.place.offset);
-        if room >= ALIGNMENT as u64 {
-            let filling = Filling::new(buffer, self.place, None, room as usize, self.next_lsn);
+        let whole = (self.device.segment_bytes() - u64::from(self.place.offset)) as usize;
+        let room = if may_use_reserve { whole } else { self.room() };
+        if room >= ALIGNMENT {
+            let filling = Filling::new(buffer, self.place, None, ALIGNMENT, self.next_lsn);
             self.filling = Some(filling);
-        } else if let Ok(slot) = self.space.take_free(true) {
+        } else if let Some(slot) = self.space.take_free(may_use_reserve) {
             self.filling = Some(self.begin_segment(buffer, slot, self.place.offset));
         } else {
             self.free.push(buffer);
@@ -627,9 +657,9 @@ impl<D: Device> Wal<D> {
     /// when the log has become idle: rot in its last block is then told from a write that never ended.
     pub fn witness(&mut self) {
         let is_quiet = self.flight.is_empty() && self.ready.is_empty() && self.filling.is_none();
-        if is_quiet && self.unwitnessed && self.failed.is_none() && self.room() >= 2 * ALIGNMENT {
-            // Without memory there is nothing to say it with; the next block says it anyway.
-            let _ = self.witness_room();
+        if is_quiet && self.unwitnessed && self.failed.is_none() {
+            // Without memory or room there is nothing to say it with; the next block says it anyway.
+            let _ = self.witness_room(false);
         }
     }
 
@@ -720,6 +750,10 @@ impl<D: Device> Wal<D> {
         for completion in completions.drain(..) {
             match completion {
                 Completion::Written(operation, result) => self.written(operation, result, now_ns),
+                Completion::Read(operation, result) if operation.token == SCRUB_TOKEN => {
+                    self.scrub
+                        .have_read(&self.space, &self.life, operation, result.is_ok());
+                }
                 Completion::Read(operation, result) => self.have_read(operation, result),
                 Completion::Created(slot, result) => self.space.made(slot, result, now_ns),
             }
@@ -874,6 +908,9 @@ impl<D: Device> Wal<D> {
             segments_recycled: self.space.retirements,
             segments_created: self.space.created,
             reads: self.reading.count(),
+            scrubbed_bytes: self.scrub.bytes,
+            scrub_passes: self.scrub.passes,
+            scrub_dropped: self.scrub.dropped,
             ..self.stats
         }
     }
@@ -911,6 +948,12 @@ impl<D: Device> Wal<D> {
         }
         let last = last.min(held.end() - 1);
         self.reading.accept(group, first, last, bytes_max, token)
+    }
+
+    /// The next thing the scrubber found wrong. The entries it names are still counted as held: repair them
+    /// from a peer by appending them anew, or release them.
+    pub fn next_damage(&mut self) -> Option<Damage> {
+        self.scrub.next_found()
     }
 
     /// The next answered read.

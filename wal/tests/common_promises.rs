@@ -149,10 +149,7 @@ fn segments_are_recycled_when_released(disk: &impl Disk) {
     settle(&mut opened.wal);
     let stats = opened.wal.stats();
     assert!(stats.segments_recycled > 10, "{stats:?}");
-    assert!(
-        stats.segments_used + stats.segments_free + stats.segments_retired <= 8,
-        "{stats:?}"
-    );
+    assert!(stats.segments_created <= 13, "{stats:?}");
     drop(opened);
     let mut opened = open(disk);
     assert_eq!(opened.report.damage, []);

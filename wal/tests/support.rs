@@ -112,12 +112,10 @@ impl Made {
     }
 
     fn new(group: u64, index: u64, term: u64, kind: Kind, bytes: usize) -> Self {
-        let seed = group.wrapping_mul(31) ^ index.wrapping_mul(0x9E37_79B9) ^ term.wrapping_mul(7);
+        let seed = group << 32 ^ index << 8 ^ term;
         let byte = |nth: usize| {
-            (seed
-                .wrapping_add(nth as u64)
-                .wrapping_mul(0x2545_F491_4F6C_DD1D)
-                >> 56) as u8
+            let mixed = (seed ^ (nth as u64) << 40).wrapping_mul(0x2545_F491_4F6C_DD1D);
+            ((mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 56) as u8
         };
         let head = (0..(index % 5) as usize * 3).map(byte).collect();
         Self {

@@ -1,1 +1,40 @@
-//! Placeholder.
+//! Moves money, deterministically: accounts, transfers and the rules between them.
+//!
+//! A [`ledger::Ledger`] takes committed commands ([`raft::state_machine::StateMachine`]); each is a
+//! request as the client sent it, an [`instruction`] with a body of 128-byte events that is read in
+//! place. Events are judged in order by rules whose precedence is documented ([`status`]); what passes
+//! is stored as a row and moves the balances of two accounts. Operations, layouts and status numbers
+//! are TigerBeetle 0.17's; `docs/ledger.md` lists what is as theirs and what is not.
+//!
+//! - The ledger knows no clock, no disk, no network and no other group.
+//! - Everything it holds is bounded by [`limits::Limits`]; what is full answers so.
+//! - Whatever a customer did wrong is an outcome inside a reply, never an error or a panic.
+
+pub mod account;
+mod account_table;
+pub mod audit;
+mod batch;
+mod books;
+mod create_accounts;
+mod create_transfers;
+mod digest;
+mod expiry;
+pub mod filter;
+mod find_blocks;
+mod history;
+pub mod id_index;
+mod id_runs;
+pub mod instruction;
+mod journal;
+pub mod ledger;
+pub mod limits;
+mod new_transfer;
+mod pages;
+mod pending;
+mod prefetch;
+mod query;
+mod resolution;
+mod rows;
+pub mod status;
+pub mod transfer;
+mod transfer_table;

@@ -10,7 +10,7 @@ use crate::config::Damage;
 use crate::effects::{ReadAborted, Role};
 use crate::ids::{EntryId, Index, NodeId, Term, Time};
 use crate::liveness::Liveness;
-use crate::membership::Member;
+use crate::membership::{Member, Membership};
 use crate::message::{AppendOutcome, Body, Successors};
 use crate::quorum::VoteResult;
 use crate::raft::Raft;
@@ -29,10 +29,16 @@ impl Raft {
         self.election.rank = rank;
     }
 
-    /// May this replica campaign under its newest configuration?
+    /// May this replica campaign? Its newest configuration decides; while that is not known to be
+    /// committed, the one before it is enough: the configuration may have reached this log alone, and then
+    /// nobody else can win (thesis, 4.2.2).
     pub(crate) fn may_lead(&self) -> bool {
-        let member = self.membership().member(self.config.id);
-        member.is_some_and(Member::may_lead) && self.damage == Damage::None
+        let id = self.config.id;
+        let leads = |membership: &Membership| membership.member(id).is_some_and(Member::may_lead);
+        let at = self.configurations.latest_index();
+        let open = at > self.commit;
+        let allowed = leads(self.membership()) || open && leads(self.configurations.at(at.prev()));
+        allowed && self.damage == Damage::None
     }
 
     /// Becomes or stays a follower of `term`, of `leader` if known. Everything that belonged to the role or
@@ -43,6 +49,7 @@ impl Raft {
             self.vote = None;
             self.storage.hard_state_changed();
         }
+        self.notable = true;
         self.abort_reads();
         self.leading = None;
         self.role = Role::Follower;
@@ -237,10 +244,7 @@ impl Raft {
         last: EntryId,
         liveness: &Liveness,
     ) {
-        if self.leader == Some(from) && term == self.term && self.role != Role::Leader {
-            // Whoever asks to lead does not lead.
-            self.follow(self.term, None);
-        }
+        self.notice_campaign(from, term);
         if let Some(progress) = self.leading.as_deref_mut().and_then(|leading| {
             leading.dirty = true;
             leading.peer(from)
@@ -262,6 +266,13 @@ impl Raft {
             body,
         };
         self.outbox.push((from, message));
+    }
+
+    /// Whoever asks to lead does not lead.
+    fn notice_campaign(&mut self, from: NodeId, term: Term) {
+        if self.leader == Some(from) && term >= self.term && self.role != Role::Leader {
+            self.follow(self.term, None);
+        }
     }
 
     pub(crate) fn on_pre_vote_reply(
@@ -287,6 +298,7 @@ impl Raft {
 
     /// The poll is lost: wait, longer each time.
     fn give_way(&mut self) {
+        self.notable = true;
         self.role = Role::Follower;
         self.election.closed(true);
         self.election
@@ -318,6 +330,7 @@ impl Raft {
         liveness: &Liveness,
     ) {
         if term > self.term {
+            self.notice_campaign(from, term);
             if !transfer && self.stands_by_leader(liveness) {
                 return;
             }

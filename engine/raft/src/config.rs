@@ -9,7 +9,7 @@ use crate::membership::Membership;
 use crate::term_log::LogError;
 
 /// Timing and limits of one replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// This node.
     pub id: NodeId,

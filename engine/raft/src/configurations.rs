@@ -8,11 +8,13 @@ use crate::ids::Index;
 use crate::membership::Membership;
 
 /// The configuration as of the snapshot, and those in the log after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Configurations {
     base: Membership,
     base_index: Index,
     newer: Vec<(Index, Membership)>,
+    /// Where the newest stands, at hand without following a pointer.
+    latest_index: Index,
 }
 
 impl Configurations {
@@ -32,6 +34,7 @@ impl Configurations {
             base,
             base_index,
             newer,
+            latest_index: expected,
         })
     }
 
@@ -44,9 +47,14 @@ impl Configurations {
 
     /// Where the configuration in effect stands in the log (or the snapshot's index).
     pub(crate) fn latest_index(&self) -> Index {
-        self.newer
+        self.latest_index
+    }
+
+    fn note_latest(&mut self) {
+        self.latest_index = self
+            .newer
             .last()
-            .map_or(self.base_index, |(index, _)| *index)
+            .map_or(self.base_index, |(index, _)| *index);
     }
 
     /// The configuration that was in effect at `index`.
@@ -65,6 +73,7 @@ impl Configurations {
             "configurations enter in the order of the log"
         );
         self.newer.push((index, membership));
+        self.latest_index = index;
     }
 
     /// Forgets those at and after `from`. True when one was forgotten.
@@ -72,6 +81,7 @@ impl Configurations {
         let keep = self.newer.partition_point(|(at, _)| *at < from);
         let cut = keep < self.newer.len();
         self.newer.truncate(keep);
+        self.note_latest();
         cut
     }
 
@@ -82,6 +92,7 @@ impl Configurations {
             self.base = membership;
         }
         self.base_index = upto;
+        self.note_latest();
     }
 
     /// The log was replaced by a snapshot.
@@ -89,6 +100,7 @@ impl Configurations {
         self.base = base;
         self.base_index = index;
         self.newer.clear();
+        self.note_latest();
     }
 
     /// Those among the entries `first..=last`.

@@ -91,16 +91,13 @@ impl Class {
             let mut indexes: Vec<Index> = voters().map(|member| held(member.node)).collect();
             let need = usize::from(self.count).clamp(1, indexes.len());
             durable = durable.min(crate::quorum::committed(&mut indexes, need));
-            let zones: [(u8, fn(&Member) -> u16); 2] = [
-                (self.sites, |member| member.place.site),
-                (self.regions, |member| member.place.region),
-            ];
-            for (asked, zone) in zones {
+            for (asked, by_site) in [(self.sites, true), (self.regions, false)] {
+                let zone = |place: Place| if by_site { place.site } else { place.region };
                 if asked > 1 {
                     let held: Vec<Held> = voters()
                         .map(|member| Held {
                             index: held(member.node),
-                            zone: zone(member),
+                            zone: zone(member.place),
                         })
                         .collect();
                     durable = zoned_index(durable, &held, usize::from(asked));

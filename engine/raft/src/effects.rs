@@ -30,7 +30,7 @@ pub struct Effects {
 }
 
 /// A request to make state durable, in one piece.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Persist {
     /// To be given back to `Raft::persisted`.
     pub seq: PersistSeq,
@@ -41,7 +41,7 @@ pub struct Persist {
 }
 
 /// A snapshot to fetch and install in place of the log up to `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Install {
     /// Who offers it.
     pub from: NodeId,
@@ -50,7 +50,7 @@ pub struct Install {
 }
 
 /// Entries `first..=last` to append; their terms are in `Raft::term_at`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Append {
     /// First new index.
     pub first: Index,
@@ -62,7 +62,7 @@ pub struct Append {
 }
 
 /// An entry whose content is the core's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Made {
     /// The empty entry that lets a new leader commit its predecessors' entries (Raft paper, 5.4.2).
     Empty,
@@ -71,7 +71,7 @@ pub enum Made {
 }
 
 /// What must survive a crash besides the log (Raft paper, figure 2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HardState {
     /// Latest term seen.
     pub term: Term,
@@ -80,7 +80,7 @@ pub struct HardState {
 }
 
 /// A replica's part in its group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Follows a leader, or waits for one.
     #[default]
@@ -94,7 +94,7 @@ pub enum Role {
 }
 
 /// A change worth telling clients, routers and status pages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RoleChange {
     /// The role now.
     pub role: Role,
@@ -105,7 +105,7 @@ pub struct RoleChange {
 }
 
 /// A read that will not be answered here: leadership was lost before it was confirmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReadAborted;
 
 impl Effects {

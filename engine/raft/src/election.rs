@@ -13,7 +13,7 @@ use crate::quorum::VoteResult;
 const RANK_MAX: u32 = 8;
 
 /// One replica's campaign clock and the poll it holds.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Election {
     /// When to campaign, if nothing happens before.
     pub(crate) deadline: Option<Time>,

@@ -61,6 +61,16 @@ impl Raft {
 
     /// Appends what is missing of the entries, behind `prev` which is held.
     fn take_entries(&mut self, append: &Append) {
+        let runs = append.runs.as_slice();
+        if append.prev.index == self.log.last_index()
+            && runs.len() == 1
+            && append.configurations.is_empty()
+        {
+            // The usual case: the log's end grows.
+            let entries = u32::try_from(append.count()).expect("bounded by the message");
+            let taken = self.log.append(runs[0].term, entries);
+            return self.storage.appended(*taken.start());
+        }
         let first = append
             .first()
             .max(self.commit.next())
@@ -84,6 +94,7 @@ impl Raft {
         self.storage.appended(missing);
         for (index, membership) in &append.configurations {
             if *index >= missing {
+                self.notable = true;
                 self.configurations.push(*index, membership.clone());
             }
         }
@@ -93,7 +104,7 @@ impl Raft {
     fn cut(&mut self, from: Index) {
         assert!(from > self.commit, "committed entries are never cut");
         self.log.truncate(from);
-        self.configurations.truncate(from);
+        self.notable |= self.configurations.truncate(from);
         self.following.verified = self.following.verified.min(from.prev());
         #[cfg(feature = "mutants")]
         if self.config.mutant == Some(crate::mutants::Mutant::StaleAcknowledgement) {
@@ -111,6 +122,13 @@ impl Raft {
             self.following.verified = self.following.verified.max(last.index).max(self.commit);
             self.raise_commit(last.index.min(self.log.last_index()));
             self.following.owes = true;
+            return;
+        }
+        if self
+            .installing
+            .as_ref()
+            .is_some_and(|offer| offer.1 == last && offer.0 == from)
+        {
             return;
         }
         self.install = Some(Install { from, last });
@@ -136,9 +154,12 @@ impl Raft {
                 .truncated(self.log.first_index().min(last.index));
             self.log.reset(last);
             self.configurations.reset(offer.2, last.index);
+            self.notable = true;
         }
         self.storage.installed(last.index);
         self.commit = last.index;
+        // The state holds it already: there is nothing to apply.
+        self.told_commit = self.told_commit.max(last.index);
         self.applied = self.applied.max(last.index);
         self.following.verified = self.following.verified.max(last.index);
         self.following.owes = self.leader.is_some();

@@ -7,7 +7,7 @@
 use crate::ids::{Index, Time};
 
 /// One term's dealings with one leader.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Following {
     pub(crate) verified: Index,
     pub(crate) leader_commit: Index,

@@ -11,12 +11,14 @@ use crate::leading::Leading;
 use crate::liveness::Liveness;
 use crate::membership::Membership;
 use crate::message::{AppendOutcome, AppendReply, Body, Message, Successors};
+use crate::progress::Flow;
 use crate::raft::Raft;
 
 impl Raft {
     pub(crate) fn become_leader(&mut self) {
         self.election.closed(false);
         self.election.rest();
+        self.notable = true;
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
         let last = self.log.last_index();
@@ -34,6 +36,7 @@ impl Raft {
         leading.tail.push(index, 0);
         leading.dirty = true;
         if let Made::Configuration(membership) = &made {
+            self.notable = true;
             self.configurations.push(index, membership.clone());
             leading.reconfigure(self.config.id, membership, index.prev());
         }
@@ -207,7 +210,7 @@ impl Raft {
         else {
             return;
         };
-        if progress.flow == crate::progress::Flow::Snapshot(last.index) {
+        if progress.flow == Flow::Snapshot(last.index) {
             let next = progress.matched.next();
             progress.not_sent(next);
         }
@@ -222,7 +225,7 @@ impl Raft {
             leading.dirty = true;
             if let Some(progress) = leading.peer(node) {
                 progress.live = true;
-                if let crate::progress::Flow::Snapshot(_) = progress.flow {
+                if let Flow::Snapshot(_) = progress.flow {
                     progress.not_sent(progress.matched.next());
                 }
                 progress.probe();
@@ -363,8 +366,13 @@ impl Leading {
         let mut open = false;
         for (_, progress) in others.filter(|(_, progress)| progress.live) {
             let behind = progress.commit_acknowledged < commit;
-            open |= progress.awaits() || behind;
-            if !self.retry_fresh && !progress.active {
+            let installs = matches!(progress.flow, Flow::Snapshot(_));
+            open |= progress.awaits() || behind || installs;
+            if !self.retry_fresh && installs {
+                // The offer may be lost; an installation under way does not mind hearing it again.
+                progress.offer_again();
+                self.dirty = true;
+            } else if !self.retry_fresh && !progress.active {
                 if progress.awaits() {
                     progress.probe();
                     self.dirty = true;

@@ -14,7 +14,7 @@ use crate::reads::Reads;
 use crate::tail::Tail;
 
 /// A transfer of leadership under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Transfer {
     pub(crate) to: NodeId,
     /// Proposals resume then.
@@ -24,7 +24,7 @@ pub(crate) struct Transfer {
 }
 
 /// One leadership.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Leading {
     pub(crate) peers: SmallVec<[Progress; 3]>,
     /// Where this node stands among the members; past the end when it is none.

@@ -21,6 +21,7 @@ pub mod config;
 pub mod durability;
 pub mod effects;
 pub mod ids;
+pub mod invariants;
 pub mod liveness;
 pub mod membership;
 pub mod message;

@@ -45,7 +45,7 @@ pub struct Place {
 }
 
 /// One node's part in a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// The node.
     pub node: NodeId,
@@ -79,7 +79,7 @@ impl Member {
 }
 
 /// A configuration: members, quorums, durability classes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Membership {
     pub(crate) generation: u64,
     pub(crate) members: Vec<Member>,

@@ -10,12 +10,12 @@ use crate::ids::{EntryId, Index, NodeId, ReadId, Term};
 use crate::membership::Membership;
 
 /// How many term runs one `Append` may describe; more go into the next one.
-pub const RUNS_MAX: usize = 3;
+pub const RUNS_MAX: usize = 2;
 /// How many successors a leader names.
 pub const SUCCESSORS_MAX: usize = 7;
 
 /// A message of one group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// The sender's term.
     pub term: Term,
@@ -24,7 +24,7 @@ pub struct Message {
 }
 
 /// What a message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// Could I win the term after mine? (thesis, 9.6)
     PreVote {
@@ -61,7 +61,7 @@ pub enum Body {
         /// The last entry that the snapshot covers.
         last: EntryId,
         /// The configuration as of that entry.
-        membership: Membership,
+        membership: Box<Membership>,
     },
     /// The snapshot could not be installed.
     SnapshotRefused {
@@ -92,7 +92,7 @@ pub enum Body {
 }
 
 /// Entries `prev.index + 1 ..= last`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Append {
     /// The entry before the first.
     pub prev: EntryId,
@@ -113,7 +113,7 @@ pub struct Append {
 }
 
 /// A follower's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AppendReply {
     /// Does the log fit?
     pub outcome: AppendOutcome,
@@ -126,7 +126,7 @@ pub struct AppendReply {
 }
 
 /// Whether the follower's log contained `prev`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppendOutcome {
     /// The follower durably holds the leader's log up to here.
     Accepted {
@@ -163,7 +163,7 @@ impl Append {
 }
 
 /// A few term runs, in place: the first index and the term of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Runs {
     len: u8,
     runs: [EntryId; RUNS_MAX],
@@ -214,7 +214,7 @@ impl Runs {
 }
 
 /// A short ranked list of nodes, in place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Successors {
     len: u8,
     nodes: [NodeId; SUCCESSORS_MAX],

@@ -15,7 +15,7 @@ use crate::tail::Tail;
 use crate::term_log::TermLog;
 
 /// How entries flow to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flow {
     /// One append at a time: it is not known where the logs agree.
     Probe,
@@ -49,7 +49,7 @@ pub struct PeerStatus {
 }
 
 /// A leader's view of one member.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Progress {
     pub(crate) node: NodeId,
     pub(crate) flow: Flow,
@@ -249,6 +249,13 @@ impl Progress {
         self.inflight_bytes = 0;
     }
 
+    /// The snapshot may not have arrived: offer it with the next pump.
+    pub(crate) fn offer_again(&mut self) {
+        self.flow = Flow::Probe;
+        self.next = self.matched.next();
+        self.paused = false;
+    }
+
     /// Sends whatever the member lacks and the window admits.
     pub(crate) fn pump(&mut self, view: &View<'_>, send: &mut Vec<(NodeId, Message)>) {
         if !self.live {
@@ -298,15 +305,18 @@ impl Progress {
         let first = self.next;
         let most = Index(first.prev().0 + u64::from(view.config.max_append_entries));
         let last = view.log.last_index().min(most);
-        let last = view.tail.fit(first, last, view.config.max_append_bytes);
-        let (runs, last) = view.log.describe(first, last);
+        let (last, mut bytes) = view.tail.fit(first, last, view.config.max_append_bytes);
+        let (runs, described) = view.log.describe(first, last);
+        if described < last {
+            bytes = view.tail.bytes_of(first, described);
+        }
+        let last = described;
         let prev = first.prev();
         let prev = EntryId {
             term: view.log.term_at(prev).unwrap_or_default(),
             index: prev,
         };
         if self.flow == Flow::Replicate {
-            let bytes = view.tail.bytes_of(first, last);
             self.inflight.push((last, bytes));
             self.inflight_bytes += bytes;
         }
@@ -365,7 +375,7 @@ impl Progress {
 
     fn send_snapshot(&mut self, view: &View<'_>, send: &mut Vec<(NodeId, Message)>) {
         let last = view.log.snapshot();
-        let membership = view.configurations.at(last.index).clone();
+        let membership = Box::new(view.configurations.at(last.index).clone());
         self.flow = Flow::Snapshot(last.index);
         self.urge = false;
         self.inflight.clear();

@@ -24,7 +24,7 @@ use crate::storage::Storage;
 use crate::term_log::TermLog;
 
 /// A replica's consensus state. One per group and node, owned by the shard of one core.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Raft {
     pub(crate) term: Term,
     pub(crate) vote: Option<NodeId>,
@@ -33,7 +33,8 @@ pub struct Raft {
     pub(crate) damage: Damage,
     pub(crate) now: Time,
     pub(crate) commit: Index,
-    told_commit: Index,
+    /// The commit index as last handed out.
+    pub(crate) told_commit: Index,
     pub(crate) applied: Index,
     pub(crate) leading: Option<Box<Leading>>,
     pub(crate) log: TermLog,
@@ -41,6 +42,8 @@ pub struct Raft {
     pub(crate) following: Following,
     /// Messages that wait for nothing but the next drain.
     pub(crate) outbox: Vec<(NodeId, Message)>,
+    /// Role, term, leader or configuration may differ from what was told last.
+    pub(crate) notable: bool,
     told: RoleChange,
     told_configuration: u64,
     pub(crate) answers: Vec<(ReadId, Result<Index, ReadAborted>)>,
@@ -125,12 +128,14 @@ impl Raft {
             log,
             following: Following::default(),
             outbox: Vec::new(),
+            notable: true,
             told: RoleChange::default(),
             told_configuration: 0,
             answers: Vec::new(),
             election: Election::new(config.rank, seed),
             forwarded: Forwarded::default(),
-            next_read: 0,
+            // Answers to reads of an earlier process of this node must not be taken for ours.
+            next_read: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) & (u64::MAX << 32 >> 1),
             configurations,
             installing: None,
             install: None,
@@ -248,18 +253,36 @@ impl Raft {
         } else {
             self.acknowledge(effects);
         }
-        effects.send.append(&mut self.outbox);
-        let hard_state = HardState {
-            term: self.term,
-            vote: self.vote,
-        };
-        if let Some(persist) = self.storage.request(hard_state, self.log.last_index()) {
-            effects.persist = Some(persist);
+        if !self.outbox.is_empty() {
+            effects.send.append(&mut self.outbox);
+        }
+        if self.storage.wants() {
+            let hard_state = HardState {
+                term: self.term,
+                vote: self.vote,
+            };
+            effects.persist = self.storage.request(hard_state, self.log.last_index());
         }
         if self.commit > self.told_commit {
             self.told_commit = self.commit;
             effects.commit = Some(self.commit);
         }
+        if self.notable {
+            self.tell(effects);
+        }
+        if !self.answers.is_empty() {
+            effects.reads.append(&mut self.answers);
+        }
+        if self.install.is_some() {
+            effects.install = self.install.take();
+        }
+        effects.wake = self.wake();
+    }
+
+    /// Role, term, leader or configuration may have changed.
+    #[cold]
+    fn tell(&mut self, effects: &mut Effects) {
+        self.notable = false;
         let role = RoleChange {
             role: self.role,
             term: self.term,
@@ -274,11 +297,6 @@ impl Raft {
             self.told_configuration = generation;
             effects.configuration = Some(self.configurations.latest_index());
         }
-        effects.reads.append(&mut self.answers);
-        if let Some(install) = self.install.take() {
-            effects.install = Some(install);
-        }
-        effects.wake = self.wake();
     }
 
     /// Sends what the members lack.
@@ -359,19 +377,24 @@ impl Raft {
     }
 
     fn wake(&self) -> Option<Time> {
-        let earliest = |times: [Option<Time>; 4]| times.into_iter().flatten().min();
-        let forwarded = self.forwarded.deadline();
-        match self.leading.as_deref() {
+        let earlier = |one: Option<Time>, other: Option<Time>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let wake = match self.leading.as_deref() {
             Some(leading) => {
-                let transfer = leading.transfer.map(|transfer| transfer.deadline);
-                earliest([leading.retry_at, leading.check_at, transfer, forwarded])
+                let wake = earlier(leading.retry_at, leading.check_at);
+                match &leading.transfer {
+                    Some(transfer) => earlier(wake, Some(transfer.deadline)),
+                    None => wake,
+                }
             }
-            None => earliest([
-                self.election.deadline,
-                self.election.check_at,
-                forwarded,
-                None,
-            ]),
+            None => earlier(self.election.deadline, self.election.check_at),
+        };
+        if self.forwarded.len() == 0 {
+            wake
+        } else {
+            earlier(wake, self.forwarded.deadline())
         }
     }
 

@@ -14,7 +14,7 @@ use crate::ids::{Index, NodeId, ReadId, Time};
 use crate::ring::Ring;
 
 /// A read that waits for its round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Waiting {
     /// Who asked: a follower, or `None` for this replica's own clients.
     pub(crate) from: Option<NodeId>,
@@ -25,7 +25,7 @@ pub(crate) struct Waiting {
 }
 
 /// A leader's reads.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Reads {
     round: u64,
     wanted: bool,
@@ -131,7 +131,7 @@ impl Reads {
 }
 
 /// A follower's reads, on their way to the leader.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Forwarded {
     waiting: VecDeque<(ReadId, Time)>,
 }

@@ -4,6 +4,7 @@
 //! - The far part is used only while the near part is full or not yet emptied: everything near is older.
 //! - Once allocated, the far part keeps its room: a queue that breathes does not allocate.
 
+use core::hash::{Hash, Hasher};
 use std::collections::VecDeque;
 
 /// A first-in-first-out queue with room for `N` elements in place.
@@ -17,6 +18,16 @@ pub(crate) struct Ring<T, const N: usize> {
         reason = "a group has many rings, nearly all of them short"
     )]
     far: Option<Box<VecDeque<T>>>,
+}
+
+impl<T: Copy + Default + Hash, const N: usize> Hash for Ring<T, N> {
+    /// By content: where in the ring it stands does not matter.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.len().hash(state);
+        for at in 0..self.len() {
+            self.get(at).hash(state);
+        }
+    }
 }
 
 impl<T: Copy + Default, const N: usize> Default for Ring<T, N> {

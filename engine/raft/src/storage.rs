@@ -11,7 +11,7 @@ use crate::message::Message;
 use crate::ring::Ring;
 
 /// One replica's dealings with its disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Storage {
     durable: Index,
     /// First index to append with the next request; 0: none.
@@ -99,12 +99,17 @@ impl Storage {
         self.withheld.push((seq, to, message));
     }
 
+    /// There is something to make durable.
+    pub(crate) fn wants(&self) -> bool {
+        self.hard_state_dirty || self.append_from > Index(0)
+    }
+
     /// What is to be made durable since the last request.
     pub(crate) fn request(&mut self, hard_state: HardState, last: Index) -> Option<Persist> {
-        let append = self.append_from > Index(0);
-        if !append && !self.hard_state_dirty {
+        if !self.wants() {
             return None;
         }
+        let append = self.append_from > Index(0);
         self.issued.0 += 1;
         let seq = self.issued;
         let mut persist = Persist {

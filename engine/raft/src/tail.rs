@@ -7,14 +7,14 @@ use crate::ids::Index;
 use crate::ring::Ring;
 
 /// One proposal: its last index, and the bytes of everything proposed up to its end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 struct Span {
     last: Index,
     total: u64,
 }
 
 /// Sizes after `start`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Tail {
     start: Index,
     start_total: u64,
@@ -67,10 +67,12 @@ impl Tail {
         known + unknown * self.mean
     }
 
-    /// The last of the entries `first..=last` such that no more than `max` bytes are sent; at least one.
-    pub(crate) fn fit(&self, first: Index, last: Index, max: u64) -> Index {
-        if self.bytes_of(first, last) <= max {
-            return last;
+    /// The last of the entries `first..=last` such that no more than `max` bytes are sent, at least one; and
+    /// the bytes.
+    pub(crate) fn fit(&self, first: Index, last: Index, max: u64) -> (Index, u64) {
+        let bytes = self.bytes_of(first, last);
+        if bytes <= max {
+            return (last, bytes);
         }
         let (mut fits, mut too_many) = (first.0, last.0);
         while too_many - fits > 1 {
@@ -81,7 +83,7 @@ impl Tail {
                 too_many = middle;
             }
         }
-        Index(fits)
+        (Index(fits), self.bytes_of(first, Index(fits)))
     }
 
     fn total_upto(&self, index: Index) -> u64 {
@@ -127,9 +129,9 @@ mod tests {
         assert_eq!(tail.bytes(), 4251);
         assert_eq!(tail.bytes_of(Index(11), Index(11)), 100);
         assert_eq!(tail.bytes_of(Index(12), Index(14)), 100 + 50 + 1000);
-        assert_eq!(tail.fit(Index(12), Index(18), 1200), Index(14));
+        assert_eq!(tail.fit(Index(12), Index(18), 1200), (Index(14), 1150));
         assert_eq!(
-            tail.fit(Index(14), Index(18), 10),
+            tail.fit(Index(14), Index(18), 10).0,
             Index(14),
             "one entry always fits"
         );

@@ -13,7 +13,7 @@ use crate::ids::{EntryId, Index, Term};
 use crate::message::Runs;
 
 /// The terms of a log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TermLog {
     last: Index,
     last_term: Term,

@@ -153,7 +153,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
             let last = from.id()?;
             Body::Snapshot {
                 last,
-                membership: from.membership()?,
+                membership: Box::new(from.membership()?),
             }
         }
         8 => Body::SnapshotRefused { last: from.id()? },

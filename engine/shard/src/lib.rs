@@ -1,1 +1,49 @@
-//! Placeholder.
+//! Runs the groups of one core, a turn at a time.
+//!
+//! A [`shard::Shard`] owns everything one core owns: its groups' consensus and state machines, the
+//! core's log, its peers and clients. It is one synchronous function, [`shard::Shard::turn`], over four
+//! doors: the disk ([`wal::device::Device`]), the network ([`net::transport::Transport`]), time
+//! ([`clock::Clock`]) and a seed. It knows no threads, no async, and not which machine hosts it.
+//!
+//! One turn is six verbs, each a file in `stages/`, a function and a histogram:
+//!
+//! | verb | in -> out |
+//! |---|---|
+//! | [`stages::receive`] | frames -> checked requests and messages |
+//! | [`stages::decide`] | requests and messages -> the core's effects |
+//! | [`stages::persist`] | effects of all groups -> one log |
+//! | [`stages::replicate`] | effects of all groups -> one envelope per peer |
+//! | [`stages::apply`] | committed entries -> outcomes |
+//! | [`stages::reply`] | outcomes -> clients, stamps -> histograms |
+//!
+//! Persist and replicate leave in the same turn: the leader's disk and its followers' disks work at the
+//! same time, and the core withholds every promise until it is kept.
+
+pub mod balance;
+pub mod catch_up;
+pub mod clock;
+pub mod entry;
+mod inbox;
+mod inspect;
+pub mod limits;
+pub mod open;
+pub mod packet;
+pub mod peers;
+pub mod promise;
+pub mod recover;
+pub mod replica;
+pub mod setup;
+pub mod shard;
+pub mod stopwatch;
+pub mod timers;
+pub mod window;
+
+/// The six verbs of a turn.
+pub mod stages {
+    pub mod apply;
+    pub mod decide;
+    pub mod persist;
+    pub mod receive;
+    pub mod replicate;
+    pub mod reply;
+}

@@ -7,12 +7,13 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use net::frame::{Codec, FrameError, Kind};
-use net::handshake::{BadHead, Hello, Refusal, Welcome};
+use net::frame::{BadHead, Codec, FrameError, Kind};
+use net::handshake::{Hello, Welcome};
 use net::inbound::Inbound;
 use net::limits::{CLIENT_BULK_BYTES_MAX, FrameLimits, MIB};
 use net::outbound::Outbound;
 use net::pool::{Pool, PoolExhausted};
+use net::refusal::Refusal;
 use net::transport::{Frame, Outgoing, SendError};
 use raft::ids::Time;
 

@@ -80,8 +80,7 @@ pub(crate) fn run<B: Build>(
             Ok(mut shard) => match hub.open(listener) {
                 Ok(()) => {
                     started(wake);
-                    serve(&mut shard, &bell, &rounds, stop).await;
-                    Ok(())
+                    serve(&mut shard, &bell, &rounds, stop, core).await
                 }
                 Err(error) => Err(start(error)),
             },
@@ -94,7 +93,13 @@ pub(crate) fn run<B: Build>(
 }
 
 /// Turn after turn, resting where the shard has nothing to do.
-async fn serve(shard: &mut impl Turn, bell: &Bell, rounds: &Rounds, stop: &AtomicBool) {
+async fn serve(
+    shard: &mut impl Turn,
+    bell: &Bell,
+    rounds: &Rounds,
+    stop: &AtomicBool,
+    core: u16,
+) -> Result<(), EngineError> {
     let mut rest = Rest::default();
     let mut looked_at = SystemClock.now();
     while !stop.load(Ordering::Acquire) {
@@ -106,9 +111,11 @@ async fn serve(shard: &mut impl Turn, bell: &Bell, rounds: &Rounds, stop: &Atomi
             }
             Next::Again => rounds.next().await,
             Next::Wait(until) => rest.wait(bell, until).await,
+            Next::Stop => return Err(EngineError::LogFailed { core }),
         }
         looked_at = SystemClock.now();
     }
+    Ok(())
 }
 
 /// Rings the bell for each wake-up that comes through the rope.

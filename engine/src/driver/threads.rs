@@ -96,6 +96,7 @@ pub(crate) fn run<B: Build>(
     while !stop.load(Ordering::Acquire) {
         let next = shard.turn(SystemClock);
         let timeout = match next {
+            Next::Stop => return Err(EngineError::LogFailed { core }),
             _ if owes_poll.take() => Some(Duration::ZERO),
             Next::Again => continue,
             Next::Wait(None) => None,

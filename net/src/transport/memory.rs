@@ -3,7 +3,7 @@
 //! - Deterministic: the same seed, calls and instants give the same bytes at the same instants.
 //! - Time is told by `advance`; nothing moves by itself.
 //! - Every byte goes through the very endpoint that production uses: frames are split, joined, damaged and lost as
-//!   a stream's are. A wire keeps order and loses nothing but its tail when it is torn, as TCP does.
+//!   a stream's are.
 //! - In flight on one wire and direction are at most `window_bytes`: a clogged one makes its sender `Busy`.
 //!
 //! For tests and the simulator; one thread.
@@ -14,50 +14,16 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use bytes::{Buf, Bytes};
-
-use crate::dice::Dice;
-use crate::endpoint::{ConfigError, Endpoint, Order, TransportConfig};
-use crate::handshake::Refusal;
-use crate::limits::{KIB, MIB};
+use crate::config::{ConfigError, TransportConfig};
+use crate::endpoint::{Endpoint, Order};
+use crate::refusal::Refusal;
 use crate::session::{Session, SessionError};
 use crate::transport::{ConnectionId, Event, Frame, Outgoing, SendError, Transport};
 
-/// How one direction between two addresses behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// From the sender's kernel to the receiver's, ns.
-    pub delay_ns: u64,
-    /// Up to this much is added to the delay, by chance, ns. Order is kept.
-    pub jitter_ns: u64,
-    /// Bytes per second; 0 is without bound.
-    pub bytes_per_second: u64,
-    /// Whether nothing arrives for now. What is in flight arrives when the link is whole again.
-    pub is_cut: bool,
-    /// Bytes in flight at most; a sender has to wait beyond.
-    pub window_bytes: usize,
-    /// Longest piece that travels, and may arrive, by itself.
-    pub chunk_bytes_max: usize,
-    /// One in so many pieces has a bit flipped; 0 is none.
-    pub flip_one_in: u64,
-    /// At one in so many pieces the connection is torn; 0 is none.
-    pub tear_one_in: u64,
-}
+mod wire;
 
-impl Default for Link {
-    fn default() -> Link {
-        Link {
-            delay_ns: 0,
-            jitter_ns: 0,
-            bytes_per_second: 0,
-            is_cut: false,
-            window_bytes: MIB,
-            chunk_bytes_max: 64 * KIB,
-            flip_one_in: 0,
-            tear_one_in: 0,
-        }
-    }
-}
+pub use wire::Link;
+use wire::{Taken, WireEnd, World};
 
 /// The network. Cloning clones the handle.
 #[derive(Clone, Debug)]
@@ -82,76 +48,11 @@ pub struct MemoryStream {
     end: WireEnd,
 }
 
-/// One end of a wire: side 0 is the dialler's, side 1 the acceptor's.
-#[derive(Clone, Copy, Debug)]
-struct WireEnd {
-    wire: u64,
-    side: usize,
-}
-
-#[derive(Debug)]
-struct World {
-    now: u64,
-    dice: Dice,
-    links: BTreeMap<(SocketAddr, SocketAddr), Link>,
-    link: Link,
-    /// Places that listen, with the wires that are being made to them.
-    doors: BTreeMap<SocketAddr, VecDeque<u64>>,
-    wires: BTreeMap<u64, Wire>,
-    next_wire: u64,
-}
-
-#[derive(Debug)]
-struct Wire {
-    /// The dialler's end, then the acceptor's.
-    addresses: [SocketAddr; 2],
-    /// Bytes towards each end.
-    pipes: [Pipe; 2],
-    /// Which ends were let go.
-    is_closed: [bool; 2],
-    is_torn: bool,
-}
-
-#[derive(Debug, Default)]
-struct Pipe {
-    pieces: VecDeque<Piece>,
-    bytes: usize,
-    /// When the last piece is through: the next one is not faster.
-    last_at: u64,
-    /// When the line is free again, bandwidth considered.
-    free_at: u64,
-    /// Whether nothing will follow.
-    is_shut: bool,
-}
-
-#[derive(Debug)]
-struct Piece {
-    arrives_at: u64,
-    bytes: Bytes,
-}
-
-/// What a read finds.
-#[derive(Debug, PartialEq, Eq)]
-enum Taken {
-    Bytes(usize),
-    Nothing,
-    End,
-}
-
 impl MemoryNetwork {
     /// An empty network at instant 0.
     pub fn new(seed: u64) -> MemoryNetwork {
-        let world = World {
-            now: 0,
-            dice: Dice::new(seed),
-            links: BTreeMap::new(),
-            link: Link::default(),
-            doors: BTreeMap::new(),
-            wires: BTreeMap::new(),
-            next_wire: 1,
-        };
         MemoryNetwork {
-            world: Rc::new(RefCell::new(world)),
+            world: Rc::new(RefCell::new(World::new(seed))),
         }
     }
 
@@ -204,19 +105,7 @@ impl MemoryNetwork {
 
     /// When the next piece arrives on a link that is whole; at once if one waits to be taken.
     pub fn next_arrival_at(&self) -> Option<u64> {
-        let world = self.world.borrow();
-        let ends = world.wires.values().flat_map(|wire| [(wire, 0), (wire, 1)]);
-        ends.filter_map(|(wire, end)| {
-            let is_cut = world
-                .link(wire.addresses[1 - end], wire.addresses[end])
-                .is_cut;
-            wire.pipes[end]
-                .pieces
-                .front()
-                .filter(|_| !is_cut)
-                .map(|piece| piece.arrives_at)
-        })
-        .min()
+        self.world.borrow().next_arrival_at()
     }
 
     /// How all links behave that nothing else was said of.
@@ -257,117 +146,6 @@ impl MemoryNetwork {
         let mut link = world.link(from, to);
         change(&mut link);
         world.links.insert((from, to), link);
-    }
-}
-
-impl World {
-    fn link(&self, from: SocketAddr, to: SocketAddr) -> Link {
-        self.links.get(&(from, to)).copied().unwrap_or(self.link)
-    }
-
-    fn dial(&mut self, from: SocketAddr, to: SocketAddr) -> Option<u64> {
-        let door = self.doors.get_mut(&to)?;
-        let number = self.next_wire;
-        self.next_wire += 1;
-        door.push_back(number);
-        let addresses = [from, to];
-        let wire = Wire {
-            addresses,
-            pipes: Default::default(),
-            is_closed: [false; 2],
-            is_torn: false,
-        };
-        self.wires.insert(number, wire);
-        Some(number)
-    }
-
-    /// Takes bytes into the pipe from `end` to the other side, as many as the window has room for.
-    fn write(&mut self, end: WireEnd, bytes: &[u8]) -> usize {
-        let Some(wire) = self.wires.get(&end.wire) else {
-            return bytes.len();
-        };
-        let (from, to) = (end.side, 1 - end.side);
-        if wire.is_torn || wire.is_closed[to] {
-            // The kernel takes them and finds out later.
-            return bytes.len();
-        }
-        let link = self.link(wire.addresses[from], wire.addresses[to]);
-        let wire = self.wires.get_mut(&end.wire).expect("found above");
-        let pipe = &mut wire.pipes[to];
-        let mut written = 0;
-        for piece in bytes.chunks(link.chunk_bytes_max.max(1)) {
-            let room = link.window_bytes.saturating_sub(pipe.bytes);
-            let mut piece = piece[..piece.len().min(room)].to_vec();
-            if piece.is_empty() {
-                break;
-            }
-            wire.is_torn |= self.dice.one_in(link.tear_one_in);
-            if self.dice.one_in(link.flip_one_in) {
-                let bit = self.dice.below(piece.len() as u64 * 8) as usize;
-                piece[bit / 8] ^= 1 << (bit % 8);
-            }
-            let on_line = (piece.len() as u64 * 1_000_000_000)
-                .checked_div(link.bytes_per_second)
-                .unwrap_or(0);
-            pipe.free_at = pipe.free_at.max(self.now) + on_line;
-            let delay = link.delay_ns + self.dice.below(link.jitter_ns);
-            pipe.last_at = pipe.last_at.max(pipe.free_at + delay);
-            written += piece.len();
-            pipe.bytes += piece.len();
-            pipe.pieces.push_back(Piece {
-                arrives_at: pipe.last_at,
-                bytes: piece.into(),
-            });
-        }
-        written
-    }
-
-    /// Takes what has arrived at `end` out of its pipe, one piece at most.
-    fn read(&mut self, end: WireEnd, space: &mut [u8]) -> Taken {
-        let Some(wire) = self.wires.get(&end.wire).filter(|wire| !wire.is_torn) else {
-            return Taken::End;
-        };
-        if self
-            .link(wire.addresses[1 - end.side], wire.addresses[end.side])
-            .is_cut
-        {
-            return Taken::Nothing;
-        }
-        let now = self.now;
-        let pipe = &mut self.wires.get_mut(&end.wire).expect("found above").pipes[end.side];
-        match pipe.pieces.front_mut() {
-            Some(piece) if piece.arrives_at <= now => {
-                let count = piece.bytes.len().min(space.len());
-                piece.bytes.copy_to_slice(&mut space[..count]);
-                if piece.bytes.is_empty() {
-                    pipe.pieces.pop_front();
-                }
-                pipe.bytes -= count;
-                Taken::Bytes(count)
-            }
-            None if pipe.is_shut => Taken::End,
-            _ => Taken::Nothing,
-        }
-    }
-
-    /// Nothing will follow from `end`.
-    fn shut(&mut self, end: WireEnd) {
-        if let Some(wire) = self.wires.get_mut(&end.wire) {
-            wire.pipes[1 - end.side].is_shut = true;
-        }
-    }
-
-    /// `end` lets go. The other side gets what is in flight, then the end.
-    fn close(&mut self, end: WireEnd) {
-        self.shut(end);
-        let Some(wire) = self.wires.get_mut(&end.wire) else {
-            return;
-        };
-        wire.is_closed[end.side] = true;
-        wire.pipes[end.side] = Pipe::default();
-        if wire.is_closed == [true; 2] {
-            self.wires.remove(&end.wire);
-        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! - It only moves bytes and carries out orders; who is there and what is allowed is the endpoint's business.
 //! - Readiness is told once and remembered: what was not finished in one poll goes on in the next.
-//! - One connection takes at most `read_bytes_per_poll_max` of a poll; the others get their turn.
+//! - One connection takes at most `read_bytes_per_poll_max` of a poll, all together `poll_bytes_max`: turns stay short
+//!   and the others get theirs.
 //! - Waiting ends with a socket, the waker, a due tick, or the timeout; nothing else runs meanwhile.
 //!
 //! One per core. Hot path.
@@ -18,9 +19,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 
+use crate::config::{ConfigError, TransportConfig};
 use crate::counters::Counters;
-use crate::endpoint::{ConfigError, Endpoint, Order, TransportConfig};
-use crate::handshake::Refusal;
+use crate::endpoint::{Endpoint, Order};
+use crate::refusal::Refusal;
 use crate::transport::{ConnectionId, Event, Outgoing, SendError, Transport};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -153,8 +155,8 @@ impl TcpTransport {
             .next_tick_at()
             .min(self.retry_at.unwrap_or(u64::MAX));
         let until_due = (due != u64::MAX).then(|| Duration::from_nanos(due.saturating_sub(now)));
-        let is_pending =
-            !self.readable.is_empty() || (self.is_acceptable && self.retry_at.is_none());
+        let can_accept = self.is_acceptable && self.retry_at.is_none();
+        let is_pending = can_accept || !self.readable.is_empty() || self.endpoint.has_events();
         let sleep = match (timeout, until_due) {
             _ if is_pending => Some(Duration::ZERO),
             (Some(timeout), Some(until_due)) => Some(timeout.min(until_due)),
@@ -357,7 +359,8 @@ impl TcpTransport {
             match socket.stream.read(space) {
                 Ok(0) => return self.lose(id, now),
                 Ok(count) => {
-                    self.endpoint.filled(id, count, now);
+                    // Read anew: a long frame takes longer than a turn should be blurred by.
+                    self.endpoint.filled(id, count, (self.clock)());
                     taken += count;
                     // A short read has emptied the socket; the kernel tells when there is more, but not that an end
                     // it told before is next.
@@ -407,7 +410,13 @@ impl Transport for TcpTransport {
         for id in std::mem::take(&mut self.starved) {
             self.readable.push_back(id);
         }
+        let enough = self.endpoint.counters().bytes_received
+            + self.endpoint.house().limits.poll_bytes_max as u64;
         for _ in 0..self.readable.len() {
+            // Whoever is left is first in line next time.
+            if self.endpoint.counters().bytes_received >= enough {
+                break;
+            }
             let id = self.readable.pop_front().expect("counted above");
             self.read(id, now);
         }

@@ -12,7 +12,7 @@ use crate::block::buffer::Buffer;
 use crate::device::filler::Filler;
 pub use crate::device::filler::Waker;
 use crate::device::folder::{self, Folder};
-use crate::device::{Action, Completion, Device, DeviceError, Operation, Traits};
+use crate::device::{Action, Completion, Device, DeviceError, Operation, Source, Traits};
 
 /// Operations taken at once before the device gives them back.
 const QUEUED_MAX: usize = 64;
@@ -152,26 +152,13 @@ fn perform(job: Job) -> Completion {
     }
 }
 
-impl Device for FileDevice {
-    fn traits(&self) -> Traits {
-        Traits {
-            name: "threads",
-            direct: self.folder.direct,
-            ..Traits::default()
-        }
-    }
-
+impl Source for FileDevice {
     fn segment_bytes(&self) -> u64 {
         self.folder.segment_bytes()
     }
 
     fn slots_now(&mut self) -> Result<Vec<u32>, DeviceError> {
         Ok(self.folder.slots())
-    }
-
-    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
-        self.folder.maker().make(slot)?;
-        self.folder.open_slot(slot).map(|_| ())
     }
 
     fn read_now(
@@ -182,6 +169,21 @@ impl Device for FileDevice {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError> {
         folder::read_exact(self.file_now(slot), slot, offset, &mut buffer[..bytes])
+    }
+}
+
+impl Device for FileDevice {
+    fn traits(&self) -> Traits {
+        Traits {
+            name: "threads",
+            direct: self.folder.direct,
+            ..Traits::default()
+        }
+    }
+
+    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
+        self.folder.maker().make(slot)?;
+        self.folder.open_slot(slot).map(|_| ())
     }
 
     fn write_now(

@@ -17,7 +17,8 @@ use crate::device::{Action, DeviceError};
 /// Bytes of zeros written at once when a file is made.
 const FILL_BYTES: usize = 1 << 20;
 
-const LOCK_NAME: &str = "lock";
+/// Name of the file whose lock says that the folder is in use.
+pub(crate) const LOCK_NAME: &str = "lock";
 const UNFINISHED: &str = "unfinished";
 
 /// Name of a slot's file in the folder.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::buffer::Buffer;
-use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Traits};
+use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
 
 /// Bytes that a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -188,31 +188,16 @@ impl MemoryDisk {
         inner.creating.clear();
         inner.released.clear();
         let pending = std::mem::take(&mut inner.pending);
-        let mut coins = match rule {
-            Crash::Seeded(seed) => seed,
-            _ => 0,
-        };
-        for (nth, pending) in pending
-            .into_iter()
-            .filter(|pending| pending.is_write)
-            .enumerate()
-        {
-            let sectors = pending.operation.bytes / SECTOR_BYTES;
-            for sector in 0..sectors {
-                let kept = match rule {
-                    Crash::Nothing => false,
-                    Crash::Everything => true,
-                    Crash::Prefix(count) => nth < count,
-                    Crash::Subset(bits) => bits >> nth.min(63) & 1 == 1,
-                    Crash::Torn(torn, kept) => nth < torn || nth == torn && sector < kept,
-                    Crash::TornFront(torn, lost) => nth != torn || sector >= lost,
-                    Crash::Seeded(_) => next_random(&mut coins) & 1 == 1,
-                };
-                if kept {
-                    inner.apply(&pending.operation, sector * SECTOR_BYTES, SECTOR_BYTES, 0);
-                }
-            }
-        }
+        leave(&mut inner.slots, &pending, rule);
+    }
+
+    /// Another disk, as this one would be after a crash; this one goes on.
+    #[must_use]
+    pub fn after_crash(&self, rule: Crash) -> Self {
+        let inner = self.lock();
+        let mut slots = inner.slots.clone();
+        leave(&mut slots, &inner.pending, rule);
+        Self::from_image(inner.segment_bytes, slots)
     }
 
     /// The disk has no space for new files, or has again.
@@ -285,6 +270,55 @@ impl MemoryDisk {
     }
 }
 
+/// Leaves of the writes in flight what the rule says.
+fn leave(slots: &mut BTreeMap<u32, Vec<u8>>, pending: &[Pending], rule: Crash) {
+    let mut coins = match rule {
+        Crash::Seeded(seed) => seed,
+        _ => 0,
+    };
+    let writes = pending.iter().filter(|pending| pending.is_write);
+    for (nth, pending) in writes.enumerate() {
+        for sector in 0..pending.operation.bytes / SECTOR_BYTES {
+            let kept = match rule {
+                Crash::Nothing => false,
+                Crash::Everything => true,
+                Crash::Prefix(count) => nth < count,
+                Crash::Subset(bits) => (bits >> nth.min(63)) & 1 == 1,
+                Crash::Torn(torn, kept) => nth < torn || nth == torn && sector < kept,
+                Crash::TornFront(torn, lost) => nth != torn || sector >= lost,
+                Crash::Seeded(_) => next_random(&mut coins) & 1 == 1,
+            };
+            if kept {
+                apply(
+                    slots,
+                    &pending.operation,
+                    sector * SECTOR_BYTES,
+                    SECTOR_BYTES,
+                    0,
+                );
+            }
+        }
+    }
+}
+
+/// Copies part of a write to its slot, `shift` bytes further on than asked for.
+fn apply(
+    slots: &mut BTreeMap<u32, Vec<u8>>,
+    operation: &Operation,
+    from: usize,
+    bytes: usize,
+    shift: u64,
+) {
+    let Some(slot) = slots.get_mut(&operation.slot) else {
+        return;
+    };
+    let at = (operation.offset + shift) as usize + from;
+    let Some(into) = slot.get_mut(at..at + bytes) else {
+        return;
+    };
+    into.copy_from_slice(&operation.buffer[from..from + bytes]);
+}
+
 impl Inner {
     fn is_held(&self, pending: &Pending) -> bool {
         self.held && pending.is_write && !self.released.contains(&pending.order)
@@ -294,18 +328,6 @@ impl Inner {
         let (least, most) = self.latency_ns;
         let spread = (most - least).saturating_add(1);
         now_ns + least + next_random(&mut self.random) % spread
-    }
-
-    /// Copies part of a write to the disk, `shift` bytes further on than asked for.
-    fn apply(&mut self, operation: &Operation, from: usize, bytes: usize, shift: u64) {
-        let Some(slot) = self.slots.get_mut(&operation.slot) else {
-            return;
-        };
-        let at = (operation.offset + shift) as usize + from;
-        let Some(into) = slot.get_mut(at..at + bytes) else {
-            return;
-        };
-        into.copy_from_slice(&operation.buffer[from..from + bytes]);
     }
 
     fn read(&self, slot: u32, offset: u64, into: &mut [u8]) -> Result<(), DeviceError> {
@@ -359,17 +381,17 @@ impl Inner {
         let bytes = operation.bytes;
         let result = match fault {
             None => {
-                self.apply(&operation, 0, bytes, 0);
+                apply(&mut self.slots, &operation, 0, bytes, 0);
                 Ok(())
             }
             Some(Fault::Lost) => Ok(()),
             Some(Fault::Misdirected(shift)) => {
-                self.apply(&operation, 0, bytes, shift);
+                apply(&mut self.slots, &operation, 0, bytes, shift);
                 Ok(())
             }
             Some(Fault::Enospc) => Err(DeviceError::Full),
             Some(Fault::Eio) => {
-                self.apply(&operation, 0, bytes / 2, 0);
+                apply(&mut self.slots, &operation, 0, bytes / 2, 0);
                 Err(DeviceError::from_errno(Action::Write, slot, EIO))
             }
         };
@@ -432,24 +454,13 @@ impl MemoryDevice {
     }
 }
 
-impl Device for MemoryDevice {
-    fn traits(&self) -> Traits {
-        Traits {
-            name: "memory",
-            ..Traits::default()
-        }
-    }
-
+impl Source for MemoryDevice {
     fn segment_bytes(&self) -> u64 {
         self.segment_bytes
     }
 
     fn slots_now(&mut self) -> Result<Vec<u32>, DeviceError> {
         Ok(self.disk.lock().slots.keys().copied().collect())
-    }
-
-    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
-        self.disk.lock().create(slot)
     }
 
     fn read_now(
@@ -460,6 +471,19 @@ impl Device for MemoryDevice {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError> {
         self.disk.lock().read(slot, offset, &mut buffer[..bytes])
+    }
+}
+
+impl Device for MemoryDevice {
+    fn traits(&self) -> Traits {
+        Traits {
+            name: "memory",
+            ..Traits::default()
+        }
+    }
+
+    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
+        self.disk.lock().create(slot)
     }
 
     fn write_now(

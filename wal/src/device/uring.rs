@@ -20,7 +20,7 @@ use io_uring::{IoUring, opcode, types};
 use crate::block::buffer::Buffer;
 use crate::device::filler::{Filler, Waker};
 use crate::device::folder::{self, Folder};
-use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Traits};
+use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
 
 /// Operations in the kernel at once.
 const FLIGHT_MAX: usize = 32;
@@ -53,16 +53,10 @@ fn barred(error: &io::Error) -> DeviceError {
     DeviceError::Barred(Errno(error.raw_os_error().unwrap_or(0)))
 }
 
+/// A plain ring. Cooperative task running is left out on purpose: with it, a thread that sleeps elsewhere learns
+/// of a completion only at the next timer tick.
 fn new_ring() -> Result<IoUring, DeviceError> {
-    let mut builder = IoUring::builder();
-    builder
-        .setup_clamp()
-        .setup_coop_taskrun()
-        .setup_taskrun_flag();
-    builder
-        .build(RING_ENTRIES)
-        .or_else(|_| IoUring::new(RING_ENTRIES))
-        .map_err(|error| barred(&error))
+    IoUring::new(RING_ENTRIES).map_err(|error| barred(&error))
 }
 
 impl UringDevice {
@@ -269,29 +263,13 @@ mod io_uring_file {
     file!(types::Fd);
 }
 
-impl Device for UringDevice {
-    fn traits(&self) -> Traits {
-        Traits {
-            name: "uring",
-            direct: self.folder.direct,
-            buffers_registered: self.buffers_registered,
-            files_registered: self.files_registered,
-        }
-    }
-
+impl Source for UringDevice {
     fn segment_bytes(&self) -> u64 {
         self.folder.segment_bytes()
     }
 
     fn slots_now(&mut self) -> Result<Vec<u32>, DeviceError> {
         Ok(self.folder.slots())
-    }
-
-    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
-        self.folder.maker().make(slot)?;
-        self.folder.open_slot(slot)?;
-        self.register_file(slot);
-        Ok(())
     }
 
     fn read_now(
@@ -302,6 +280,24 @@ impl Device for UringDevice {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError> {
         folder::read_exact(self.file_now(slot), slot, offset, &mut buffer[..bytes])
+    }
+}
+
+impl Device for UringDevice {
+    fn traits(&self) -> Traits {
+        Traits {
+            name: "uring",
+            direct: self.folder.direct,
+            buffers_registered: self.buffers_registered,
+            files_registered: self.files_registered,
+        }
+    }
+
+    fn create_now(&mut self, slot: u32) -> Result<(), DeviceError> {
+        self.folder.maker().make(slot)?;
+        self.folder.open_slot(slot)?;
+        self.register_file(slot);
+        Ok(())
     }
 
     fn write_now(
@@ -364,10 +360,6 @@ impl Device for UringDevice {
 
     fn poll(&mut self, now_ns: u64, completions: &mut Vec<Completion>) {
         self.submit(now_ns);
-        if self.ring.submission().taskrun() {
-            // Finished operations wait for this thread to enter the kernel; an error shows at the next entry.
-            let _ = self.ring.submit();
-        }
         while let Some((key, result)) = self.next_entry() {
             if key != NOTIFICATION {
                 let completion = self.finish(key, result);

@@ -1,12 +1,13 @@
 //! The first look at a log's files: which segment each holds, and which are void or free.
 //!
 //! - A file without a readable header is still known by the first block in it that passes.
-//! - Of two files that claim one segment, the later incarnation's counts: the other was given up.
+//! - Of two files that claim one segment, the later incarnation's counts: the other was given up. Of one
+//!   incarnation, the one with a header counts: the other holds a block gone astray.
 
 use std::collections::BTreeMap;
 
 use crate::block::{self, BLOCK_HEADER_BYTES, BlockHeader};
-use crate::device::{ALIGNMENT, Device};
+use crate::device::{ALIGNMENT, Source};
 use crate::identity::Life;
 use crate::limits::Options;
 use crate::recovery::window::Window;
@@ -64,10 +65,12 @@ pub(crate) struct Survey {
     pub(crate) missing: Vec<u32>,
     pub(crate) next_slot: u32,
     pub(crate) origins: Origins,
+    /// The highest segment below which a header says that nothing is needed.
+    pub(crate) live: u64,
 }
 
 /// Looks at every file.
-pub(crate) fn survey<D: Device>(
+pub(crate) fn survey<D: Source>(
     window: &mut Window<'_, D>,
     slots: &[u32],
     options: &Options,
@@ -103,7 +106,16 @@ pub(crate) fn survey<D: Device>(
     let missing = (0..next_slot)
         .filter(|slot| slots.binary_search(slot).is_err())
         .collect();
-    let segments = choose(candidates, &origins, &mut free);
+    let live = candidates
+        .iter()
+        .map(|candidate| candidate.live)
+        .max()
+        .unwrap_or(0);
+    let first_slot = candidates.first().map(|candidate| candidate.slot);
+    let segments = choose(candidates, live, &origins, &mut free);
+    if let (true, Some(slot)) = (segments.is_empty(), first_slot) {
+        return Err(WalError::Unreadable { slot });
+    }
     free.sort_unstable();
     let life = birth.map(|birth| Life {
         identity: options.identity,
@@ -116,16 +128,17 @@ pub(crate) fn survey<D: Device>(
         missing,
         next_slot,
         origins,
+        live,
     })
 }
 
 /// Keeps of each segment the file that counts, and none that nobody needs.
-fn choose(candidates: Vec<Candidate>, origins: &Origins, free: &mut Vec<u32>) -> Vec<Candidate> {
-    let live = candidates
-        .iter()
-        .map(|candidate| candidate.live)
-        .max()
-        .unwrap_or(0);
+fn choose(
+    candidates: Vec<Candidate>,
+    live: u64,
+    origins: &Origins,
+    free: &mut Vec<u32>,
+) -> Vec<Candidate> {
     let mut chosen: BTreeMap<u64, Candidate> = BTreeMap::new();
     for candidate in candidates {
         let is_void = origins.is_void(candidate.incarnation, candidate.first_block);
@@ -134,7 +147,8 @@ fn choose(candidates: Vec<Candidate>, origins: &Origins, free: &mut Vec<u32>) ->
             continue;
         }
         if let Some(other) = chosen.insert(candidate.segment, candidate) {
-            let (kept, dropped) = if other.incarnation > candidate.incarnation {
+            let rank = |one: &Candidate| (one.incarnation, one.header.is_some());
+            let (kept, dropped) = if rank(&other) > rank(&candidate) {
                 (other, candidate)
             } else {
                 (candidate, other)
@@ -155,7 +169,7 @@ enum Look {
     },
 }
 
-fn look<D: Device>(
+fn look<D: Source>(
     window: &mut Window<'_, D>,
     slot: u32,
     options: &Options,
@@ -193,16 +207,20 @@ fn look<D: Device>(
                 birth: header.birth.get(),
             })));
         }
-        Read::Blank if page[SEGMENT_HEADER_BYTES..].iter().all(|&byte| byte == 0) => {
-            return Ok(Look::Blank);
+        Read::Blank => {
+            // Were only the first write lost, the second would begin within this stretch.
+            let stretch = window.view(slot, 0, options.block_bytes_max + ALIGNMENT);
+            if stretch.iter().all(|&byte| byte == 0) {
+                return Ok(Look::Blank);
+            }
         }
-        Read::Header(_) | Read::Blank | Read::Damaged => {}
+        Read::Header(_) | Read::Damaged => {}
     }
     Ok(salvage(window, slot, options))
 }
 
 /// Looks for the first block that passes in a file whose header does not.
-fn salvage<D: Device>(window: &mut Window<'_, D>, slot: u32, options: &Options) -> Look {
+fn salvage<D: Source>(window: &mut Window<'_, D>, slot: u32, options: &Options) -> Look {
     let life = Life {
         identity: options.identity,
         birth: 0,
@@ -238,7 +256,7 @@ fn from_block(slot: u32, header: &BlockHeader) -> Candidate {
 }
 
 /// The block header at this place of a candidate's file, if one of its segment stands there.
-pub(crate) fn header_at<D: Device>(
+pub(crate) fn header_at<D: Source>(
     window: &mut Window<'_, D>,
     life: &Life,
     candidate: &Candidate,

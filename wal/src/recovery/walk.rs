@@ -2,7 +2,7 @@
 
 use crate::block::{self, BlockHeader, Records};
 use crate::damage::{Damage, DamageKind};
-use crate::device::{ALIGNMENT, Device};
+use crate::device::{ALIGNMENT, Source};
 use crate::filling::Place;
 use crate::identity::Life;
 use crate::index::{Fit, Index, Position};
@@ -11,7 +11,7 @@ use crate::record::{Found, Kind};
 use crate::recovery::survey::{Candidate, Origins, header_at};
 use crate::recovery::window::Window;
 use crate::recovery::{Cut, Opening, Recovered};
-use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::space::{NO_SLOT, Segment, Space};
 use crate::wal::Lsn;
 
@@ -19,7 +19,7 @@ const PAGE: u64 = ALIGNMENT as u64;
 const FIRST_BLOCK_AT: u64 = SEGMENT_HEADER_BYTES as u64;
 
 /// The walk, and what it has gathered.
-pub(crate) struct Walk<'a, D: Device> {
+pub(crate) struct Walk<'a, D: Source> {
     pub(crate) window: Window<'a, D>,
     pub(crate) life: Life,
     pub(crate) segments: Vec<Candidate>,
@@ -33,6 +33,10 @@ pub(crate) struct Walk<'a, D: Device> {
     /// Checksum of the block before, when that one could be read.
     pub(crate) previous_crc: Option<u32>,
     pub(crate) incarnation: u32,
+    /// The highest segment below which something says that nothing is needed.
+    pub(crate) live: u64,
+    /// Files of segments found not to count.
+    pub(crate) dropped: Vec<u32>,
     pub(crate) visit: &'a mut dyn FnMut(Recovered<'_>),
 }
 
@@ -55,7 +59,7 @@ struct Ahead {
     records: u64,
 }
 
-impl<D: Device> Walk<'_, D> {
+impl<D: Source> Walk<'_, D> {
     /// Walks to the end; returns the place behind the last block and whether writing may go on there.
     pub(crate) fn run(&mut self) -> (Place, bool) {
         let nowhere = Place {
@@ -69,6 +73,10 @@ impl<D: Device> Walk<'_, D> {
         };
         self.expected = first.first_block;
         self.next_lsn = first.first_lsn;
+        if first.header.is_none() && self.look_ahead((0, FIRST_BLOCK_AT)).durable < self.expected {
+            // The very first write of a log, torn: nothing was ever promised.
+            return (self.end((0, FIRST_BLOCK_AT)), true);
+        }
         self.enter(0);
         if first.first_offset > FIRST_BLOCK_AT {
             self.damage(
@@ -91,29 +99,38 @@ impl<D: Device> Walk<'_, D> {
     /// The place to go on from. A segment without a single block is begun anew.
     fn end(&mut self, (nth, offset): At) -> Place {
         let candidate = self.segments[nth];
-        let is_empty = self
-            .space
-            .used
-            .back()
-            .is_some_and(|segment| segment.incarnations.is_empty());
         let seeds = self.life.seeds(candidate.segment, self.incarnation);
-        if !is_empty {
+        let (slot, segment, offset) = (candidate.slot, candidate.segment, offset as u32);
+        let tail = self.space.used.back();
+        if segment < self.live {
+            // A block that was cut says that nothing below it is needed, and will say so again if it is found
+            // again: the log goes on where that stays true.
+            self.space.used.clear();
+            self.index = Index::default();
             return Place {
-                slot: candidate.slot,
-                segment: candidate.segment,
-                offset: offset as u32,
+                slot,
+                segment: self.live - 1,
+                offset: 0,
+                seeds,
+            };
+        }
+        if tail.is_some_and(|tail| !tail.incarnations.is_empty()) {
+            return Place {
+                slot,
+                segment,
+                offset,
                 seeds,
             };
         }
         self.space.used.pop_back();
-        let previous_end = candidate
+        let slot = self.space.used.back().map_or(NO_SLOT, |before| before.slot);
+        let offset = candidate
             .header
             .map_or(0, |header| header.previous_end.get());
-        let slot = self.space.used.back().map_or(0, |segment| segment.slot);
         Place {
             slot,
-            segment: candidate.segment - 1,
-            offset: previous_end,
+            segment: segment - 1,
+            offset,
             seeds,
         }
     }
@@ -168,8 +185,9 @@ impl<D: Device> Walk<'_, D> {
     fn joins(&self, candidate: &Candidate, next: &Candidate) -> bool {
         let is_adjacent =
             next.segment == candidate.segment + 1 && next.first_block == self.expected;
-        let chain = next.header.map_or(0, |header| header.previous_crc.get());
-        is_adjacent && next.incarnation >= self.incarnation && self.chains(chain)
+        // Header and first block are one write: without the one, the other is a hole.
+        let chains = |header: SegmentHeader| self.chains(header.previous_crc.get());
+        is_adjacent && next.incarnation >= self.incarnation && next.header.is_some_and(chains)
     }
 
     /// Whether a block that names this checksum may come after the last one read; zero names none.
@@ -302,6 +320,7 @@ impl<D: Device> Walk<'_, D> {
                     self.origins
                         .learn(header.incarnation.get(), header.origin.get());
                     ahead.durable = ahead.durable.max(header.durable.get());
+                    self.live = self.live.max(header.live.get());
                     headers.push((offset, header));
                 }
             }
@@ -358,35 +377,34 @@ impl<D: Device> Walk<'_, D> {
             .push_back(Segment::new(candidate.segment, candidate.slot));
     }
 
-    /// Names the segments that must be there before the oldest one found, and are not.
-    pub(crate) fn find_missing_front(&mut self) {
+    /// Finds the first segment that counts, and names those that must be there before it and are not. A file
+    /// about to be used again may look like a segment still: every block is asked what is needed then.
+    pub(crate) fn find_front(&mut self) {
         let Some(first) = self.segments.first().copied() else {
             return;
         };
-        let mut live = self
-            .segments
-            .iter()
-            .map(|candidate| candidate.live)
-            .max()
-            .unwrap_or(0);
-        if live >= first.segment {
+        if first.header.is_some() && first.segment <= self.live {
             return;
         }
         for candidate in self.segments.clone() {
             for offset in (FIRST_BLOCK_AT..self.window.segment_bytes()).step_by(ALIGNMENT) {
-                if let Some(header) = header_at(&mut self.window, &self.life, &candidate, offset) {
-                    live = live.max(header.live.get());
-                }
+                let header = header_at(&mut self.window, &self.life, &candidate, offset);
+                self.live = self.live.max(header.map_or(0, |header| header.live.get()));
             }
         }
-        for missing in live..first.segment {
-            self.damage(
-                DamageKind::SegmentMissing,
-                missing,
-                None,
-                0,
-                self.window.segment_bytes(),
-            );
+        self.dropped.extend(
+            self.segments
+                .iter()
+                .filter(|one| one.segment < self.live)
+                .map(|one| one.slot),
+        );
+        self.segments.retain(|one| one.segment >= self.live);
+        let Some(first) = self.segments.first().copied() else {
+            return;
+        };
+        for missing in self.live..first.segment {
+            let bytes = self.window.segment_bytes();
+            self.damage(DamageKind::SegmentMissing, missing, None, 0, bytes);
         }
     }
 
@@ -401,9 +419,11 @@ impl<D: Device> Walk<'_, D> {
                 .incarnations
                 .push((offset as u32, header.incarnation.get()));
         }
+        segment.end = offset as u32 + header.block_bytes() as u32;
         self.incarnation = header.incarnation.get();
         self.previous_crc = Some(header.header_crc.get());
         self.expected = header.next_sequence();
+        self.live = self.live.max(header.live.get());
         self.next_lsn = header.next_lsn();
         self.opening.blocks += 1;
         self.opening.bytes += header.block_bytes() as u64;
@@ -515,6 +535,9 @@ impl Taker<'_> {
         (self.visit)(Recovered {
             lsn: Lsn(lsn),
             record,
+            segment: self.candidate.segment,
+            slot: self.candidate.slot,
+            offset: u64::from(found.offset),
             restart: found.restart,
         });
     }

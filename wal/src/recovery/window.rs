@@ -1,7 +1,7 @@
 //! A window onto a segment file: reads ahead in large pieces, goes on over what the disk cannot read.
 
 use crate::block::buffer::Buffer;
-use crate::device::{ALIGNMENT, Device};
+use crate::device::{ALIGNMENT, Source};
 
 /// Bytes read at once.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -10,7 +10,7 @@ const WINDOW_BYTES: usize = 4 << 20;
 const UNREADABLE: u8 = 0xEE;
 
 /// A piece of one file in memory.
-pub(crate) struct Window<'a, D: Device> {
+pub(crate) struct Window<'a, D: Source> {
     device: &'a mut D,
     buffer: Buffer,
     slot: Option<u32>,
@@ -23,7 +23,7 @@ pub(crate) struct Window<'a, D: Device> {
     pub(crate) unreadable: u64,
 }
 
-impl<'a, D: Device> Window<'a, D> {
+impl<'a, D: Source> Window<'a, D> {
     pub(crate) fn new(device: &'a mut D) -> Self {
         let segment_bytes = device.segment_bytes();
         let buffer = Buffer::new(WINDOW_BYTES.min(segment_bytes as usize));

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use ::glommio::spawn_local;
 use ::glommio::timer::Timer;
-use net::endpoint::{ConfigError, Endpoint, Order, TransportConfig};
-use net::handshake::Refusal;
+use net::config::{ConfigError, TransportConfig};
+use net::endpoint::{Endpoint, Order};
 use net::pool::PoolExhausted;
+use net::refusal::Refusal;
 use net::transport::{ConnectionId, Event, Outgoing, SendError, Transport};
 use raft::ids::Time;
 use socket2::SockRef;

@@ -1,0 +1,267 @@
+//! Where accounts live in memory: one row of two cache lines each, in order of creation.
+//!
+//! - Rows are never moved or removed, except that a broken chain takes back the rows it added.
+//! - Timestamps rise strictly from row to row.
+//! - For every row, pending plus posted of a side does not overflow (checked before each movement).
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::account::{Account, AccountFlags};
+use crate::filter::Period;
+use crate::id_index::{IdHasher, IdIndex};
+use crate::pages::Pages;
+use crate::prefetch::prefetch;
+
+/// Number of an account's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AccountRow(pub(crate) u32);
+
+/// An account in the processor's own integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub(crate) struct AccountState {
+    pub(crate) id: u128,
+    pub(crate) debits_pending: u128,
+    pub(crate) debits_posted: u128,
+    pub(crate) credits_pending: u128,
+    pub(crate) credits_posted: u128,
+    pub(crate) user_data_128: u128,
+    pub(crate) user_data_64: u64,
+    pub(crate) user_data_32: u32,
+    pub(crate) ledger: u32,
+    pub(crate) timestamp: u64,
+    pub(crate) code: u16,
+    pub(crate) flags: AccountFlags,
+    /// Fills the row.
+    pub(crate) reserved: u32,
+}
+
+const _: () = assert!(size_of::<AccountState>() == 128);
+
+impl AccountState {
+    /// A new account without balances.
+    pub(crate) fn open(event: &Account, timestamp: u64) -> Self {
+        Self {
+            id: event.id.get(),
+            debits_pending: 0,
+            debits_posted: 0,
+            credits_pending: 0,
+            credits_posted: 0,
+            user_data_128: event.user_data_128.get(),
+            user_data_64: event.user_data_64.get(),
+            user_data_32: event.user_data_32.get(),
+            ledger: event.ledger.get(),
+            timestamp,
+            code: event.code.get(),
+            flags: event.flags(),
+            reserved: 0,
+        }
+    }
+
+    /// The account as it travels.
+    pub(crate) fn to_wire(self) -> Account {
+        Account {
+            id: self.id.into(),
+            debits_pending: self.debits_pending.into(),
+            debits_posted: self.debits_posted.into(),
+            credits_pending: self.credits_pending.into(),
+            credits_posted: self.credits_posted.into(),
+            user_data_128: self.user_data_128.into(),
+            user_data_64: self.user_data_64.into(),
+            user_data_32: self.user_data_32.into(),
+            reserved: 0.into(),
+            ledger: self.ledger.into(),
+            code: self.code.into(),
+            flags: self.flags.0.into(),
+            timestamp: self.timestamp.into(),
+        }
+    }
+
+    /// The four sums, and whether the account is closed: all of it that ever changes.
+    pub(crate) fn balances(&self) -> Balances {
+        Balances {
+            debits_pending: self.debits_pending,
+            debits_posted: self.debits_posted,
+            credits_pending: self.credits_pending,
+            credits_posted: self.credits_posted,
+            flags: self.flags,
+        }
+    }
+
+    /// Puts the changeable part back.
+    pub(crate) fn restore(&mut self, balances: Balances) {
+        self.debits_pending = balances.debits_pending;
+        self.debits_posted = balances.debits_posted;
+        self.credits_pending = balances.credits_pending;
+        self.credits_posted = balances.credits_posted;
+        self.flags = balances.flags;
+    }
+
+    /// Would this further debit break the account's limit?
+    #[inline]
+    pub(crate) fn debit_exceeds_credits(&self, amount: u128) -> bool {
+        self.flags.has(AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS)
+            && self.debits_pending + self.debits_posted + amount > self.credits_posted
+    }
+
+    /// Would this further credit break the account's limit?
+    #[inline]
+    pub(crate) fn credit_exceeds_debits(&self, amount: u128) -> bool {
+        self.flags.has(AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS)
+            && self.credits_pending + self.credits_posted + amount > self.debits_posted
+    }
+}
+
+/// What of an account changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Balances {
+    pub(crate) debits_pending: u128,
+    pub(crate) debits_posted: u128,
+    pub(crate) credits_pending: u128,
+    pub(crate) credits_posted: u128,
+    pub(crate) flags: AccountFlags,
+}
+
+/// All accounts of a group.
+pub(crate) struct AccountTable {
+    rows: Pages<AccountState>,
+    rows_max: usize,
+    index: IdIndex,
+    hasher: IdHasher,
+}
+
+impl AccountTable {
+    pub(crate) fn new(rows_max: usize, hasher: IdHasher) -> Self {
+        Self {
+            rows: Pages::new(),
+            rows_max,
+            index: IdIndex::new(rows_max),
+            hasher,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn full(&self) -> bool {
+        self.rows.len() >= self.rows_max
+    }
+
+    /// All rows, in order of creation and of timestamp.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &AccountState> {
+        (0..self.rows.len()).map(|row| self.rows.get(row))
+    }
+
+    /// Rows created within a period, both ends included, in order.
+    pub(crate) fn rows_within(
+        &self,
+        period: Period,
+    ) -> impl DoubleEndedIterator<Item = &AccountState> {
+        let first = self
+            .rows
+            .partition_point(|account| account.timestamp < period.first);
+        let end = self
+            .rows
+            .partition_point(|account| account.timestamp <= period.last);
+        (first..end).map(|row| self.rows.get(row))
+    }
+
+    #[inline]
+    pub(crate) fn row(&self, row: AccountRow) -> &AccountState {
+        self.rows.get(row.0 as usize)
+    }
+
+    #[inline]
+    pub(crate) fn row_mut(&mut self, row: AccountRow) -> &mut AccountState {
+        self.rows.get_mut(row.0 as usize)
+    }
+
+    /// The row of an id.
+    #[inline]
+    pub(crate) fn find(&self, id: u128) -> Option<AccountRow> {
+        self.find_hashed(id, self.hasher.hash(id))
+    }
+
+    /// The row of an id whose hash is known.
+    #[inline]
+    pub(crate) fn find_hashed(&self, id: u128, hash: u64) -> Option<AccountRow> {
+        self.index
+            .find(hash, |row| self.rows.get(row as usize).id == id)
+            .map(AccountRow)
+    }
+
+    /// Hints that an id with this hash will be looked for.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Fetches the row that an id with this hash most likely has, and names it for [`Self::confirm`].
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<AccountRow> {
+        let row = self.index.find(hash, |row| {
+            prefetch(self.rows.get(row as usize));
+            true
+        });
+        row.map(AccountRow)
+    }
+
+    /// The row of an id, given what [`Self::guess`] said while the table was the same.
+    #[inline]
+    pub(crate) fn confirm(
+        &self,
+        id: u128,
+        hash: u64,
+        guess: Option<AccountRow>,
+    ) -> Option<AccountRow> {
+        let row = guess?;
+        if self.row(row).id == id {
+            Some(row)
+        } else {
+            self.find_hashed(id, hash)
+        }
+    }
+
+    /// Adds an account that is not there yet.
+    pub(crate) fn push(&mut self, account: AccountState) {
+        assert!(
+            !self.full(),
+            "the limit is checked before an account is created"
+        );
+        debug_assert!(self.last_timestamp() < account.timestamp, "timestamps rise");
+        let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
+        self.index.insert(self.hasher.hash(account.id), row);
+        self.rows.push(account);
+    }
+
+    /// Takes back the account that was added last.
+    pub(crate) fn pop(&mut self) {
+        let account = self
+            .rows
+            .pop()
+            .expect("a chain takes back only what it added");
+        let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
+        self.index.remove(self.hasher.hash(account.id), row);
+    }
+
+    /// The newest account's timestamp; 0 if there is none.
+    pub(crate) fn last_timestamp(&self) -> u64 {
+        self.rows.last().map_or(0, |account| account.timestamp)
+    }
+
+    /// Was an account created at this very timestamp?
+    pub(crate) fn has_timestamp(&self, timestamp: u64) -> bool {
+        self.rows_within(Period {
+            first: timestamp,
+            last: timestamp,
+        })
+        .next()
+        .is_some()
+    }
+
+    /// Bytes that the accounts and their index occupy.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.bytes() + self.index.bytes()
+    }
+}

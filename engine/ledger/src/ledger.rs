@@ -1,0 +1,221 @@
+//! The machine: takes committed commands in order and moves money.
+//!
+//! - State after a command is a function of the log up to it: no clock, no dice, no allocation addresses,
+//!   no order of hashing shows in any reply or in the digest.
+//! - Time. A command begins at `max(its time, last timestamp + 1)`. Each reservation that expires takes
+//!   one timestamp from there on, then each event takes one, whether it succeeds or fails. So
+//!   timestamps are unique and rise strictly over the whole log, whatever the leaders' clocks do.
+//! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the
+//!   log, and a replica must not stop over one that came in all the same.
+
+use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+use zerocopy::IntoBytes;
+
+use crate::account::Account;
+use crate::audit::{Audit, Totals};
+use crate::batch;
+use crate::books::Books;
+use crate::create_accounts::AccountCreation;
+use crate::create_transfers::TransferCreation;
+use crate::digest::Digest;
+use crate::expiry;
+use crate::id_index::IdHasher;
+use crate::instruction::{Instruction, InstructionError};
+use crate::journal::Journal;
+use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
+use crate::query;
+use crate::transfer::Transfer;
+
+/// A group's ledger. One per replica of a group, owned by its shard.
+pub struct Ledger {
+    books: Books,
+    /// The last timestamp that was assigned; 0 before the first.
+    timestamp: u64,
+    digest: Digest,
+    journal: Journal,
+}
+
+impl Ledger {
+    /// An empty ledger that will hold at most so much.
+    ///
+    /// # Errors
+    /// If the limits are beyond what rows can be numbered.
+    pub fn new(limits: Limits) -> Result<Self, LimitsError> {
+        Self::with_seed(limits, 0)
+    }
+
+    /// The same, with a seed for the hashes of its indexes. It shows in no answer and in no digest, so
+    /// each replica may have its own; one that clients cannot know keeps them from choosing ids that
+    /// collide.
+    ///
+    /// # Errors
+    /// If the limits are beyond what rows can be numbered.
+    pub fn with_seed(limits: Limits, seed: u128) -> Result<Self, LimitsError> {
+        limits.check()?;
+        Ok(Self {
+            books: Books::new(&limits, IdHasher::new(seed)),
+            timestamp: 0,
+            digest: Digest::default(),
+            journal: Journal::default(),
+        })
+    }
+
+    /// The account with this id, as it stands.
+    #[must_use]
+    pub fn account(&self, id: u128) -> Option<Account> {
+        let row = self.books.accounts.find(id)?;
+        Some(self.books.accounts.row(row).to_wire())
+    }
+
+    /// The transfer with this id.
+    #[must_use]
+    pub fn transfer(&self, id: u128) -> Option<Transfer> {
+        let row = self.books.transfers.find_transfer(id)?;
+        Some(*self.books.transfers.row(row))
+    }
+
+    /// The sums of all accounts, by ledger. Visits every account.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.books)
+    }
+
+    /// The numbers that prove a run. Visits every account.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        Audit::of(&self.books, self.timestamp, self.digest())
+    }
+
+    /// When the next reservation expires, so that the shard can send a pulse when nothing else happens.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.books.pendings.next_expiry()
+    }
+
+    /// Bytes that the ledger occupies, to within its fixed parts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.books.bytes()
+    }
+
+    /// Lets time pass up to a command's: expires what is due. The timestamp for the first event.
+    fn begin(&mut self, time: u64) -> u64 {
+        let now = time.min(COMMAND_TIME_MAX).max(self.timestamp + 1);
+        let expired = expiry::expire(&mut self.books, &mut self.digest, now);
+        if expired > 0 {
+            self.timestamp = now + expired - 1;
+        }
+        now + expired
+    }
+
+    fn write(&mut self, instruction: Instruction<'_>, time: u64, reply: &mut Vec<u8>) {
+        let base = self.begin(time);
+        let records = reply.len();
+        let events = match instruction {
+            Instruction::CreateAccounts(events) => {
+                let mut creation = AccountCreation {
+                    books: &mut self.books,
+                    digest: &mut self.digest,
+                    chain: None,
+                };
+                batch::run(&mut creation, events, base, reply);
+                events.len()
+            }
+            Instruction::CreateTransfers(events) => {
+                let (books, digest, journal) =
+                    (&mut self.books, &mut self.digest, &mut self.journal);
+                let mut creation = TransferCreation::new(books, digest, journal, events);
+                batch::run(&mut creation, events, base, reply);
+                events.len()
+            }
+            _ => 0,
+        };
+        if events > 0 {
+            self.timestamp = base + events as u64 - 1;
+        }
+        self.books.index();
+        self.digest.answered(&reply[records..]);
+    }
+
+    fn read(&self, instruction: Instruction<'_>, reply: &mut Vec<u8>) {
+        match instruction {
+            Instruction::LookupAccounts(ids) => query::lookup_accounts(&self.books, ids, reply),
+            Instruction::LookupTransfers(ids) => query::lookup_transfers(&self.books, ids, reply),
+            Instruction::GetAccountTransfers(filter) => {
+                query::account_transfers(&self.books, filter, reply)
+            }
+            Instruction::GetAccountBalances(filter) => {
+                query::account_balances(&self.books, filter, reply)
+            }
+            Instruction::QueryAccounts(filter) => query::accounts(&self.books, filter, reply),
+            Instruction::QueryTransfers(filter) => query::transfers(&self.books, filter, reply),
+            Instruction::Audit => reply.extend_from_slice(self.audit().as_bytes()),
+            Instruction::Pulse
+            | Instruction::CreateAccounts(_)
+            | Instruction::CreateTransfers(_) => {}
+        }
+    }
+
+    /// Would every event be refused because a table is full? Ids that are known already are answered.
+    fn refuses_all(&self, instruction: &Instruction<'_>) -> bool {
+        match instruction {
+            Instruction::CreateAccounts(events) => {
+                let accounts = &self.books.accounts;
+                !events.is_empty()
+                    && accounts.full()
+                    && events
+                        .iter()
+                        .all(|event| accounts.find(event.id.get()).is_none())
+            }
+            Instruction::CreateTransfers(events) => {
+                let transfers = &self.books.transfers;
+                !events.is_empty()
+                    && transfers.full()
+                    && events
+                        .iter()
+                        .all(|event| transfers.find(event.id.get()).is_none())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl StateMachine for Ledger {
+    fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
+        let instruction = Instruction::parse(operation, payload).map_err(|error| match error {
+            InstructionError::UnknownOperation(_) => Refusal::UnknownOperation,
+            _ => Refusal::MalformedBody,
+        })?;
+        if !instruction.writes() {
+            return Ok(Admission::Read);
+        }
+        if self.refuses_all(&instruction) {
+            return Err(Refusal::Full);
+        }
+        Ok(Admission::Write)
+    }
+
+    fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
+        match Instruction::parse(command.operation, command.payload) {
+            Ok(instruction) if instruction.writes() => self.write(instruction, command.time, reply),
+            Ok(instruction) => self.read(instruction, reply),
+            Err(_) => {}
+        }
+    }
+
+    fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
+        if let Ok(instruction) = Instruction::parse(operation, payload) {
+            self.read(instruction, reply);
+        }
+    }
+
+    fn digest(&self) -> u128 {
+        self.digest.value(&[
+            self.timestamp,
+            self.books.accounts.len() as u64,
+            self.books.transfers.len() as u64,
+            self.books.transfers.spent_len() as u64,
+            self.books.pendings.open_count() as u64,
+        ])
+    }
+}

@@ -1,0 +1,75 @@
+//! How much a ledger may hold and how much a request may ask: every bound of the crate, in one place.
+//!
+//! - [`Limits`] are part of a group's configuration and equal on all its replicas, for the answer
+//!   "full" is part of the replicated state.
+//! - Limits bound memory; nothing is allocated for room that is not used yet.
+
+use thiserror::Error;
+
+/// Events (128 bytes) or ids (16 bytes) in one request: what fits a body of 1 MiB less a 256-byte header.
+pub const EVENTS_MAX: usize = 8_190;
+
+/// Rows in one reply to a query: as many as events in a request.
+pub const RESULTS_MAX: usize = EVENTS_MAX;
+
+/// Pending transfers that expire at the start of one command. The rest follow with the next commands,
+/// so that a crowd that expires in one second delays nobody for long.
+pub const EXPIRIES_MAX: usize = EVENTS_MAX;
+
+/// The last timestamp that exists: 2^63 - 1 nanoseconds, in April 2262.
+pub const TIMESTAMP_MAX: u64 = (1 << 63) - 1;
+
+/// The latest moment a command's clock may claim. What is above is cut, so that one wild clock leaves
+/// 2^50 timestamps to live on rather than none: 35 years at a million events a second.
+pub const COMMAND_TIME_MAX: u64 = TIMESTAMP_MAX - (1 << 50);
+
+/// The most rows a table can name: row numbers are 31 bits wide.
+pub const ROWS_MAX: usize = (1 << 31) - 2;
+
+/// How much one group's ledger may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Accounts. 128 bytes each, about 20 more for the index and the list of transfers.
+    pub accounts_max: usize,
+    /// Transfers, and ids that failed for a passing reason. 128 bytes each, about 25 more for indexes.
+    pub transfers_max: usize,
+    /// Pending transfers that are neither posted, voided nor expired. 16 bytes each.
+    pub pendings_max: usize,
+}
+
+/// Why a ledger cannot be built with such limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LimitsError {
+    /// A table's rows could not all be numbered.
+    #[error("a limit of {asked} rows is above the largest possible, {ROWS_MAX}")]
+    TooManyRows {
+        /// The limit that was asked for.
+        asked: usize,
+    },
+}
+
+impl Limits {
+    /// Checks that every row can have a number.
+    ///
+    /// # Errors
+    /// [`LimitsError::TooManyRows`] if a limit is above [`ROWS_MAX`].
+    pub fn check(&self) -> Result<(), LimitsError> {
+        for asked in [self.accounts_max, self.transfers_max, self.pendings_max] {
+            if asked > ROWS_MAX {
+                return Err(LimitsError::TooManyRows { asked });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    /// A million accounts, sixteen million transfers, a million of them pending.
+    fn default() -> Self {
+        Self {
+            accounts_max: 1_000_000,
+            transfers_max: 16_000_000,
+            pendings_max: 1_000_000,
+        }
+    }
+}

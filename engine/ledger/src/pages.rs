@@ -1,0 +1,138 @@
+//! Numbered rows that grow without ever moving, in memory that the system backs with huge pages.
+//!
+//! Rows of accounts and transfers are reached at random. With pages of 4 KiB nearly every such access
+//! first walks the page tables, which costs more than the access; pages of 2 MiB make that rare.
+//!
+//! - The first chunk is small and in ordinary pages: a group that holds little occupies little.
+//! - Every further chunk is [`CHUNK_BYTES`], anonymous memory with the wish for huge pages; where the
+//!   system does not grant it, everything works the same, more slowly.
+//! - A chunk is mapped when its first row is written, and its pages are committed as they are written.
+//! - A row's address stays the same; rows are taken back from the end only.
+
+use memmap2::MmapMut;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of a chunk after the first: four huge pages.
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// Rows of type `T`, whose size is a power of two.
+pub(crate) struct Pages<T> {
+    chunks: Vec<MmapMut>,
+    len: usize,
+    row: core::marker::PhantomData<T>,
+}
+
+impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
+    /// Rows of a chunk.
+    const CHUNK: usize = CHUNK_BYTES / size_of::<T>();
+
+    pub(crate) const fn new() -> Self {
+        const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() <= 4096) };
+        Self {
+            chunks: Vec::new(),
+            len: 0,
+            row: core::marker::PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The row with this number; panics if there is none, since numbers come from the tables alone.
+    #[inline]
+    pub(crate) fn get(&self, row: usize) -> &T {
+        let start = row % Self::CHUNK * size_of::<T>();
+        let bytes = &self.chunks[row / Self::CHUNK][start..start + size_of::<T>()];
+        T::ref_from_bytes(bytes).expect("chunks are page-aligned and rows a power of two")
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, row: usize) -> &mut T {
+        let start = row % Self::CHUNK * size_of::<T>();
+        let bytes = &mut self.chunks[row / Self::CHUNK][start..start + size_of::<T>()];
+        T::mut_from_bytes(bytes).expect("chunks are page-aligned and rows a power of two")
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, row: T) {
+        if self.len == self.chunks.len() * Self::CHUNK {
+            self.add_chunk();
+        }
+        self.len += 1;
+        *self.get_mut(self.len - 1) = row;
+    }
+
+    /// Maps one more chunk. Like every allocation here it stops the process if there is no memory at all.
+    #[cold]
+    fn add_chunk(&mut self) {
+        let chunk =
+            MmapMut::map_anon(CHUNK_BYTES).expect("the system has memory for one more chunk");
+        #[cfg(target_os = "linux")]
+        if !self.chunks.is_empty() {
+            // Only a wish: without it pages are small.
+            let _ = chunk.advise(memmap2::Advice::HugePage);
+        }
+        self.chunks.push(chunk);
+    }
+
+    /// Takes back the newest row.
+    pub(crate) fn pop(&mut self) -> Option<T>
+    where
+        T: Copy,
+    {
+        let last = *self.last()?;
+        self.len -= 1;
+        Some(last)
+    }
+
+    pub(crate) fn last(&self) -> Option<&T> {
+        self.len.checked_sub(1).map(|row| self.get(row))
+    }
+
+    /// The number of rows, from the first on, of which `before` says yes. They must come first.
+    pub(crate) fn partition_point(&self, before: impl Fn(&T) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if before(self.get(middle)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Bytes that the rows occupy; pages of a chunk that were not reached yet are not counted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pages;
+
+    #[test]
+    fn rows_come_back_across_chunks() {
+        let mut rows: Pages<[u64; 512]> = Pages::new();
+        for n in 0..5_000_u64 {
+            rows.push([n; 512]);
+        }
+        rows.get_mut(4_095)[7] = 1;
+        assert_eq!(
+            (rows.len(), rows.get(2_047)[3], rows.get(2_048)[511]),
+            (5_000, 2_047, 2_048)
+        );
+        assert_eq!((rows.get(4_095)[7], rows.get(4_095)[8]), (1, 4_095));
+        assert_eq!(rows.partition_point(|row| row[0] < 3_000), 3_000);
+        for n in (0..5_000_u64).rev() {
+            assert_eq!(rows.pop().map(|row| row[0]), Some(n));
+        }
+        assert_eq!((rows.pop(), rows.last(), rows.len()), (None, None, 0));
+        rows.push([9; 512]);
+        assert_eq!(rows.last().map(|row| row[0]), Some(9));
+    }
+}

@@ -1,0 +1,103 @@
+//! Numbered rows that grow without ever moving: a list of chunks.
+//!
+//! - A row's address stays the same, so growth copies nothing and pauses nobody.
+//! - A chunk is allocated when the first row in it is written; the system commits its pages one by one.
+//! - Rows are taken back from the end only.
+
+/// Rows of type `T` in chunks of `CHUNK`, a power of two.
+pub(crate) struct Rows<T, const CHUNK: usize> {
+    chunks: Vec<Vec<T>>,
+    len: usize,
+}
+
+impl<T, const CHUNK: usize> Rows<T, CHUNK> {
+    pub(crate) const fn new() -> Self {
+        const { assert!(CHUNK.is_power_of_two()) };
+        Self {
+            chunks: Vec::new(),
+            len: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The row with this number; panics if there is none, since numbers come from the tables alone.
+    #[inline]
+    pub(crate) fn get(&self, row: usize) -> &T {
+        &self.chunks[row / CHUNK][row % CHUNK]
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, row: T) {
+        let chunk = self.len / CHUNK;
+        if chunk == self.chunks.len() {
+            self.add_chunk();
+        }
+        self.chunks[chunk].push(row);
+        self.len += 1;
+    }
+
+    #[cold]
+    fn add_chunk(&mut self) {
+        self.chunks.push(Vec::with_capacity(CHUNK));
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let row = self.chunks.last_mut()?.pop()?;
+        if self.len % CHUNK == 1 {
+            self.chunks.pop();
+        }
+        self.len -= 1;
+        Some(row)
+    }
+
+    pub(crate) fn last(&self) -> Option<&T> {
+        self.chunks.last()?.last()
+    }
+
+    /// The number of rows, from the first on, of which `before` says yes. They must come first.
+    pub(crate) fn partition_point(&self, before: impl Fn(&T) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if before(self.get(middle)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Bytes that the rows occupy.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.len() * CHUNK * size_of::<T>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rows;
+
+    #[test]
+    fn rows_come_back_in_order_across_chunks() {
+        let mut rows: Rows<usize, 4> = Rows::new();
+        for n in 0..21 {
+            rows.push(n * 10);
+        }
+        assert_eq!(
+            (rows.len(), rows.last(), *rows.get(17)),
+            (21, Some(&200), 170)
+        );
+        assert_eq!(rows.partition_point(|row| *row < 95), 10);
+        for n in (0..21).rev() {
+            assert_eq!(rows.pop(), Some(n * 10));
+        }
+        assert_eq!((rows.pop(), rows.last(), rows.len()), (None, None, 0));
+        rows.push(1);
+        assert_eq!(rows.last(), Some(&1));
+    }
+}

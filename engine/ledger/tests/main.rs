@@ -1,0 +1,16 @@
+//! The ledger seen from outside: scripts by topic, a reference model, and properties of whole runs.
+
+mod reference;
+mod script;
+
+mod accounts;
+mod balancing;
+mod chains;
+mod closing;
+mod differential;
+mod imports;
+mod limits;
+mod machine;
+mod queries;
+mod transfers;
+mod two_phase;

@@ -1,0 +1,308 @@
+//! Random schedules: loss, duplication, reordering, slow disks, crashes, cuts, restarts, compaction, changes.
+//!
+//! - Every step is checked by all invariants; in the end, when faults stop, the group agrees and goes on.
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use raft::change::{Change, Transition};
+use raft::config::Damage;
+use raft::ids::NodeId;
+use raft::quorum::Quorum;
+use raft::requests::MembershipChange;
+
+use crate::cluster::{Cluster, TIMEOUT, config, node};
+
+/// One thing that happens; numbers are taken modulo what exists.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Deliver(u16),
+    Duplicate(u16),
+    Lose(u16),
+    Complete(u8),
+    Pass(u8),
+    Propose(u8),
+    Crash(u8),
+    Restart(u8),
+    Sever(u8, u8),
+    Heal,
+    Compact(u8),
+    Transfer(u8, u8),
+    Read(u8),
+    Member(u8, u8),
+    Sizes(u8, u8),
+    Campaign(u8),
+}
+
+/// A schedule that prints on one line, ready to be pasted into a test.
+#[derive(Clone)]
+struct Events(Vec<Event>);
+
+impl core::fmt::Debug for Events {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for event in &self.0 {
+            write!(f, "{event:?}, ")?;
+        }
+        Ok(())
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        30 => any::<u16>().prop_map(Event::Deliver),
+        2 => any::<u16>().prop_map(Event::Duplicate),
+        2 => any::<u16>().prop_map(Event::Lose),
+        15 => any::<u8>().prop_map(Event::Complete),
+        8 => (1..12_u8).prop_map(Event::Pass),
+        10 => any::<u8>().prop_map(Event::Propose),
+        2 => any::<u8>().prop_map(Event::Crash),
+        3 => any::<u8>().prop_map(Event::Restart),
+        1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Sever(a, b)),
+        1 => Just(Event::Heal),
+        2 => any::<u8>().prop_map(Event::Compact),
+        1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Transfer(a, b)),
+        3 => any::<u8>().prop_map(Event::Read),
+        2 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Member(a, b)),
+        1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Sizes(a, b)),
+        1 => any::<u8>().prop_map(Event::Campaign),
+    ]
+}
+
+struct Chaos {
+    cluster: Cluster,
+    /// Reads that began, with what had been acknowledged by then.
+    reads: Vec<(NodeId, u64, raft::ids::ReadId, u64)>,
+}
+
+impl Chaos {
+    fn new(count: u32) -> Self {
+        let mut cluster = Cluster::of(count);
+        // One more node that may be invited.
+        let membership = cluster.raft(1).membership().clone();
+        cluster.add(config(count + 1), &membership);
+        Self {
+            cluster,
+            reads: Vec::new(),
+        }
+    }
+
+    fn pick(&self, number: u8) -> Option<NodeId> {
+        let alive = self.cluster.alive();
+        (!alive.is_empty()).then(|| alive[usize::from(number) % alive.len()])
+    }
+
+    fn any(&self, number: u8) -> NodeId {
+        node(u32::from(number) % self.cluster.nodes.len() as u32 + 1)
+    }
+
+    fn happen(&mut self, event: Event) {
+        let cluster = &mut self.cluster;
+        match event {
+            Event::Deliver(at) => {
+                let waiting = cluster.network.len();
+                if waiting > 0 {
+                    // Mostly in order.
+                    let at = usize::from(at);
+                    let at = if at % 4 == 0 { at / 4 % waiting } else { 0 };
+                    cluster.deliver(at);
+                }
+            }
+            Event::Duplicate(at) if !cluster.network.is_empty() => {
+                let packet = cluster.network[usize::from(at) % cluster.network.len()].clone();
+                cluster.network.push_back(packet);
+            }
+            Event::Lose(at) if !cluster.network.is_empty() => {
+                cluster
+                    .network
+                    .remove(usize::from(at) % cluster.network.len());
+            }
+            Event::Duplicate(_) | Event::Lose(_) => {}
+            Event::Complete(number) => {
+                if let Some(id) = self.pick(number) {
+                    self.cluster.complete(id);
+                }
+            }
+            Event::Pass(tenths) => cluster.step_clock(u64::from(tenths) * TIMEOUT / 10),
+            Event::Propose(number) => {
+                let id = cluster.leader().or_else(|| self.pick(number));
+                if let Some(id) = id {
+                    let _ = self.cluster.try_propose(id);
+                }
+            }
+            Event::Crash(number) if number % 2 == 0 => {
+                if let Some(id) = self.pick(number / 2) {
+                    self.cluster.crash(id);
+                }
+            }
+            Event::Crash(_) => {}
+            Event::Restart(number) => {
+                let id = self.any(number);
+                if self.cluster.nodes[&id].raft.is_none() {
+                    self.cluster.start(id, Damage::None).expect("a sound disk");
+                }
+            }
+            Event::Sever(one, other) => {
+                let (one, other) = (self.any(one), self.any(other));
+                if one != other {
+                    self.cluster.sever(one, other);
+                }
+            }
+            Event::Heal => cluster.heal(),
+            Event::Compact(number) => {
+                if let Some(id) = self.pick(number) {
+                    self.cluster.compact(id);
+                }
+            }
+            Event::Transfer(from, to) => self.transfer(from, to),
+            Event::Read(number) => self.read(number),
+            Event::Member(who, what) => self.change(who, what),
+            Event::Sizes(election, commit) => self.sizes(election, commit),
+            Event::Campaign(number) => {
+                if let Some(id) = self.pick(number) {
+                    self.cluster.mutate(id, |raft, now, _| raft.campaign(now));
+                }
+            }
+        }
+        self.check_reads();
+    }
+
+    fn transfer(&mut self, from: u8, to: u8) {
+        let to = self.any(to);
+        if let Some(from) = self.cluster.leader().or_else(|| self.pick(from)) {
+            self.cluster.mutate(from, |raft, now, _| {
+                let _ = raft.transfer(to, now);
+            });
+        }
+    }
+
+    fn read(&mut self, number: u8) {
+        let Some(id) = self.pick(number) else { return };
+        let acknowledged = self.cluster.invariants.committed().0;
+        let incarnation = self.cluster.nodes[&id].incarnation;
+        if let Ok(read) = self.cluster.mutate(id, |raft, now, _| raft.read(now)) {
+            self.reads.push((id, incarnation, read, acknowledged));
+        }
+    }
+
+    /// A read never answers with less than what was committed anywhere before it began.
+    fn check_reads(&mut self) {
+        let nodes = &self.cluster.nodes;
+        self.reads.retain(|(id, incarnation, read, acknowledged)| {
+            let node = &nodes[id];
+            if node.raft.is_none() || node.incarnation != *incarnation {
+                return false;
+            }
+            match node.reads.get(read) {
+                Some(Ok(index)) => {
+                    assert!(
+                        index.0 >= *acknowledged,
+                        "a stale read: {index} < {acknowledged}"
+                    );
+                    false
+                }
+                Some(Err(_)) => false,
+                None => true,
+            }
+        });
+    }
+
+    fn change(&mut self, who: u8, what: u8) {
+        let who = self.any(who);
+        let Some(leader) = self.cluster.leader() else {
+            return;
+        };
+        let change = match what % 4 {
+            0 => Change::learner(who),
+            1 | 2 => Change::voter(who),
+            _ => Change::Remove { node: who },
+        };
+        let transition = match what / 4 % 3 {
+            0 => Transition::JointImplicit,
+            1 => Transition::JointExplicit,
+            _ => Transition::Auto,
+        };
+        let change = MembershipChange {
+            changes: vec![change],
+            quorum: None,
+            transition,
+        };
+        self.cluster.mutate(leader, |raft, _, _| {
+            if raft.leave_joint().is_err() {
+                let _ = raft.change_membership(&change);
+            }
+        });
+    }
+
+    fn sizes(&mut self, election: u8, commit: u8) {
+        let Some(leader) = self.cluster.leader() else {
+            return;
+        };
+        self.cluster.mutate(leader, |raft, _, _| {
+            let voters = raft.membership().quorum().voters();
+            let of = |size: u8| usize::from(size) % voters + 1;
+            if let Ok(quorum) = Quorum::new(voters, of(election), of(commit), voters) {
+                let _ = raft.change_quorum(quorum);
+            }
+        });
+    }
+
+    /// Faults stop: whoever may take part agrees and goes on.
+    fn recover(&mut self) {
+        let cluster = &mut self.cluster;
+        for id in cluster.nodes.keys().copied().collect::<Vec<_>>() {
+            if cluster.nodes[&id].raft.is_none() {
+                cluster.start(id, Damage::None).expect("a sound disk");
+            }
+        }
+        cluster.heal();
+        let leader = cluster.elect();
+        cluster.pass(30 * TIMEOUT);
+        let leader = cluster.leader().unwrap_or(leader);
+        let command = cluster.propose(leader);
+        cluster.pass(4 * TIMEOUT);
+        let members = cluster.raft(leader.0).membership().clone();
+        for id in cluster.alive() {
+            let applied = &cluster.nodes[&id].applied;
+            let member = members.member(id).is_some();
+            assert!(
+                !member || applied.contains(&command),
+                "member {id} does not follow {leader}"
+            );
+        }
+    }
+}
+
+fn check(count: u32, events: &[Event]) {
+    let mut chaos = Chaos::new(count);
+    for event in events {
+        chaos.happen(*event);
+    }
+    chaos.recover();
+}
+
+/// As many cases as the environment asks for (`QUORATE_CASES`), otherwise `usual`, from a fixed seed.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("QUORATE_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    let seed = std::env::var("QUORATE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    ProptestConfig {
+        cases: asked.unwrap_or(usual),
+        rng_seed: RngSeed::Fixed(seed.unwrap_or(1)),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn any_schedule_is_safe_and_recovers(
+        count in 1..=5_u32,
+        events in proptest::collection::vec(event(), 0..400).prop_map(Events),
+    ) {
+        check(count, &events.0);
+    }
+}

@@ -1,0 +1,257 @@
+//! What an operator may see of a shard: its groups, peers, log and histograms, as JSON and HDR.
+//!
+//! - An inspection changes nothing.
+//! - Groups are listed in pages, so that an answer is bounded.
+
+use bytes::Bytes;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
+use net::frame::Kind;
+use net::inspect::{InspectHead, ReportHead, Topic};
+use net::request;
+use net::transport::{ConnectionId, Frame, Outgoing, Transport};
+use raft::effects::Role;
+use raft::state_machine::StateMachine;
+use serde::Serialize;
+use wal::Device;
+
+use crate::replica::Replica;
+use crate::shard::{Counts, Shard};
+use crate::stages::persist::Persisted;
+use crate::stages::reply::ReplyCounts;
+use crate::stopwatch::STAGES;
+
+/// Groups in one page of a status.
+const PAGE: usize = 2048;
+
+/// A core's state in one answer.
+#[derive(Debug, Serialize)]
+struct Status {
+    schema_version: u32,
+    node: u32,
+    core: u16,
+    cores: u16,
+    groups_total: u64,
+    /// How a record becomes durable before it is acknowledged.
+    durability: &'static str,
+    storage: &'static str,
+    waiting_requests: usize,
+    counters: Counters,
+    peers: Vec<PeerStatus>,
+    groups: Vec<GroupStatus>,
+    /// Where the next page begins; absent on the last one.
+    next: Option<u64>,
+}
+
+/// Everything that is counted since the start.
+#[derive(Debug, Serialize)]
+struct Counters {
+    #[serde(flatten)]
+    shard: Counts,
+    #[serde(flatten)]
+    replies: ReplyCounts,
+    /// Durable writes of the log that were begun, each with a flush of its own.
+    fsyncs_issued: u64,
+    /// Those of them that are done.
+    fsyncs: u64,
+    log_bytes: u64,
+    log_records: u64,
+    log_record_bytes: u64,
+    log_busy: u64,
+    log_segments_free: u64,
+    log_segments_used: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct PeerStatus {
+    node: u32,
+    connected: bool,
+    alive: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct GroupStatus {
+    group: u64,
+    role: &'static str,
+    term: u64,
+    leader: u32,
+    last: u64,
+    commit: u64,
+    applied: u64,
+    digest: String,
+}
+
+/// Answers an inspection.
+pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
+    shard: &mut Shard<D, T, M>,
+    connection: ConnectionId,
+    frame: &Frame,
+) {
+    let Ok(head) = InspectHead::decode(&frame.head) else {
+        shard.counts.malformed += 1;
+        shard.transport.close(connection);
+        return;
+    };
+    let body = match head.topic {
+        Topic::Status => status(shard, head.argument),
+        Topic::Histograms => histograms(shard),
+        Topic::Layout => layout(shard),
+        Topic::Digests => digests(shard, head.argument),
+    };
+    let report = ReportHead {
+        id: head.id,
+        status: request::Status::Ok,
+    };
+    let bulk_crc = crc32fast::hash(&body);
+    let bulk = if body.is_empty() {
+        Vec::new()
+    } else {
+        vec![Bytes::from(body)]
+    };
+    let outgoing = Outgoing {
+        kind: Kind::REPORT,
+        head: report.encode().to_vec(),
+        bulk,
+        bulk_crc,
+        token: 0,
+    };
+    shard.replies.other(connection, outgoing);
+}
+
+fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from: u64) -> Vec<u8> {
+    let log = shard.wal.stats();
+    let mut page: Vec<GroupStatus> = Vec::new();
+    let mut next = None;
+    for replica in shard
+        .replicas
+        .iter()
+        .filter(|replica| replica.group.0 >= from)
+    {
+        if page.len() == PAGE {
+            next = Some(replica.group.0);
+            break;
+        }
+        page.push(GroupStatus {
+            group: replica.group.0,
+            role: role_name(replica.raft.role()),
+            term: replica.raft.term().0,
+            leader: replica.raft.leader().map_or(0, |node| node.0),
+            last: replica.raft.last_index().0,
+            commit: replica.commit.0,
+            applied: replica.applied.0,
+            digest: format!("{:032x}", replica.machine.digest()),
+        });
+    }
+    let status = Status {
+        schema_version: 1,
+        node: shard.setup.node.0,
+        core: shard.setup.core,
+        cores: shard.setup.cores,
+        groups_total: shard.setup.groups,
+        durability: "dsync",
+        storage: match shard.storage {
+            Persisted::All => "ok",
+            Persisted::Waiting => "busy",
+            Persisted::Full => "full",
+            Persisted::Failed => "failed",
+        },
+        waiting_requests: shard.waiting.requests,
+        counters: Counters {
+            shard: shard.counts,
+            replies: shard.replies.counts,
+            fsyncs_issued: log.writes,
+            fsyncs: log.syncs,
+            log_bytes: log.written_bytes,
+            log_records: log.records,
+            log_record_bytes: log.record_bytes,
+            log_busy: log.busy,
+            log_segments_free: log.segments_free as u64,
+            log_segments_used: log.segments_used as u64,
+        },
+        peers: shard
+            .peers
+            .iter()
+            .map(|peer| PeerStatus {
+                node: peer.node.0,
+                connected: peer.connection.is_some(),
+                alive: peer.alive,
+            })
+            .collect(),
+        groups: page,
+        next,
+    };
+    serde_json::to_vec(&status).expect("numbers and strings always serialize")
+}
+
+#[derive(Debug, Serialize)]
+struct Layout {
+    schema_version: u32,
+    node: u32,
+    nodes: Vec<u32>,
+    core: u16,
+    cores: u16,
+    groups_total: u64,
+}
+
+fn layout<D: Device, T, M>(shard: &Shard<D, T, M>) -> Vec<u8> {
+    let setup = &shard.setup;
+    let layout = Layout {
+        schema_version: 1,
+        node: setup.node.0,
+        nodes: setup.nodes.iter().map(|node| node.0).collect(),
+        core: setup.core,
+        cores: setup.cores,
+        groups_total: setup.groups,
+    };
+    serde_json::to_vec(&layout).expect("numbers always serialize")
+}
+
+#[derive(Debug, Serialize)]
+struct Digest {
+    group: u64,
+    applied: u64,
+    digest: String,
+}
+
+/// One group's state hash, or the first page of them.
+fn digests<D: Device, T, M: StateMachine>(shard: &Shard<D, T, M>, group: u64) -> Vec<u8> {
+    let asked = |replica: &&Replica<M>| group == u64::MAX || replica.group.0 == group;
+    let digests: Vec<Digest> = shard
+        .replicas
+        .iter()
+        .filter(asked)
+        .take(PAGE)
+        .map(|replica| Digest {
+            group: replica.group.0,
+            applied: replica.applied.0,
+            digest: format!("{:032x}", replica.machine.digest()),
+        })
+        .collect();
+    serde_json::to_vec(&digests).expect("numbers and strings always serialize")
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Follower => "follower",
+        Role::PreCandidate => "pre-candidate",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+    }
+}
+
+/// Every stage: `name_len u16, name, len u32, HdrHistogram V2`.
+fn histograms<D: Device, T, M>(shard: &Shard<D, T, M>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut serializer = V2Serializer::new();
+    for stage in STAGES {
+        let mut encoded = Vec::new();
+        serializer
+            .serialize(shard.watch.histogram(stage), &mut encoded)
+            .expect("a histogram serializes into memory");
+        let name = stage.name().as_bytes();
+        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        out.extend_from_slice(name);
+        out.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
+        out.extend_from_slice(&encoded);
+    }
+    out
+}

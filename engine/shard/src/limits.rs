@@ -1,0 +1,60 @@
+//! Every bound of a shard, with the relations between them.
+
+/// Payloads up to this size are copied out of the receive buffer, so that a small request does not
+/// pin a large pooled buffer; larger ones are lent.
+pub const PAYLOAD_COPY_MAX: usize = 16 * 1024;
+
+/// Largest payload of one entry: a full client batch (8,190 records of 128 bytes fit).
+pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of client requests that may wait on one core to enter their groups' logs; beyond it the
+/// answer is "busy".
+pub const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Client requests that may wait on one core to enter their groups' logs.
+pub const WAITING_REQUESTS_MAX: usize = 64 * 1024;
+
+/// Requests of one client connection that may be unanswered; beyond it the answer is "busy".
+pub const CONNECTION_REQUESTS_MAX: u32 = 4096;
+
+/// Bytes of applied and durable entries that one core keeps in memory for followers that lag a little,
+/// shared equally by its groups.
+pub const WINDOW_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Payload bytes that one turn applies before it looks at its doors again.
+pub const APPLY_BYTES_PER_TURN: usize = 4 * PAYLOAD_BYTES_MAX;
+
+/// Entries that one turn applies before it looks at its doors again.
+pub const APPLY_ENTRIES_PER_TURN: usize = 4096;
+
+/// Bytes of one peer's envelopes that wait because its connection is full; beyond it the connection
+/// is closed and the groups start over with that peer when it is re-made.
+pub const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Entries of one message: their descriptors fit the envelope's head.
+pub const APPEND_ENTRIES_MAX: u32 = 1024;
+
+/// Payload bytes in one envelope.
+pub const ENVELOPE_BULK_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads of old entries from the log that may be in flight at once for followers that lag far.
+pub const CATCH_UP_READS_MAX: usize = 8;
+
+/// Bytes of one such read.
+pub const CATCH_UP_BYTES: u64 = 2 * 1024 * 1024;
+
+const _: () = assert!(PAYLOAD_COPY_MAX < PAYLOAD_BYTES_MAX);
+const _: () = assert!(
+    ENVELOPE_BULK_MAX >= PAYLOAD_BYTES_MAX,
+    "one full entry fits an envelope"
+);
+const _: () = assert!(
+    (APPEND_ENTRIES_MAX as usize + 16) * 56 <= net::limits::MESSAGE_BYTES_MAX,
+    "a message and its descriptors fit an envelope"
+);
+const _: () = assert!(ENVELOPE_BULK_MAX <= net::limits::PEER_BULK_BYTES_MAX);
+const _: () = assert!(OUTBOX_BYTES_MAX >= 2 * ENVELOPE_BULK_MAX);
+const _: () = assert!(
+    CATCH_UP_BYTES as usize >= PAYLOAD_BYTES_MAX,
+    "a read returns at least one entry"
+);

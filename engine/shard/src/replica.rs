@@ -1,0 +1,168 @@
+//! One group's member on this core: its consensus, its state machine, and who waits for which entry.
+//!
+//! - `applied <= commit`; entries are applied once, in order.
+//! - `asked` is sorted by index and holds only entries that this replica proposed in `asked_term`.
+//! - The window holds every entry above `min(applied, durable)`.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use net::request::RequestHead;
+use net::transport::ConnectionId;
+use raft::ids::{GroupId, Index, ReadId, Term, Time};
+use raft::raft::Raft;
+
+use crate::window::Window;
+
+/// One per group and core.
+#[derive(Debug)]
+pub struct Replica<M> {
+    /// Its group.
+    pub group: GroupId,
+    /// The group's agreement, as far as this node is concerned.
+    pub raft: Raft,
+    /// The group's state.
+    pub machine: M,
+    /// The newest entries' bytes.
+    pub window: Window,
+    /// Requests admitted and not yet proposed, in order of arrival.
+    pub waiting: VecDeque<Request>,
+    /// Requests proposed and not yet answered.
+    pub asked: VecDeque<Asked>,
+    /// How many of `asked`, from the front, are stamped durable.
+    pub asked_durable: usize,
+    /// How many of `asked`, from the front, are stamped committed.
+    pub asked_committed: usize,
+    /// The term in which `asked` was proposed.
+    pub asked_term: Term,
+    /// Linearizable reads admitted and not yet asked for.
+    pub waiting_reads: Vec<Request>,
+    /// Linearizable reads that wait for their confirmation, many to one.
+    pub reads: Vec<(ReadId, Vec<Request>)>,
+    /// Confirmed reads that wait until the index is applied.
+    pub confirmed: Vec<(Index, Request)>,
+    /// Everything up to it may be applied.
+    pub commit: Index,
+    /// Everything up to it is applied.
+    pub applied: Index,
+    /// Entries up to it are durable here, unless they were superseded since.
+    pub durable: Index,
+    /// How often a suffix was superseded: tells a write that completes from one that no longer counts.
+    pub cuts: u64,
+    /// Stands in the list of replicas with something to propose or to confirm.
+    pub is_asking: bool,
+    /// Stands in the list of replicas with something to apply.
+    pub is_ready: bool,
+}
+
+/// A client's request, checked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who asked.
+    pub connection: ConnectionId,
+    /// The request's head.
+    pub head: RequestHead,
+    /// Its body.
+    pub payload: Bytes,
+    /// CRC-32 of the body, as the client computed it and the transport verified it.
+    pub payload_crc: u32,
+    /// Its way so far.
+    pub stamps: Stamps,
+}
+
+/// A request that is in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Where.
+    pub index: Index,
+    /// Who asked.
+    pub connection: ConnectionId,
+    /// The request's head.
+    pub head: RequestHead,
+    /// Its way so far.
+    pub stamps: Stamps,
+}
+
+/// When a request passed from one stage to the next; each is the end of a stage and the beginning of
+/// the following one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stamps {
+    /// First byte there.
+    pub began: Time,
+    /// Whole and verified.
+    pub arrived: Time,
+    /// Checked by a turn.
+    pub received: Time,
+    /// In the group's log.
+    pub decided: Time,
+    /// Durable here, or committed if that came first.
+    pub durable: Time,
+    /// Committed.
+    pub committed: Time,
+    /// Applied.
+    pub applied: Time,
+}
+
+impl<M> Replica<M> {
+    /// Entries from `first` on are superseded.
+    pub fn cut(&mut self, first: Index) {
+        self.cuts += 1;
+        self.durable = self.durable.min(Index(first.0 - 1));
+    }
+
+    /// Entries up to `last`, written after `cuts` cuts, are durable.
+    pub fn written(&mut self, last: Index, cuts: u64) {
+        if cuts == self.cuts {
+            self.durable = self.durable.max(last);
+        }
+    }
+
+    /// Stamps the requests whose entries became durable here up to `upto`.
+    pub fn stamp_durable(&mut self, upto: Index, now: Time) {
+        while let Some(asked) = self.asked.get_mut(self.asked_durable) {
+            if asked.index > upto {
+                break;
+            }
+            asked.stamps.durable = now;
+            self.asked_durable += 1;
+        }
+    }
+
+    /// Stamps the requests whose entries were committed up to `upto`.
+    pub fn stamp_committed(&mut self, upto: Index, now: Time) {
+        self.stamp_durable(upto, now);
+        while let Some(asked) = self.asked.get_mut(self.asked_committed) {
+            if asked.index > upto {
+                break;
+            }
+            asked.stamps.committed = now;
+            self.asked_committed += 1;
+        }
+    }
+
+    /// Takes the request that proposed the entry at `index`, if somebody here waits for it.
+    pub fn take_asked(&mut self, index: Index) -> Option<Asked> {
+        if self.asked.front()?.index != index {
+            return None;
+        }
+        self.asked_durable = self.asked_durable.saturating_sub(1);
+        self.asked_committed = self.asked_committed.saturating_sub(1);
+        self.asked.pop_front()
+    }
+
+    /// Takes everybody who waits: leadership is lost and the outcome of their requests is unknown here.
+    pub fn abandon(&mut self) -> impl Iterator<Item = (ConnectionId, RequestHead)> {
+        self.asked_durable = 0;
+        self.asked_committed = 0;
+        let asked = std::mem::take(&mut self.asked);
+        let waiting = std::mem::take(&mut self.waiting);
+        asked
+            .into_iter()
+            .map(|asked| (asked.connection, asked.head))
+            .chain(
+                waiting
+                    .into_iter()
+                    .map(|request| (request.connection, request.head)),
+            )
+    }
+}

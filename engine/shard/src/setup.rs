@@ -1,0 +1,113 @@
+//! What a shard is told about its place: which core of which node it is, and which groups it holds.
+
+use raft::ids::{GroupId, NodeId};
+use raft::membership::{Membership, MembershipError};
+
+use crate::limits;
+
+/// Given once, at start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// This node.
+    pub node: NodeId,
+    /// This core's number.
+    pub core: u16,
+    /// Cores of every node of the cluster.
+    pub cores: u16,
+    /// The cluster's nodes, in the order of its layout; the members of every group.
+    pub nodes: Vec<NodeId>,
+    /// Groups of the cluster; group `g` lives on core `g % cores` of every node.
+    pub groups: u64,
+    /// A follower that has not heard its leader's node for this long asks for votes; nanoseconds.
+    pub election_timeout: u64,
+    /// A node says at least so often that it is alive; nanoseconds.
+    pub beat_interval: u64,
+    /// Whether stages are timed.
+    pub stopwatch: bool,
+    /// Bytes of applied entries that each group keeps in memory.
+    pub window_bytes: usize,
+    /// Seed of this core's dice.
+    pub seed: u64,
+}
+
+impl Setup {
+    /// The shard's groups.
+    pub fn own_groups(&self) -> impl Iterator<Item = GroupId> + use<> {
+        (u64::from(self.core)..self.groups)
+            .step_by(usize::from(self.cores))
+            .map(GroupId)
+    }
+
+    /// The core that holds a group.
+    #[must_use]
+    pub fn core_of(&self, group: GroupId) -> u16 {
+        u16::try_from(group.0 % u64::from(self.cores)).expect("a remainder of a u16")
+    }
+
+    /// Where this node stands in the group's order of preference for leadership; 0 leads when it can.
+    /// The order rotates from group to group, so that leaders spread over the nodes.
+    #[must_use]
+    pub fn rank(&self, group: GroupId) -> u32 {
+        self.rank_of(group, self.node)
+    }
+
+    /// The node that should lead the group when it can.
+    #[must_use]
+    pub fn preferred(&self, group: GroupId) -> NodeId {
+        self.nodes
+            [usize::try_from(group.0 % self.nodes.len() as u64).expect("fewer nodes than usize")]
+    }
+
+    fn rank_of(&self, group: GroupId, node: NodeId) -> u32 {
+        let count = self.nodes.len() as u64;
+        let position = self.nodes.iter().position(|id| *id == node).unwrap_or(0) as u64;
+        u32::try_from((position + count - group.0 % count) % count).expect("fewer nodes than u32")
+    }
+
+    /// The members of every group: all nodes vote.
+    pub fn membership(&self) -> Result<Membership, MembershipError> {
+        Membership::of_voters(&self.nodes)
+    }
+
+    /// What each group may keep of a core's window.
+    #[must_use]
+    pub fn window_share(groups_on_core: usize) -> usize {
+        limits::WINDOW_BYTES_MAX / groups_on_core.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_and_leaders_are_spread() {
+        let setup = |node, core| Setup {
+            node: NodeId(node),
+            core,
+            cores: 2,
+            nodes: vec![NodeId(1), NodeId(2), NodeId(3)],
+            groups: 7,
+            election_timeout: 1,
+            beat_interval: 1,
+            stopwatch: true,
+            window_bytes: 1,
+            seed: 0,
+        };
+        let groups: Vec<u64> = setup(1, 1).own_groups().map(|group| group.0).collect();
+        assert_eq!(groups, [1, 3, 5]);
+        for group in 0..7 {
+            let group = GroupId(group);
+            let ranks: Vec<u32> = (1..=3).map(|node| setup(node, 0).rank(group)).collect();
+            let mut sorted = ranks.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2], "each node has its own rank");
+            let first = ranks
+                .iter()
+                .position(|rank| *rank == 0)
+                .expect("one of them is first");
+            assert_eq!(setup(1, 0).preferred(group), NodeId(first as u32 + 1));
+            assert_eq!(u64::from(setup(1, 0).core_of(group)), group.0 % 2);
+        }
+    }
+}

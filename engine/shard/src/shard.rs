@@ -1,0 +1,293 @@
+//! A core's shard: all its groups behind its doors, turned one pass at a time.
+//!
+//! - A turn never blocks and never waits; what it cannot finish it leaves for the next turn.
+//! - Every group that a turn touches is in a list; untouched groups cost nothing.
+//! - The same turn runs in production, in the simulator and in the benchmarks: only the doors differ.
+
+use std::collections::VecDeque;
+
+use net::transport::{Event, Transport};
+use raft::effects::{Effects, Role};
+use raft::ids::{GroupId, Index, NodeId, Time};
+use raft::liveness::Liveness;
+use raft::message::Message;
+use raft::state_machine::StateMachine;
+use rustc_hash::FxHashMap;
+use wal::{Device, Stats, Wal};
+
+use crate::balance::Balance;
+use crate::catch_up::CatchUp;
+use crate::clock::Clock;
+use crate::entry::Entry;
+use crate::peers::Peers;
+use crate::replica::Replica;
+use crate::setup::Setup;
+use crate::stages::apply::{self, Budget};
+use crate::stages::decide::{self, Carriers};
+use crate::stages::persist::{Journal, Persisted};
+use crate::stages::receive::Waiting;
+use crate::stages::reply::{Replies, ReplyCounts, Status};
+use crate::stopwatch::{Stage, Stopwatch};
+use crate::timers::Timers;
+
+/// What a driver does after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Turn again at once: there is work left.
+    Again,
+    /// Nothing to do until a door has news, or until this instant.
+    Wait(Option<Time>),
+    /// The log failed for good: nothing more may be promised. Stop the node.
+    Stop,
+}
+
+/// One per core.
+pub struct Shard<D: Device, T, M> {
+    pub(crate) setup: Setup,
+    pub(crate) wal: Wal<D>,
+    pub(crate) transport: T,
+    pub(crate) replicas: Vec<Replica<M>>,
+    pub(crate) slots: FxHashMap<GroupId, u32>,
+    pub(crate) peers: Peers,
+    pub(crate) liveness: Liveness,
+    pub(crate) watch: Stopwatch,
+    pub(crate) counts: Counts,
+    pub(crate) balance: Balance,
+    pub(crate) catch_up: CatchUp,
+    pub(crate) replies: Replies,
+    pub(crate) waiting: Waiting,
+    pub(crate) journal: Journal,
+    pub(crate) timers: Timers,
+    pub(crate) outbound: Vec<(NodeId, u32, Message)>,
+    pub(crate) effects: Effects,
+    pub(crate) stash: VecDeque<Entry>,
+    /// Groups with requests to propose or reads to confirm, in order of arrival.
+    pub(crate) asking: Vec<u32>,
+    /// Groups with something to apply, in order of commitment.
+    pub(crate) ready: Vec<u32>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) scratch: Vec<u8>,
+    /// When the next beat is due.
+    pub(crate) next_beat: Time,
+    pub(crate) storage: Persisted,
+}
+
+/// What happened on this core since it started.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct Counts {
+    /// Turns.
+    pub turns: u64,
+    /// Requests received.
+    pub requests: u64,
+    /// Requests or messages that could not be read.
+    pub malformed: u64,
+    /// Requests for a group that this node does not hold.
+    pub unknown_group: u64,
+    /// Requests for a group of another core.
+    pub wrong_core: u64,
+    /// Envelopes received.
+    pub envelopes_in: u64,
+    /// Envelopes sent.
+    pub envelopes_out: u64,
+    /// Consensus messages received.
+    pub messages_in: u64,
+    /// Consensus messages sent.
+    pub messages_out: u64,
+    /// Entries applied.
+    pub applied: u64,
+    /// Peers' connections closed because they did not read.
+    pub deaf_peers: u64,
+    /// Leaderships offered to the node that the layout prefers.
+    pub transfers: u64,
+}
+
+/// Splits a shard into the parts that a decision is carried to.
+macro_rules! carriers {
+    ($shard:expr) => {
+        Carriers {
+            journal: &mut $shard.journal,
+            outbound: &mut $shard.outbound,
+            replies: &mut $shard.replies,
+            timers: &mut $shard.timers,
+            ready: &mut $shard.ready,
+            effects: &mut $shard.effects,
+            stash: &mut $shard.stash,
+        }
+    };
+}
+pub(crate) use carriers;
+
+impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
+    /// One pass: receive, decide, persist, replicate, apply, reply.
+    pub fn turn(&mut self, clock: &impl Clock) -> Next {
+        let now = clock.now();
+        self.counts.turns += 1;
+        self.wal.poll(now.0);
+        self.durable(now);
+        let mut events = std::mem::take(&mut self.events);
+        self.transport.poll(&mut events);
+        let busy = !events.is_empty();
+        for event in events.drain(..) {
+            self.event(event, now);
+        }
+        self.events = events;
+        self.time_passed(now);
+        self.decide(clock);
+        self.persist(now);
+        self.replicate(now);
+        let left = self.apply(clock);
+        self.replies.send(&mut self.transport);
+        self.transport.flush();
+        if self.storage == Persisted::Failed {
+            return Next::Stop;
+        }
+        let left = left || !self.outbound.is_empty();
+        if busy || left {
+            self.watch.record(Stage::Turn, clock.now().since(now));
+        }
+        if left {
+            return Next::Again;
+        }
+        let wake = self
+            .timers
+            .earliest()
+            .map_or(self.next_beat, |at| at.min(self.next_beat));
+        Next::Wait(Some(wake))
+    }
+
+    /// The log's watermark moved: groups learn which of their promises are kept.
+    fn durable(&mut self, now: Time) {
+        let watermark = self.wal.durable();
+        while let Some(written) = self.journal.durable(watermark) {
+            let replica = &mut self.replicas[written.slot as usize];
+            replica.written(written.last, written.cuts);
+            replica.stamp_durable(written.last, now);
+            if replica.raft.role() != Role::Leader {
+                self.watch
+                    .record(Stage::FollowerPersist, now.since(written.at));
+            }
+            apply::trim(replica, self.setup.window_bytes);
+            replica.raft.persisted(written.seq, now);
+            decide::carry(replica, written.slot, &mut carriers!(self), now);
+        }
+        let watch = &mut self.watch;
+        self.wal
+            .take_write_latencies(&mut |nanos| watch.record(Stage::LogWrite, nanos));
+    }
+
+    /// Groups with requests propose them; nothing is proposed while the log has no room, so that what
+    /// waits grows into one larger write.
+    fn decide(&mut self, clock: &impl Clock) {
+        if self.asking.is_empty() {
+            return;
+        }
+        let (now, wall) = (clock.now(), clock.wall());
+        let room = self.journal.is_clear();
+        let asking = std::mem::take(&mut self.asking);
+        for slot in asking {
+            let replica = &mut self.replicas[slot as usize];
+            if self.storage == Persisted::Full {
+                self.waiting.forget(&replica.waiting);
+                decide::refuse(replica, &mut self.replies, Status::StorageFull);
+            }
+            if !replica.waiting_reads.is_empty() {
+                decide::confirm_reads(replica, slot, &mut carriers!(self), now);
+            }
+            if !replica.waiting.is_empty() && !room {
+                self.asking.push(slot);
+                continue;
+            }
+            replica.is_asking = false;
+            if !replica.waiting.is_empty() {
+                self.waiting.forget(&replica.waiting);
+                decide::propose(replica, slot, &mut carriers!(self), now, wall);
+            }
+        }
+    }
+
+    /// What the groups asked to make durable enters the log; the log submits what it may.
+    fn persist(&mut self, now: Time) {
+        self.storage = self.journal.write(&mut self.wal, &mut self.replicas, now);
+        self.wal.submit(now.0);
+    }
+
+    /// Applies what is committed, within the turn's budget. Returns true when more is left.
+    fn apply(&mut self, clock: &impl Clock) -> bool {
+        if self.ready.is_empty() {
+            return false;
+        }
+        let mut budget = Budget::default();
+        let mut left = false;
+        let ready = std::mem::take(&mut self.ready);
+        for slot in ready {
+            let replica = &mut self.replicas[slot as usize];
+            let before = replica.applied;
+            replica.is_ready = apply::apply(
+                replica,
+                &mut self.replies,
+                &mut budget,
+                &mut self.scratch,
+                clock,
+            );
+            self.counts.applied += replica.applied.0 - before.0;
+            if replica.is_ready {
+                self.ready.push(slot);
+                left = true;
+            }
+            apply::trim(replica, self.setup.window_bytes);
+            decide::carry(replica, slot, &mut carriers!(self), clock.now());
+        }
+        left
+    }
+}
+
+/// What may be asked of a shard between two turns.
+impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
+    fn replica(&self, group: GroupId) -> Option<&Replica<M>> {
+        self.slots
+            .get(&group)
+            .map(|slot| &self.replicas[*slot as usize])
+    }
+
+    /// The group's leader, as far as this replica knows.
+    #[must_use]
+    pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        self.replica(group)?.raft.leader()
+    }
+
+    /// The group's state machine.
+    #[must_use]
+    pub fn machine_of(&self, group: GroupId) -> Option<&M> {
+        Some(&self.replica(group)?.machine)
+    }
+
+    /// The group's applied index and state hash.
+    #[must_use]
+    pub fn digest_of(&self, group: GroupId) -> Option<(Index, u128)> {
+        let replica = self.replica(group)?;
+        Some((replica.applied, replica.machine.digest()))
+    }
+
+    /// What happened since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What became of requests since the start.
+    #[must_use]
+    pub fn reply_counts(&self) -> ReplyCounts {
+        self.replies.counts
+    }
+
+    /// The log's counters.
+    #[must_use]
+    pub fn log_stats(&self) -> Stats {
+        self.wal.stats()
+    }
+
+    /// The network door, for the driver.
+    pub fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+}

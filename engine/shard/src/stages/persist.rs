@@ -1,0 +1,211 @@
+//! Persist: everything that any group of this core must not forget goes into one log, and every
+//! group's promises are kept together when the log's watermark passes them.
+//!
+//! - Jobs enter the log in the order in which the groups asked.
+//! - A job that finds the log's blocks full waits at the front; nothing overtakes it.
+//! - A job whose entries were superseded before they reached the log writes only what still stands.
+
+use std::collections::VecDeque;
+
+use raft::effects::Persist;
+use raft::ids::{GroupId, Index, PersistSeq, Time};
+use wal::{AppendError, Device, Kind, Lsn, Record, Wal};
+use zerocopy::IntoBytes;
+
+use crate::promise::Promise;
+use crate::replica::Replica;
+
+/// What waits to enter the log, and what waits to be durable. One per shard.
+#[derive(Debug, Default)]
+pub struct Journal {
+    jobs: VecDeque<Job>,
+    written: VecDeque<Written>,
+}
+
+/// One group's request to make something durable.
+#[derive(Debug)]
+struct Job {
+    slot: u32,
+    persist: Persist,
+    /// Next index to append; meaningless without `persist.append`.
+    next: Index,
+    /// The newest record of the job in the log.
+    lsn: Lsn,
+}
+
+/// One group's request, handed to the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// The group.
+    pub slot: u32,
+    /// Its request.
+    pub seq: PersistSeq,
+    /// The last entry in it.
+    pub last: Index,
+    /// How often the group's log had been cut when it was handed over.
+    pub cuts: u64,
+    /// When it was handed over.
+    pub at: Time,
+    lsn: Lsn,
+}
+
+/// What the log answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persisted {
+    /// Everything is in the log's hands.
+    All,
+    /// The log's blocks are full: the rest waits.
+    Waiting,
+    /// The disk is full: the rest waits for space.
+    Full,
+    /// The log is broken for good; the node must stop.
+    Failed,
+}
+
+impl Journal {
+    /// Queues a group's request.
+    pub fn push(&mut self, slot: u32, persist: Persist) {
+        if let Some(append) = &persist.append {
+            self.clip(slot, append.first);
+        }
+        let next = persist
+            .append
+            .as_ref()
+            .map_or(Index(0), |append| append.first);
+        self.jobs.push_back(Job {
+            slot,
+            persist,
+            next,
+            lsn: Lsn(0),
+        });
+    }
+
+    /// Entries of `slot` from `first` on are superseded: jobs that have not written them never will.
+    fn clip(&mut self, slot: u32, first: Index) {
+        for job in self.jobs.iter_mut().filter(|job| job.slot == slot) {
+            if let Some(append) = &mut job.persist.append {
+                if append.last >= first {
+                    append.last = Index(first.0 - 1);
+                }
+            }
+        }
+    }
+
+    /// Nothing waits to enter the log.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Something waits for the log or for the disk.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.written.is_empty()
+    }
+
+    /// Hands queued requests to the log until it has no room.
+    pub fn write<D: Device, M>(
+        &mut self,
+        wal: &mut Wal<D>,
+        replicas: &mut [Replica<M>],
+        now: Time,
+    ) -> Persisted {
+        while let Some(job) = self.jobs.front_mut() {
+            let replica = &mut replicas[job.slot as usize];
+            match job.write(wal, replica) {
+                Ok(()) => {
+                    let last = job
+                        .persist
+                        .append
+                        .as_ref()
+                        .map_or(Index(0), |append| append.last);
+                    self.written.push_back(Written {
+                        slot: job.slot,
+                        seq: job.persist.seq,
+                        last,
+                        cuts: replica.cuts,
+                        at: now,
+                        lsn: job.lsn,
+                    });
+                    self.jobs.pop_front();
+                }
+                Err(AppendError::Busy) => return Persisted::Waiting,
+                Err(AppendError::StorageFull) => return Persisted::Full,
+                Err(_) => return Persisted::Failed,
+            }
+        }
+        Persisted::All
+    }
+
+    /// Takes one request that is durable.
+    pub fn durable(&mut self, watermark: Lsn) -> Option<Written> {
+        if self.written.front()?.lsn > watermark {
+            return None;
+        }
+        self.written.pop_front()
+    }
+}
+
+impl Job {
+    /// Writes what is left of the job; on an error, what was written stays written.
+    fn write<D: Device, M>(
+        &mut self,
+        wal: &mut Wal<D>,
+        replica: &mut Replica<M>,
+    ) -> Result<(), AppendError> {
+        if let Some(state) = self.persist.hard_state {
+            let promise = Promise::new(state, replica.commit);
+            let head = promise.as_bytes();
+            self.lsn = wal.append(&record(
+                replica.group,
+                Index(0),
+                state.term.0,
+                Kind::Meta,
+                head,
+                &[],
+                0,
+            ))?;
+            self.persist.hard_state = None;
+        }
+        let Some(append) = &self.persist.append else {
+            return Ok(());
+        };
+        while self.next <= append.last {
+            let entry = replica
+                .window
+                .get(self.next)
+                .expect("an entry stays in the window until it is in the log");
+            self.lsn = wal.append(&record(
+                replica.group,
+                entry.index,
+                entry.term.0,
+                Kind::Entry,
+                entry.head.as_bytes(),
+                &entry.payload,
+                entry.payload_crc,
+            ))?;
+            self.next = self.next.next();
+        }
+        Ok(())
+    }
+}
+
+fn record<'a>(
+    group: GroupId,
+    index: Index,
+    term: u64,
+    kind: Kind,
+    head: &'a [u8],
+    payload: &'a [u8],
+    payload_crc: u32,
+) -> Record<'a> {
+    Record {
+        group: group.0,
+        index: index.0,
+        term,
+        kind,
+        head,
+        payload,
+        payload_crc,
+    }
+}

@@ -1,0 +1,14 @@
+//! A shard between its doors: three of them on one thread, in virtual time, over disks that crash.
+
+#[path = "main/crashes.rs"]
+mod crashes;
+#[path = "main/refusals.rs"]
+mod refusals;
+#[path = "main/replication.rs"]
+mod replication;
+#[path = "main/tally.rs"]
+mod tally;
+#[path = "main/wire.rs"]
+mod wire;
+#[path = "main/world.rs"]
+mod world;

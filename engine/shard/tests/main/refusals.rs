@@ -1,0 +1,76 @@
+//! What a shard does not do, it says: wrong requests, wrong places, full disks, deaf clients.
+
+use net::request::Status;
+
+use crate::tally::ADD;
+use crate::world::{SECOND, World};
+
+fn status_of(world: &mut World, node: u32, group: u64, operation: u8, payload: &[u8]) -> Status {
+    let id = world.ask(node, group, operation, payload, false);
+    world.run_until(SECOND, "an answer", |world| world.reply(id).is_some());
+    world.reply(id).expect("just seen").0.status
+}
+
+#[test]
+fn each_wrong_request_has_its_own_answer() {
+    let mut world = World::new(1, 2);
+    world.elect();
+    assert_eq!(status_of(&mut world, 1, 9, ADD, b"x"), Status::UnknownGroup);
+    assert_eq!(status_of(&mut world, 1, 0, ADD, b""), Status::Malformed);
+    assert_eq!(
+        status_of(&mut world, 1, 0, 77, b"x"),
+        Status::UnknownOperation
+    );
+    assert_eq!(status_of(&mut world, 1, 1, ADD, b"x"), Status::Ok);
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers_without_a_restart() {
+    let mut world = World::new(1, 1);
+    world.elect();
+    world.disks[0].set_slots_max(Some(2));
+    let mut acknowledged = 0;
+    let in_doubt = loop {
+        let id = world.ask(1, 0, ADD, &[7; 60_000], false);
+        world.run_for(SECOND / 5);
+        match world.reply(id).map(|(head, _)| head.status) {
+            Some(Status::Ok) => acknowledged += 1,
+            None => break id,
+            other => panic!("{other:?}"),
+        }
+        assert!(acknowledged < 400, "two segments are never full");
+    };
+    assert_eq!(
+        status_of(&mut world, 1, 0, ADD, b"more"),
+        Status::StorageFull
+    );
+    world.disks[0].set_slots_max(None);
+    world.run_until(2 * SECOND, "the one in doubt", |world| {
+        world.reply(in_doubt).is_some()
+    });
+    assert_eq!(
+        world.reply(in_doubt).expect("just seen").0.status,
+        Status::Ok
+    );
+    assert_eq!(status_of(&mut world, 1, 0, ADD, &[8; 60_000]), Status::Ok);
+    assert_eq!(
+        world.settle(0).len(),
+        acknowledged + 2,
+        "nothing is lost, nothing refused took effect"
+    );
+}
+
+#[test]
+fn a_client_that_does_not_read_is_disconnected() {
+    let mut world = World::new(1, 1);
+    world.elect();
+    world.wire.0.borrow_mut().deaf.insert(1000);
+    world.ask(1, 0, ADD, b"x", false);
+    world.run_for(SECOND);
+    assert_eq!(world.shard(1).reply_counts().deaf, 1);
+    assert_eq!(
+        world.payloads(1, 0).len(),
+        1,
+        "its command was durable all the same"
+    );
+}

@@ -1,0 +1,121 @@
+//! How a core's shard is made: its log is opened on the device that fits the driver, and read.
+
+use std::path::PathBuf;
+
+use net::transport::Transport;
+use raft::ids::{GroupId, NodeId};
+use raft::state_machine::StateMachine;
+use shard::setup::Setup;
+use shard::shard::{Next, Shard};
+use wal::Device;
+use wal::device::file::FileDevice;
+use wal::device::uring::UringDevice;
+
+use crate::clock::SystemClock;
+use crate::config::{Io, Layout, Limits, Options};
+use crate::driver::{Build, Doors, Turn};
+use crate::error::EngineError;
+use crate::log;
+
+/// What is known of a core before its thread runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Host<F> {
+    pub(crate) node: NodeId,
+    pub(crate) core: u16,
+    pub(crate) layout: Layout,
+    pub(crate) options: Options,
+    /// The folder of the core's log.
+    pub(crate) path: PathBuf,
+    /// Makes the empty state machine of a group.
+    pub(crate) machine: F,
+}
+
+/// A shard over one of the two devices; which one is decided once, at start.
+enum Hosted<T, M> {
+    Ring(Box<Shard<UringDevice, T, M>>),
+    Threads(Box<Shard<FileDevice, T, M>>),
+}
+
+impl<T: Transport, M: StateMachine> Turn for Hosted<T, M> {
+    fn turn(&mut self, clock: SystemClock) -> Next {
+        match self {
+            Self::Ring(shard) => shard.turn(&clock),
+            Self::Threads(shard) => shard.turn(&clock),
+        }
+    }
+}
+
+impl<M, F> Build for Host<F>
+where
+    M: StateMachine + 'static,
+    F: Fn(GroupId, Limits) -> M + Send + 'static,
+{
+    fn build<T: Transport + 'static>(self, doors: Doors<T>) -> Result<impl Turn, EngineError> {
+        let bytes = self.layout.segment_bytes;
+        let failed = |source: wal::DeviceError| EngineError::Log {
+            core: self.core,
+            source: source.into(),
+        };
+        match self.options.io {
+            Io::Glommio => {
+                let device = log::ring(&self.path, bytes, &doors.wake).map_err(failed)?;
+                Ok(Hosted::Ring(Box::new(self.open(device, doors.transport)?)))
+            }
+            Io::Threads => {
+                let device = log::threads(&self.path, bytes, &doors.wake).map_err(failed)?;
+                Ok(Hosted::Threads(Box::new(
+                    self.open(device, doors.transport)?,
+                )))
+            }
+        }
+    }
+}
+
+impl<M, F> Host<F>
+where
+    M: StateMachine + 'static,
+    F: Fn(GroupId, Limits) -> M + Send + 'static,
+{
+    fn open<D: Device, T: Transport>(
+        self,
+        device: D,
+        transport: T,
+    ) -> Result<Shard<D, T, M>, EngineError> {
+        let Layout { cores, groups, .. } = self.layout;
+        let groups_on_core =
+            usize::try_from(groups.div_ceil(u64::from(cores))).unwrap_or(usize::MAX);
+        let timing = &self.options;
+        let setup = Setup {
+            node: self.node,
+            core: self.core,
+            cores,
+            nodes: self
+                .layout
+                .nodes
+                .iter()
+                .map(|node| NodeId(node.id))
+                .collect(),
+            groups,
+            election_timeout: timing.election_timeout_ms * 1_000_000,
+            beat_interval: timing.election_timeout_ms * 1_000_000 / 8,
+            stopwatch: timing.stopwatch,
+            window_bytes: Setup::window_share(groups_on_core),
+            // Two nodes and two starts never throw the same dice.
+            seed: SystemClock.wall() ^ u64::from(self.node.0).rotate_left(48),
+        };
+        let options = log::options(&self.layout, self.node, self.core, timing.log_bytes_max.0);
+        let core = self.core;
+        let limits = self.layout.limits;
+        let machine = |group| (self.machine)(group, limits);
+        let opened = Shard::open(
+            setup,
+            device,
+            options,
+            transport,
+            machine,
+            SystemClock.now(),
+        );
+        let (shard, _) = opened.map_err(|source| EngineError::Open { core, source })?;
+        Ok(shard)
+    }
+}

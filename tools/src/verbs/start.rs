@@ -1,0 +1,135 @@
+//! `quorate start`: runs the node that lives in a data folder, until it is told to stop.
+
+use std::path::PathBuf;
+use std::thread;
+
+use clap::Args;
+use engine::config::Options;
+use engine::core::Stopper;
+use engine::error::EngineError;
+use engine::node::Node;
+use ledger::ledger::Ledger;
+use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
+use crate::arguments::{Io, Output};
+use crate::catalogue::environment;
+use crate::doctor;
+use crate::failure::Failure;
+use crate::refusal;
+
+const EXAMPLES: &str = "\
+Examples:
+  quorate start --data-dir /var/lib/quorate
+  quorate start --data-dir /var/lib/quorate --cluster 7 --cpus 2,3
+  quorate start --data-dir ./alone --io threads
+
+The folder says which node this is, who the others are and where each listens. SIGTERM and SIGINT
+end the node; nothing acknowledged is lost when it is killed.";
+
+/// Flags of `quorate start`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The node's data folder, prepared by `quorate format`
+    #[arg(long, alias = "data", value_name = "DIR", env = "QUORATE_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+
+    /// What drives disk and sockets [default: glommio where io_uring works, else threads]
+    #[arg(long, value_enum, env = "QUORATE_IO")]
+    pub(crate) io: Option<Io>,
+
+    /// Processors to pin the cores to, in order [default: from 0 on, where there is one for each]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) cpus: Option<Vec<usize>>,
+
+    /// Connections that one core accepts; more are closed at once [default: the engine's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub(crate) connections_max: Option<u32>,
+
+    /// The cluster that the folder must belong to [default: whichever it does]
+    #[arg(long, value_name = "ID")]
+    pub(crate) cluster: Option<u64>,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
+    serve(arguments, output)
+}
+
+/// The one place where the verb meets the engine.
+fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
+    let place = arguments.data_dir.display().to_string();
+    let told = |error: EngineError| refusal::of_engine(&error, &place);
+    let mut options = Options {
+        io: driver(arguments.io),
+        cpus: arguments.cpus.clone(),
+        ..Options::default()
+    };
+    options.cluster = arguments.cluster;
+    options.connections_max = arguments.connections_max.unwrap_or(options.connections_max);
+    let machine = |_, limits| {
+        Ledger::new(ledger_limits(limits)).expect("limits within what rows can be numbered")
+    };
+    let node = Node::start(&arguments.data_dir, &options, machine).map_err(told)?;
+    stop_on_signals(node.stopper(), &place)?;
+    log::info!("node {} serves from {place}", node.id());
+    node.wait().map_err(told)?;
+    Ok(Answer::done(match output {
+        Output::Text => String::new(),
+        Output::Json => to_json(&Ended {
+            schema_version: SCHEMA_VERSION,
+            ended: "asked to",
+        }),
+    }))
+}
+
+#[derive(Serialize)]
+struct Ended {
+    schema_version: u32,
+    ended: &'static str,
+}
+
+/// The driver asked for; else the better one of those that work here.
+pub(crate) fn driver(asked: Option<Io>) -> engine::config::Io {
+    let io = asked.unwrap_or_else(|| {
+        if doctor::ring_works() {
+            Io::Glommio
+        } else {
+            Io::Threads
+        }
+    });
+    match io {
+        Io::Glommio => engine::config::Io::Glommio,
+        Io::Threads => engine::config::Io::Threads,
+    }
+}
+
+fn ledger_limits(limits: engine::config::Limits) -> ledger::limits::Limits {
+    let rows = |limit: u64| {
+        usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .min(ledger::limits::ROWS_MAX)
+    };
+    ledger::limits::Limits {
+        accounts_max: rows(limits.accounts_max),
+        transfers_max: rows(limits.transfers_max),
+        pendings_max: rows(limits.transfers_max)
+            .min(ledger::limits::Limits::default().pendings_max),
+    }
+}
+
+/// SIGTERM and SIGINT end the node in order.
+fn stop_on_signals(stopper: Stopper, place: &str) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::new(&environment::OPEN_FILES, error.to_string(), place);
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let waiter = thread::Builder::new().name("signals".to_owned());
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            stopper.stop();
+        }
+    };
+    waiter.spawn(wait).map(drop).map_err(failed)
+}

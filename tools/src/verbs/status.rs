@@ -1,0 +1,401 @@
+//! `quorate status`: asks a cluster whether it is safe, and who leads.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use engine::client::wire::{Wire, WireError};
+use engine::clock::SystemClock;
+use net::frame::Kind;
+use net::inspect::{InspectHead, Topic};
+use net::transport::Outgoing;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::arguments::Output;
+use crate::catalogue::cluster;
+use crate::failure::Failure;
+use crate::quantity::parse_positive_duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  quorate status --cluster 7 --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
+  quorate status --cluster 1 --addresses 127.0.0.1:4000 --timeout 500ms --output json
+
+The first line says how many more nodes may fail. Exit code 0: healthy; 3: degraded, or nobody
+answers.";
+
+/// Most pages of groups that one core is asked for.
+const PAGES_MAX: usize = 1024;
+
+/// Flags of `quorate status`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Number of the cluster
+    #[arg(long, value_name = "ID", env = "QUORATE_CLUSTER")]
+    pub(crate) cluster: u64,
+
+    /// Where core 0 of each node listens
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        value_delimiter = ',',
+        required = true,
+        env = "QUORATE_ADDRESSES"
+    )]
+    pub(crate) addresses: Vec<SocketAddr>,
+
+    /// How long to wait for a node's answer
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_positive_duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// What one core says.
+#[derive(Debug, Deserialize)]
+struct Page {
+    node: u32,
+    cores: u16,
+    groups_total: u64,
+    storage: String,
+    peers: Vec<serde_json::Value>,
+    groups: Vec<Replica>,
+    next: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Replica {
+    group: u64,
+    role: String,
+    term: u64,
+    commit: u64,
+}
+
+/// The cluster in one document.
+#[derive(Debug, Default, Serialize)]
+struct Cluster {
+    schema_version: u32,
+    healthy: bool,
+    /// Further nodes that may fail before some group stops; absent when one has stopped already.
+    failures_tolerated: Option<u32>,
+    nodes: Vec<Node>,
+    groups: u64,
+    groups_without_leader: Vec<u64>,
+    leaders: BTreeMap<u32, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Node {
+    address: SocketAddr,
+    node: Option<u32>,
+    storage: Option<String>,
+    /// Why it does not answer.
+    trouble: Option<String>,
+    /// Entries that its replicas lack of what is known committed, summed.
+    behind: u64,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
+    let mut answers = Vec::new();
+    for address in &arguments.addresses {
+        answers.push((*address, ask_node(arguments, *address)));
+    }
+    if answers.iter().all(|(_, answer)| answer.is_err()) {
+        let told = |(address, answer): &(SocketAddr, Result<Vec<Page>, WireError>)| {
+            answer
+                .as_ref()
+                .err()
+                .map(|error| format!("{address}: {error}"))
+        };
+        let cause: Vec<String> = answers.iter().filter_map(told).collect();
+        let addresses: Vec<String> = arguments
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        return Err(Failure::new(
+            &cluster::NOBODY_ANSWERS,
+            cause.join("\n"),
+            addresses.join(", "),
+        ));
+    }
+    let cluster = judge(&answers);
+    let exit = if cluster.healthy {
+        Exit::Done
+    } else {
+        Exit::Unhealthy
+    };
+    let text = match output {
+        Output::Text => render(&cluster),
+        Output::Json => to_json(&cluster),
+    };
+    Ok(Answer { text, exit })
+}
+
+/// Every core of a node, every page of its groups.
+fn ask_node(arguments: &Arguments, address: SocketAddr) -> Result<Vec<Page>, WireError> {
+    let mut pages = Vec::new();
+    let mut core = 0;
+    loop {
+        let mut at = address;
+        at.set_port(address.port().saturating_add(core));
+        let first = pages.len();
+        ask_core(arguments, at, &mut pages)?;
+        core += 1;
+        if pages.get(first).is_none_or(|page| core >= page.cores) {
+            return Ok(pages);
+        }
+    }
+}
+
+fn ask_core(
+    arguments: &Arguments,
+    address: SocketAddr,
+    pages: &mut Vec<Page>,
+) -> Result<(), WireError> {
+    let nanos = u64::try_from(arguments.timeout.as_nanos()).unwrap_or(u64::MAX);
+    let deadline = SystemClock.now().plus(nanos);
+    let mut wire = Wire::connect(address, arguments.cluster, deadline)?;
+    let mut from = 0;
+    for id in 0..PAGES_MAX as u64 {
+        let head = InspectHead {
+            id,
+            topic: Topic::Status,
+            argument: from,
+        };
+        let head = head.encode().to_vec();
+        wire.push(Outgoing {
+            kind: Kind::INSPECT,
+            head,
+            ..Outgoing::default()
+        })?;
+        wire.flush(deadline)?;
+        let frame = wire.receive(deadline)?;
+        let page: Page = serde_json::from_slice(&frame.bulk).map_err(|_| WireError::Protocol)?;
+        let next = page.next;
+        pages.push(page);
+        match next {
+            Some(group) => from = group,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// What the nodes' answers mean together.
+fn judge(answers: &[(SocketAddr, Result<Vec<Page>, WireError>)]) -> Cluster {
+    let pages = || {
+        answers
+            .iter()
+            .filter_map(|(_, answer)| answer.as_ref().ok())
+            .flatten()
+    };
+    let total = pages().map(|page| page.groups_total).max().unwrap_or(0);
+    let members = pages()
+        .map(|page| page.peers.len() as u32 + 1)
+        .max()
+        .unwrap_or(0);
+    let majority = members / 2 + 1;
+    let mut commit: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut leader: BTreeMap<u64, (u64, u32)> = BTreeMap::new();
+    let mut answering: BTreeMap<u64, u32> = BTreeMap::new();
+    for page in pages() {
+        for replica in &page.groups {
+            let known = commit.entry(replica.group).or_default();
+            *known = replica.commit.max(*known);
+            *answering.entry(replica.group).or_default() +=
+                u32::from(page.storage == "ok" || page.storage == "busy");
+            let newest = leader
+                .get(&replica.group)
+                .is_none_or(|(term, _)| *term < replica.term);
+            if replica.role == "leader" && newest {
+                leader.insert(replica.group, (replica.term, page.node));
+            }
+        }
+    }
+    let without: Vec<u64> = (0..total)
+        .filter(|group| !leader.contains_key(group))
+        .collect();
+    let fewest = (0..total)
+        .map(|group| answering.get(&group).copied().unwrap_or(0))
+        .min()
+        .unwrap_or(0);
+    let tolerated = fewest.checked_sub(majority).filter(|_| without.is_empty());
+    let mut leaders = BTreeMap::new();
+    for (_, node) in leader.values() {
+        *leaders.entry(*node).or_default() += 1;
+    }
+    let nodes: Vec<Node> = answers
+        .iter()
+        .map(|(address, answer)| describe(*address, answer, &commit))
+        .collect();
+    let whole = nodes
+        .iter()
+        .all(|node| node.trouble.is_none() && node.storage.as_deref() != Some("full"));
+    Cluster {
+        schema_version: SCHEMA_VERSION,
+        healthy: whole && tolerated.is_some() && fewest == members,
+        failures_tolerated: tolerated,
+        nodes,
+        groups: total,
+        groups_without_leader: without,
+        leaders,
+    }
+}
+
+fn describe(
+    address: SocketAddr,
+    answer: &Result<Vec<Page>, WireError>,
+    commit: &BTreeMap<u64, u64>,
+) -> Node {
+    match answer {
+        Err(error) => Node {
+            address,
+            node: None,
+            storage: None,
+            trouble: Some(error.to_string()),
+            behind: 0,
+        },
+        Ok(pages) => {
+            let replicas = pages.iter().flat_map(|page| &page.groups);
+            let lack = |replica: &Replica| {
+                commit
+                    .get(&replica.group)
+                    .copied()
+                    .unwrap_or(0)
+                    .saturating_sub(replica.commit)
+            };
+            let worst = pages
+                .iter()
+                .map(|page| page.storage.as_str())
+                .find(|storage| *storage != "ok");
+            Node {
+                address,
+                node: pages.first().map(|page| page.node),
+                storage: Some(worst.unwrap_or("ok").to_owned()),
+                trouble: None,
+                behind: replicas.map(lack).sum(),
+            }
+        }
+    }
+}
+
+fn render(cluster: &Cluster) -> String {
+    let mut out = String::new();
+    let safety = match cluster.failures_tolerated {
+        Some(count) => format!("{count} more node(s) may fail"),
+        None => "some groups cannot write".to_owned(),
+    };
+    let verdict = if cluster.healthy {
+        "healthy"
+    } else {
+        "degraded"
+    };
+    let mut line = |text: String| {
+        writeln!(out, "{text}").expect("memory takes every line");
+    };
+    line(format!("{verdict}: {safety}"));
+    line(format!(
+        "groups    {}, {} without a leader",
+        cluster.groups,
+        cluster.groups_without_leader.len()
+    ));
+    for node in &cluster.nodes {
+        let name = node.node.map_or("?".to_owned(), |id| id.to_string());
+        let led = node
+            .node
+            .and_then(|id| cluster.leaders.get(&id))
+            .copied()
+            .unwrap_or(0);
+        line(match &node.trouble {
+            Some(trouble) => format!("node {name:<4} {:<22} {trouble}", node.address),
+            None => format!(
+                "node {name:<4} {:<22} leads {led}, {} entries behind, storage {}",
+                node.address,
+                node.behind,
+                node.storage.as_deref().unwrap_or("?")
+            ),
+        });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(node: u32, role: &str, storage: &str) -> Page {
+        Page {
+            node,
+            cores: 1,
+            groups_total: 1,
+            storage: storage.to_owned(),
+            peers: vec![serde_json::Value::Null; 2],
+            groups: vec![Replica {
+                group: 0,
+                role: role.to_owned(),
+                term: 2,
+                commit: 10 - u64::from(node),
+            }],
+            next: None,
+        }
+    }
+
+    fn cluster(roles: [Option<(&str, &str)>; 3]) -> Cluster {
+        let answers: Vec<_> = (1..)
+            .zip(roles)
+            .map(|(node, role)| {
+                let address = SocketAddr::from(([127, 0, 0, 1], 4000 + node as u16));
+                let answer = role.map(|(role, storage)| vec![page(node, role, storage)]);
+                (address, answer.ok_or(WireError::Protocol))
+            })
+            .collect();
+        judge(&answers)
+    }
+
+    #[test]
+    fn three_of_three_tolerate_one_failure() {
+        let all = cluster([
+            Some(("leader", "ok")),
+            Some(("follower", "ok")),
+            Some(("follower", "ok")),
+        ]);
+        assert_eq!(
+            (all.healthy, all.failures_tolerated, all.nodes[2].behind),
+            (true, Some(1), 2)
+        );
+        assert!(render(&all).starts_with("healthy: 1 more node(s) may fail\n"));
+    }
+
+    #[test]
+    fn two_of_three_are_degraded_and_tolerate_none() {
+        let two = cluster([Some(("leader", "ok")), Some(("follower", "ok")), None]);
+        assert_eq!((two.healthy, two.failures_tolerated), (false, Some(0)));
+    }
+
+    #[test]
+    fn a_full_disk_counts_as_a_failure() {
+        let full = cluster([
+            Some(("leader", "ok")),
+            Some(("follower", "ok")),
+            Some(("follower", "full")),
+        ]);
+        assert_eq!((full.healthy, full.failures_tolerated), (false, Some(0)));
+    }
+
+    #[test]
+    fn without_a_leader_nothing_is_tolerated() {
+        let headless = cluster([
+            Some(("follower", "ok")),
+            Some(("follower", "ok")),
+            Some(("candidate", "ok")),
+        ]);
+        assert_eq!(
+            (headless.healthy, headless.failures_tolerated),
+            (false, None)
+        );
+        assert_eq!(headless.groups_without_leader, [0]);
+    }
+}

@@ -1,0 +1,4 @@
+//! Everything that is checked about the binary and about the house from outside, as one test program.
+
+mod command_line;
+mod tidy;
