@@ -251,6 +251,8 @@ const OPTIONS_KEYS: &[Key] = &[
     Key::plain("connections_max"),
     Key::plain("log_max"),
     Key::plain("cluster"),
+    Key::plain("election_timeout_ms"),
+    Key::plain("stopwatch"),
 ];
 
 /// The layout as TOML spells it.

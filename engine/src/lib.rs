@@ -13,3 +13,12 @@ pub mod folder;
 mod host;
 pub mod log;
 pub mod node;
+
+pub use crate::client::Client;
+pub use crate::config::{Io, Layout, NodeAddress, Options};
+pub use crate::error::EngineError;
+pub use crate::folder::FormatOptions;
+pub use crate::log::format;
+pub use crate::node::Node;
+pub use raft::ids::GroupId;
+pub use raft::state_machine::{Admission, Command, Refusal, StateMachine};

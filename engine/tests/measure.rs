@@ -1,4 +1,5 @@
 //! What a message costs under each driver: run by hand, `cargo test --release -p quorate-engine --test main -- --ignored --nocapture measure`.
+#![expect(clippy::print_stdout, reason = "a measurement is printed")]
 
 use std::fs;
 use std::thread;
