@@ -1,7 +1,7 @@
 //! Both drivers under the echoing shard: nothing is lost, nothing sleeps through news, nothing is left behind.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use net::transport::Outgoing;
 use raft::ids::Time;
 
 use crate::echo::{ECHO, EchoBuild, LATER, PANIC, PEERS, WRITE};
+use crate::ports::free_address;
 
 const CLUSTER: u64 = 77;
 
@@ -59,8 +60,7 @@ pub(crate) fn deadline() -> Time {
 }
 
 fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound"))
+    [(); N].map(|()| free_address(1))
 }
 
 fn seat(address: SocketAddr, node: u32, peers: &[(u32, SocketAddr)], limits: Limits) -> Seat {
