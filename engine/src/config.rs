@@ -24,8 +24,8 @@ pub const NODES_MAX: usize = 128;
 pub const CORES_MAX: u16 = 256;
 /// Most groups in one cluster.
 pub const GROUPS_MAX: u64 = 1 << 20;
-/// Most clients that one core serves: what a core can number, less its strangers and peers.
-pub const CONNECTIONS_MAX: u32 = 60_000;
+/// Most clients that one core serves: two completions each must fit into a ring of 32,768.
+pub const CONNECTIONS_MAX: u32 = 15_000;
 /// Cluster ids stay within what TOML can write.
 pub const CLUSTER_MAX: u64 = i64::MAX as u64;
 /// Smallest log segment: some largest records and what is around them.
@@ -251,6 +251,8 @@ const OPTIONS_KEYS: &[Key] = &[
     Key::plain("connections_max"),
     Key::plain("log_max"),
     Key::plain("cluster"),
+    Key::plain("election_timeout_ms"),
+    Key::plain("stopwatch"),
 ];
 
 /// The layout as TOML spells it.

@@ -48,6 +48,18 @@ pub struct FormatOptions {
     pub prewrite_bytes: u64,
 }
 
+impl FormatOptions {
+    /// A node of this layout, with as much log written beforehand as is necessary.
+    #[must_use]
+    pub fn new(layout: Layout, node: u32) -> Self {
+        Self {
+            layout,
+            node,
+            prewrite_bytes: 0,
+        }
+    }
+}
+
 /// An open, locked data folder. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct Folder {
@@ -286,11 +298,7 @@ mod tests {
             address: ([127, 0, 0, 1], port).into(),
         };
         let layout = Layout::new(42, vec![address(1, 7000), address(2, 7100)], 2, 8);
-        FormatOptions {
-            layout,
-            node: 2,
-            prewrite_bytes: 0,
-        }
+        FormatOptions::new(layout, 2)
     }
 
     fn format_here(dir: &Path, options: &FormatOptions) -> Result<(), EngineError> {

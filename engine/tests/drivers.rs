@@ -1,7 +1,7 @@
 //! Both drivers under the echoing shard: nothing is lost, nothing sleeps through news, nothing is left behind.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use net::transport::Outgoing;
 use raft::ids::Time;
 
 use crate::echo::{ECHO, EchoBuild, LATER, PANIC, PEERS, WRITE};
+use crate::ports::free_address;
 
 const CLUSTER: u64 = 77;
 
@@ -54,13 +55,12 @@ on_both_drivers! {
 }
 
 /// Tests end in minutes even when something is lost.
-fn deadline() -> Time {
+pub(crate) fn deadline() -> Time {
     SystemClock.now().plus(120_000_000_000)
 }
 
 fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound"))
+    [(); N].map(|()| free_address(1))
 }
 
 fn seat(address: SocketAddr, node: u32, peers: &[(u32, SocketAddr)], limits: Limits) -> Seat {
@@ -88,14 +88,14 @@ fn seat(address: SocketAddr, node: u32, peers: &[(u32, SocketAddr)], limits: Lim
 }
 
 /// One echoing core, alone.
-struct Alone {
+pub(crate) struct Alone {
     cores: Cores,
     address: SocketAddr,
     _dir: tempfile::TempDir,
 }
 
 impl Alone {
-    fn start(io: Io, limits: Limits) -> Self {
+    pub(crate) fn start(io: Io, limits: Limits) -> Self {
         let [address] = free_addresses();
         Self::start_at(io, limits, address).expect("a core")
     }
@@ -115,17 +115,17 @@ impl Alone {
         })
     }
 
-    fn wire(&self) -> Wire {
+    pub(crate) fn wire(&self) -> Wire {
         Wire::connect(self.address, CLUSTER, deadline()).expect("a connection")
     }
 
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         self.cores.stopper().stop();
         self.cores.wait().expect("an orderly end");
     }
 }
 
-fn request(operation: u8, group: u64, id: u64, bulk: Bytes) -> Outgoing {
+pub(crate) fn request(operation: u8, group: u64, id: u64, bulk: Bytes) -> Outgoing {
     let head = RequestHead {
         id,
         group,
@@ -142,7 +142,7 @@ fn request(operation: u8, group: u64, id: u64, bulk: Bytes) -> Outgoing {
     }
 }
 
-fn reply(wire: &mut Wire, id: u64) -> Bytes {
+pub(crate) fn reply(wire: &mut Wire, id: u64) -> Bytes {
     let frame = wire.receive(deadline()).expect("a reply");
     assert_eq!(frame.kind, Kind::REPLY);
     let head = ReplyHead::decode(&frame.head).expect("a reply's head");
@@ -167,7 +167,7 @@ fn ask(wire: &mut Wire, operation: u8, group: u64, bulk: Bytes) -> Bytes {
     reply(wire, 1)
 }
 
-fn content(len: usize, salt: u64) -> Bytes {
+pub(crate) fn content(len: usize, salt: u64) -> Bytes {
     (0..len as u64)
         .map(|at| (at.wrapping_mul(salt | 1) >> 3) as u8)
         .collect::<Vec<u8>>()

@@ -1,5 +1,8 @@
 //! The engine from outside: both drivers under an echoing shard, folders, and whole clusters in one process.
 
-mod cluster;
+mod clusters;
 mod drivers;
 mod echo;
+mod measure;
+mod ports;
+mod refusals;

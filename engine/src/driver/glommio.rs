@@ -13,6 +13,7 @@
 
 mod bell;
 mod rest;
+mod rounds;
 mod socket;
 mod transport;
 
@@ -32,16 +33,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::clock::SystemClock;
 use crate::driver::glommio::bell::Bell;
 use crate::driver::glommio::rest::Rest;
+use crate::driver::glommio::rounds::Rounds;
 use crate::driver::wake::Wake;
 use crate::driver::{Build, Doors, Next, Seat, Turn};
 use crate::error::EngineError;
 
 /// Locked memory that glommio asks for before it makes its rings.
 const LOCKED_BYTES_MIN: u64 = 512 << 10;
-/// Entries of each of the executor's rings: polls of sockets, one or two for each busy connection.
-const RING_ENTRIES: usize = 128;
-/// After so long without a pause the executor looks at its rings though tasks are ready.
-const PREEMPT_AFTER: Duration = Duration::from_micros(250);
+/// Entries of each of the executor's rings beyond those of connections: listener, wake socket, timers.
+const RING_ENTRIES_MIN: usize = 256;
+/// Most entries that the kernel gives a ring.
+const RING_ENTRIES_MAX: usize = 32 << 10;
+/// The executor's timer that interrupts ready tasks: never. glommio 0.9 may go to sleep over ready tasks
+/// when an interruption comes after it has looked at its rings and before the first task has run; with a
+/// short timer and a busy host that happens within seconds. Long-running tasks ask for `Rounds`.
+const PREEMPT_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// A shard that always has more to do lets the executor look at its rings after so many nanoseconds.
+const LOOK_AFTER: u64 = 500_000;
 /// Wake-ups read in one call.
 const WAKES_MAX: usize = 256;
 
@@ -59,9 +67,10 @@ pub(crate) fn run<B: Build>(
         let start = |source| EngineError::Start { core, source };
         let (wake, rope) = Wake::pair().map_err(start)?;
         let bell = Rc::new(Bell::default());
-        let hub = transport::Hub::new(seat.network.clone(), Rc::clone(&bell))
+        let rounds = Rc::new(Rounds::new(wake.clone()));
+        let hub = transport::Hub::new(seat.network.clone(), Rc::clone(&bell), Rc::clone(&rounds))
             .map_err(|source| EngineError::Network { core, source })?;
-        let hearing = spawn_local(hear(rope, Rc::clone(&bell)));
+        let hearing = spawn_local(hear(rope, Rc::clone(&bell), Rc::clone(&rounds)));
         let doors = Doors {
             core,
             transport: hub.transport(),
@@ -71,7 +80,7 @@ pub(crate) fn run<B: Build>(
             Ok(mut shard) => match hub.open(listener) {
                 Ok(()) => {
                     started(wake);
-                    serve(&mut shard, &bell, stop, core).await
+                    serve(&mut shard, &bell, &rounds, stop, core).await
                 }
                 Err(error) => Err(start(error)),
             },
@@ -87,31 +96,49 @@ pub(crate) fn run<B: Build>(
 async fn serve(
     shard: &mut impl Turn,
     bell: &Bell,
+    rounds: &Rounds,
     stop: &AtomicBool,
     core: u16,
 ) -> Result<(), EngineError> {
     let mut rest = Rest::default();
+    let mut looked_at = SystemClock.now();
     while !stop.load(Ordering::Acquire) {
         bell.hear();
         match shard.turn(SystemClock) {
-            Next::Again => ::glommio::executor().yield_now().await,
+            Next::Again if SystemClock.now().since(looked_at) < LOOK_AFTER => {
+                ::glommio::executor().yield_now().await;
+                continue;
+            }
+            Next::Again => rounds.next().await,
             Next::Wait(until) => rest.wait(bell, until).await,
             Next::Stop => return Err(EngineError::LogFailed { core }),
         }
+        looked_at = SystemClock.now();
     }
     Ok(())
 }
 
 /// Rings the bell for each wake-up that comes through the rope.
-async fn hear(rope: OwnedFd, bell: Rc<Bell>) {
+async fn hear(rope: OwnedFd, bell: Rc<Bell>, rounds: Rc<Rounds>) {
     let mut stream = socket::adopt_unix(rope);
     let mut bytes = [0; WAKES_MAX];
     while socket::read_unix(&mut stream, &mut bytes)
         .await
         .is_ok_and(|count| count > 0)
     {
+        rounds.begin();
         bell.ring();
     }
+}
+
+/// The executor interrupts itself when as many completions as a ring has entries came in one round, with
+/// the same danger as its timer: a connection has two at most, so with this size that never happens.
+fn ring_entries(seat: &Seat) -> usize {
+    let limits = &seat.network.limits;
+    let connections = limits.clients_max + limits.handshakes_max + 3 * seat.network.peers.len();
+    (2 * connections + RING_ENTRIES_MIN)
+        .next_power_of_two()
+        .min(RING_ENTRIES_MAX)
 }
 
 fn executor(seat: &Seat) -> Result<LocalExecutor, EngineError> {
@@ -122,7 +149,7 @@ fn executor(seat: &Seat) -> Result<LocalExecutor, EngineError> {
         .name("quorate")
         // No disk is read through glommio: it gets the least it accepts.
         .io_memory(0)
-        .ring_depth(RING_ENTRIES)
+        .ring_depth(ring_entries(seat))
         .preempt_timer(PREEMPT_AFTER);
     builder.make().map_err(|error| match (error, seat.cpu) {
         (GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)), _) => {

@@ -29,10 +29,15 @@ use socket2::SockRef;
 use crate::clock::SystemClock;
 use crate::driver::glommio::bell::Bell;
 use crate::driver::glommio::rest::Rest;
+use crate::driver::glommio::rounds::Rounds;
 use crate::driver::glommio::socket::{SLICES_MAX, Socket, adopt_listener};
 
 /// Most bytes asked for in one read: larger ones are slower through the executor.
 const READ_BYTES_MAX: usize = 256 << 10;
+/// What a connection may take before others are looked for.
+const READ_BYTES_PER_ROUND: usize = 1 << 20;
+/// Connections accepted before others are looked for.
+const ACCEPTS_PER_ROUND: usize = 32;
 /// Pause of the listener when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,6 +50,7 @@ pub(super) struct Hub {
     starved: RefCell<Vec<Rc<Line>>>,
     /// Tells the shard that the inbox has something.
     bell: Rc<Bell>,
+    rounds: Rc<Rounds>,
     /// Tells the upkeep task that its next instant may have changed.
     upkeep: Bell,
     is_closing: Cell<bool>,
@@ -61,6 +67,8 @@ struct Line {
     /// The write task has the socket: it is full, still connecting, or broken.
     is_full: Cell<bool>,
     is_closed: Cell<bool>,
+    /// Bytes read since the socket was last found empty, or since the last round.
+    unbroken: Cell<usize>,
     /// Tells the write task that it has the socket.
     write: Bell,
     /// Tells the read task that there may be buffers again.
@@ -117,13 +125,18 @@ impl Transport for GlommioTransport {
 }
 
 impl Hub {
-    pub(super) fn new(config: TransportConfig, bell: Rc<Bell>) -> Result<Rc<Self>, ConfigError> {
+    pub(super) fn new(
+        config: TransportConfig,
+        bell: Rc<Bell>,
+        rounds: Rc<Rounds>,
+    ) -> Result<Rc<Self>, ConfigError> {
         Ok(Rc::new(Self {
             endpoint: RefCell::new(Endpoint::new(config, SystemClock.now().0)?),
             lines: RefCell::default(),
             inbox: RefCell::default(),
             starved: RefCell::default(),
             bell,
+            rounds,
             upkeep: Bell::default(),
             is_closing: Cell::new(false),
             listener: RefCell::default(),
@@ -229,6 +242,7 @@ impl Hub {
             socket: RefCell::new(socket),
             is_full: Cell::new(false),
             is_closed: Cell::new(false),
+            unbroken: Cell::new(0),
             write: Bell::default(),
             read: Bell::default(),
         });
@@ -304,10 +318,12 @@ impl Hub {
         match read {
             Poll::Pending => {
                 endpoint.rest(line.id);
+                line.unbroken.set(0);
                 Poll::Pending
             }
             Poll::Ready(Ok(count)) if count > 0 => {
                 endpoint.filled(line.id, count, SystemClock.now().0);
+                line.unbroken.set(line.unbroken.get() + count);
                 Poll::Ready(Reading::Read {
                     is_more_likely: count == most,
                 })
@@ -353,7 +369,10 @@ async fn read(task: Task, line: Rc<Line>) {
         match poll_fn(|context| hub.poll_read(&line, context)).await {
             Reading::Read { is_more_likely } => {
                 hub.carry_out();
-                if is_more_likely {
+                if line.unbroken.get() >= READ_BYTES_PER_ROUND {
+                    line.unbroken.set(0);
+                    hub.rounds.next().await;
+                } else if is_more_likely {
                     // Others want to read, and the shard to take its turn.
                     ::glommio::executor().yield_now().await;
                 }
@@ -403,7 +422,10 @@ async fn go_on_writing(task: Task, line: Rc<Line>) {
 async fn accept(task: Task, listener: TcpListener) {
     let hub = &task.0;
     let listener = adopt_listener(listener);
-    while !hub.is_closing.get() {
+    for number in 1.. {
+        if hub.is_closing.get() {
+            break;
+        }
         match Socket::accept(&listener).await {
             Ok((socket, from)) => {
                 let accepted = hub.endpoint.borrow_mut().accept(from, SystemClock.now().0);
@@ -414,20 +436,27 @@ async fn accept(task: Task, listener: TcpListener) {
                     }
                     Err(refusal) => hub.say(&socket, refusal),
                 }
-                ::glommio::executor().yield_now().await;
             }
-            Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-                ) =>
-            {
+            Err(error) if is_exhausted(&error) => {
                 Timer::new(ACCEPT_PAUSE).await;
             }
             // The one who connected is gone already, or the listener was shut down.
-            Err(_) => ::glommio::executor().yield_now().await,
+            Err(_) => {}
+        }
+        if number % ACCEPTS_PER_ROUND == 0 {
+            hub.rounds.next().await;
+        } else {
+            ::glommio::executor().yield_now().await;
         }
     }
+}
+
+/// The system has nothing left to accept a connection with.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 /// Dials who is due and ends what stands still.

@@ -1,6 +1,5 @@
-//! Whole nodes on loopback, in this process: what is acknowledged stays, whoever stops and starts.
+//! Whole nodes on loopback: those that do not belong are refused by name, a full log says so, a laggard catches up.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use engine::{
 };
 use net::request::Status;
 use tempfile::TempDir;
+
+use crate::ports::free_address;
 
 const ADD: u8 = 1;
 const READ: u8 = 2;
@@ -57,29 +58,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(io: Io, nodes: u32, cores: u16, groups: u64) -> Self {
-        // A port is free when all the cores' ports from it on are.
-        let held = loop {
-            let first: Vec<TcpListener> = (0..nodes)
-                .map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback"))
-                .collect();
-            let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-            let rest = first.iter().flat_map(|listener| {
-                let port = port(listener);
-                (1..cores)
-                    .map(move |core| TcpListener::bind(("127.0.0.1", port.wrapping_add(core))))
-            });
-            if rest.collect::<Result<Vec<_>, _>>().is_ok() {
-                break first;
-            }
-        };
-        let addresses = held
-            .iter()
-            .map(|listener| listener.local_addr().expect("bound"));
-        let nodes = (1..)
-            .zip(addresses)
-            .map(|(id, address)| NodeAddress { id, address })
-            .collect();
-        drop(held);
+        let nodes = (1..=nodes).map(|id| NodeAddress { id, address: free_address(cores) }).collect();
         let mut layout = Layout::new(77, nodes, cores, groups);
         layout.segment_bytes = 4 << 20;
         let folders: Vec<TempDir> = layout
@@ -156,24 +135,6 @@ fn read(client: &mut Client, group: u64) -> u64 {
     )
 }
 
-fn what_is_acknowledged_survives_a_restart_of_all(io: Io) {
-    let mut cluster = Cluster::new(io, 3, 2, 4);
-    cluster.start_all();
-    let mut client = cluster.client();
-    for value in 1..=100 {
-        add(&mut client, value % 4, value).expect("acknowledged");
-    }
-    let before: Vec<u64> = (0..4).map(|group| read(&mut client, group)).collect();
-    assert_eq!(before.iter().sum::<u64>(), 5050);
-    for id in 1..=3 {
-        cluster.stop(id);
-    }
-    cluster.start_all();
-    let mut client = cluster.client();
-    let after: Vec<u64> = (0..4).map(|group| read(&mut client, group)).collect();
-    assert_eq!(after, before);
-}
-
 fn a_node_that_was_away_catches_up(io: Io) {
     let mut cluster = Cluster::new(io, 3, 1, 1);
     cluster.start_all();
@@ -204,20 +165,6 @@ fn a_node_that_was_away_catches_up(io: Io) {
         );
         std::thread::yield_now();
     }
-}
-
-fn a_second_process_is_kept_out_of_a_folder(io: Io) {
-    let mut cluster = Cluster::new(io, 1, 1, 1);
-    cluster.start(1).expect("the first one");
-    let second = Node::start(&cluster.dir(1), &cluster.options, |_, _| Sum::default());
-    assert!(
-        matches!(second, Err(EngineError::FolderInUse { pid: Some(_), .. })),
-        "{second:?}"
-    );
-    assert_eq!(
-        add(&mut cluster.client(), 0, 5).expect("the first one goes on"),
-        5
-    );
 }
 
 fn a_log_that_may_not_grow_says_storage_full(io: Io) {
@@ -316,9 +263,7 @@ macro_rules! on_both_drivers {
 }
 
 on_both_drivers! {
-    what_is_acknowledged_survives_a_restart_of_all
     a_node_that_was_away_catches_up
-    a_second_process_is_kept_out_of_a_folder
     a_log_that_may_not_grow_says_storage_full
     a_client_of_another_cluster_is_refused_by_name
     a_peer_of_another_layout_is_not_let_in
