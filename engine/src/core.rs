@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::config::Io;
 use crate::driver::wake::Wake;
@@ -49,6 +50,34 @@ impl Stopper {
     }
 }
 
+/// The kernel takes a killed process's rings apart after the process is gone; until then its sockets and
+/// its log's lock are held. A node that is started again at once waits for that, and no longer.
+const GHOST: Duration = Duration::from_secs(5);
+const GHOST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Tries again while the former process's ghost may be in the way.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel tells nobody when it has taken a dead ring apart"
+)]
+pub(crate) fn patiently<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let tries = GHOST.as_millis() / GHOST_PAUSE.as_millis();
+    for _ in 0..tries {
+        match attempt() {
+            Err(error) if may_pass(&error) => thread::sleep(GHOST_PAUSE),
+            result => return result,
+        }
+    }
+    attempt()
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
 impl Cores {
     /// Starts one core per seat and returns when all of them take turns.
     ///
@@ -69,11 +98,12 @@ impl Cores {
         let mut bound = Vec::with_capacity(seats.len());
         for (seat, build) in seats {
             let (core, address) = (seat.core, seat.network.listen);
-            let listener = listen(address).map_err(|source| EngineError::Listen {
-                core,
-                address,
-                source,
-            })?;
+            let listener =
+                patiently(|| listen(address), is_in_use).map_err(|source| EngineError::Listen {
+                    core,
+                    address,
+                    source,
+                })?;
             bound.push((seat, build, listener));
         }
         for (seat, build, listener) in bound {

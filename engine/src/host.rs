@@ -13,6 +13,7 @@ use wal::device::uring::UringDevice;
 
 use crate::clock::SystemClock;
 use crate::config::{Io, Layout, Limits, Options};
+use crate::core::patiently;
 use crate::driver::{Build, Doors, Turn};
 use crate::error::EngineError;
 use crate::log;
@@ -45,6 +46,10 @@ impl<T: Transport, M: StateMachine> Turn for Hosted<T, M> {
     }
 }
 
+fn is_locked(error: &wal::DeviceError) -> bool {
+    *error == wal::DeviceError::Locked
+}
+
 impl<M, F> Build for Host<F>
 where
     M: StateMachine + 'static,
@@ -58,11 +63,13 @@ where
         };
         match self.options.io {
             Io::Glommio => {
-                let device = log::ring(&self.path, bytes, &doors.wake).map_err(failed)?;
+                let device = patiently(|| log::ring(&self.path, bytes, &doors.wake), is_locked)
+                    .map_err(failed)?;
                 Ok(Hosted::Ring(Box::new(self.open(device, doors.transport)?)))
             }
             Io::Threads => {
-                let device = log::threads(&self.path, bytes, &doors.wake).map_err(failed)?;
+                let device = patiently(|| log::threads(&self.path, bytes, &doors.wake), is_locked)
+                    .map_err(failed)?;
                 Ok(Hosted::Threads(Box::new(
                     self.open(device, doors.transport)?,
                 )))

@@ -58,7 +58,12 @@ struct Cluster {
 
 impl Cluster {
     fn new(io: Io, nodes: u32, cores: u16, groups: u64) -> Self {
-        let nodes = (1..=nodes).map(|id| NodeAddress { id, address: free_address(cores) }).collect();
+        let nodes = (1..=nodes)
+            .map(|id| NodeAddress {
+                id,
+                address: free_address(cores),
+            })
+            .collect();
         let mut layout = Layout::new(77, nodes, cores, groups);
         layout.segment_bytes = 4 << 20;
         let folders: Vec<TempDir> = layout

@@ -1,6 +1,5 @@
 //! Three processes are killed with SIGKILL under load, again and again: every acknowledged transfer is there.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +10,8 @@ use ledger::account::Account;
 use ledger::instruction::operation;
 use ledger::transfer::Transfer;
 use zerocopy::{FromBytes, IntoBytes};
+
+use crate::ports::free_address;
 
 const ROUNDS: u64 = 4;
 const BATCH: u128 = 50;
@@ -59,17 +60,12 @@ impl Drop for Nodes {
 }
 
 fn layout(base: &Path) -> (Layout, Vec<String>) {
-    let held: Vec<TcpListener> = (0..3)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback"))
+    let nodes: Vec<NodeAddress> = (1..=3)
+        .map(|id| NodeAddress {
+            id,
+            address: free_address(1),
+        })
         .collect();
-    let addresses = held
-        .iter()
-        .map(|listener| listener.local_addr().expect("bound"));
-    let nodes: Vec<NodeAddress> = (1..)
-        .zip(addresses)
-        .map(|(id, address)| NodeAddress { id, address })
-        .collect();
-    drop(held);
     let names: Vec<String> = nodes
         .iter()
         .map(|node| format!("{}={}", node.id, node.address))

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,10 +41,15 @@ pub(crate) struct Folder {
     /// Whether files are opened past the page cache.
     pub(crate) direct: bool,
     files: Vec<Option<Arc<File>>>,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
+    /// The locked file, for a ring that must hold the lock as long as it writes.
+    pub(crate) fn lock_fd(&self) -> RawFd {
+        self.lock.as_raw_fd()
+    }
+
     /// Opens or makes the folder, locks it, opens its files and removes half-made ones.
     pub(crate) fn open(path: &Path, segment_bytes: u64, direct: bool) -> Result<Self, DeviceError> {
         let open = |error: io::Error| DeviceError::from_io(Action::Open, None, &error);
@@ -63,7 +69,7 @@ impl Folder {
             segment_bytes,
             direct,
             files: Vec::new(),
-            _lock: lock,
+            lock,
         };
         for slot in folder.list()? {
             folder.open_slot(slot)?;

@@ -84,7 +84,17 @@ impl UringDevice {
         });
         let filler = Filler::start(folder.maker(), waker);
         let filler = filler.map_err(|error| DeviceError::from_io(Action::Open, None, &error))?;
-        let files_registered = ring.submitter().register_files_sparse(FILES_MAX).is_ok();
+        let files_registered = ring
+            .submitter()
+            .register_files_sparse(FILES_MAX + 1)
+            .is_ok();
+        if files_registered {
+            // The ring outlives a killed process until its writes have ended, and with it this reference
+            // to the lock: nobody opens the log while a write of ours may still land in it.
+            let lock = [folder.lock_fd()];
+            let held = ring.submitter().register_files_update(FILES_MAX, &lock);
+            held.map_err(|error| DeviceError::from_io(Action::Ring, None, &error))?;
+        }
         let mut device = Self {
             ring,
             folder,
