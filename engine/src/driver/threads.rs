@@ -1,8 +1,8 @@
 //! The portable driver: one plain thread per core, asleep in epoll until a socket, the disk or an instant wakes it.
 //!
 //! - For machines that bar io_uring, and for systems that have none.
-//! - No wake-up is lost: the waker is a counter in the kernel, and what a turn itself caused is followed
-//!   by a look at the sockets that does not sleep.
+//! - No wake-up is lost: the waker is a counter in the kernel, and while the transport holds events that
+//!   a turn itself caused it does not sleep.
 
 use std::cell::RefCell;
 use std::net::TcpListener;
@@ -20,35 +20,27 @@ use crate::driver::{Build, Doors, Next, Seat, Turn};
 use crate::error::EngineError;
 
 /// The network of a core, shared by its shard and the loop that waits for it.
-struct SharedTransport {
-    tcp: Rc<RefCell<TcpTransport>>,
-    /// The shard did something that makes an event: it is owed a poll.
-    owes_poll: Rc<std::cell::Cell<bool>>,
-}
+struct SharedTransport(Rc<RefCell<TcpTransport>>);
 
 impl Transport for SharedTransport {
     fn poll(&mut self, events: &mut Vec<Event>) {
-        self.tcp.borrow_mut().poll(events);
+        self.0.borrow_mut().poll(events);
     }
 
     fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
-        if frame.token != 0 {
-            self.owes_poll.set(true);
-        }
-        self.tcp.borrow_mut().send(to, frame)
+        self.0.borrow_mut().send(to, frame)
     }
 
     fn flush(&mut self) {
-        self.tcp.borrow_mut().flush();
+        self.0.borrow_mut().flush();
     }
 
     fn close(&mut self, connection: ConnectionId) {
-        self.owes_poll.set(true);
-        self.tcp.borrow_mut().close(connection);
+        self.0.borrow_mut().close(connection);
     }
 
     fn spare(&mut self) -> Outgoing {
-        self.tcp.borrow_mut().spare()
+        self.0.borrow_mut().spare()
     }
 }
 
@@ -82,11 +74,8 @@ pub(crate) fn run<B: Build>(
         // It fails only when the counter in the kernel is at its end: then the core wakes in any case.
         let _ = waker.wake();
     }));
-    let (tcp, owes_poll) = (Rc::new(RefCell::new(tcp)), Rc::default());
-    let transport = SharedTransport {
-        tcp: Rc::clone(&tcp),
-        owes_poll: Rc::clone(&owes_poll),
-    };
+    let tcp = Rc::new(RefCell::new(tcp));
+    let transport = SharedTransport(Rc::clone(&tcp));
     let mut shard = build.build(Doors {
         core,
         transport,
@@ -97,7 +86,6 @@ pub(crate) fn run<B: Build>(
         let next = shard.turn(SystemClock);
         let timeout = match next {
             Next::Stop => return Err(EngineError::LogFailed { core }),
-            _ if owes_poll.take() => Some(Duration::ZERO),
             Next::Again => continue,
             Next::Wait(None) => None,
             Next::Wait(Some(until)) => Some(Duration::from_nanos(until.since(SystemClock.now()))),
