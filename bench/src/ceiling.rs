@@ -19,6 +19,7 @@ use net::handshake::{Hello, Identity};
 use net::inspect::{InspectHead, ReportHead};
 use net::request::{RequestHead, Status};
 use rustix::time::{ClockId, clock_gettime};
+use std::io::Write;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -217,7 +218,8 @@ fn measure(name: &str, options: &Options) {
         loaded.closed.stages.ordered().count(),
         Stages::default().ordered().count()
     );
-    println!(
+    let _ = writeln!(
+        std::io::stdout(),
         "{name}: {:.0} transfers/s, client {} ns and server {} ns of processor time each, p50 {} us, p99 {} us",
         loaded.tally.accepted as f64 / options.duration.as_secs_f64(),
         (used - server) / all,

@@ -1,4 +1,4 @@
-//! Reads that ask voters and no leader: how far must a replica apply before it may answer? (PQR, HotStorage '19)
+//! Reads that ask voters and no leader: how far a replica must apply before it may answer (PQR, HotStorage 2019).
 //!
 //! - Every acknowledged write lies in the log of some voter that answered.
 //! - The number of answers is the read quorum of the newest configuration among the answers, in each half: the

@@ -19,8 +19,8 @@ const PLAN: [(&str, &[&str]); 8] = [
         "engine",
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
     ),
-    ("bench", &["net", "engine"]),
-    ("tools", &["wal", "engine", "bench"]),
+    ("bench", &["net", "engine/ledger", "engine"]),
+    ("tools", &["wal", "net", "engine/ledger", "engine", "bench"]),
 ];
 
 pub(crate) fn check(house: &House) -> Vec<Finding> {

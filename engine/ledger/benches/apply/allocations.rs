@@ -25,11 +25,13 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: as the trait demands of its callers.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the pointer came from `System` with this layout, as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
 
+    // SAFETY: as the trait demands of its callers.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the pointer came from `System` with this layout, as the caller promises.
