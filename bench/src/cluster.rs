@@ -289,6 +289,10 @@ fn start(
         .args(["start", "--data"])
         .arg(node_folder(folder, node))
         .args(["--io", options.io.as_str()])
+        .args([
+            "--reserve-transfers",
+            &options.reserve.unwrap_or(0).to_string(),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)

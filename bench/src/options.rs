@@ -99,8 +99,11 @@ pub struct Options {
     pub accounts_max: Option<u64>,
     /// Most transfers a replica holds; `None`: ample for the run.
     pub transfers_max: Option<u64>,
-    /// Bytes of log to lay out beforehand; `None`: the server's default.
+    /// Bytes of log to lay out beforehand, per core; `None`: as much as the run is expected to write.
     pub preallocate: Option<u64>,
+    /// Transfers per group whose memory the replicas touch beforehand; `None`: as many as the run is
+    /// expected to make, within half of the machine's memory.
+    pub reserve: Option<u64>,
     /// How long the replicas may take to elect their leaders.
     pub start_limit: Duration,
     /// How long the last replies, and the replicas' levelling, may take.
@@ -137,6 +140,7 @@ impl Default for Options {
             accounts_max: None,
             transfers_max: None,
             preallocate: None,
+            reserve: None,
             start_limit: Duration::from_secs(30),
             settle_limit: Duration::from_secs(30),
             argv: Vec::new(),

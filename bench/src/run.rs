@@ -186,6 +186,16 @@ fn median_position(rates: &[f64]) -> usize {
     order[(order.len() - 1) / 2]
 }
 
+/// Transfers per second that a run on one machine is expected to make at most.
+const RATE_EXPECTED_MAX: f64 = 1_600_000.0;
+/// Batches per second that it is expected to make at most.
+const BATCHES_EXPECTED: f64 = 120_000.0;
+/// What a transfer takes in the log, and what its batch takes besides.
+const LOG_BYTES_PER_TRANSFER: u64 = 130;
+const LOG_BYTES_PER_BATCH: u64 = 400;
+/// No more than this is laid out beforehand, per replica.
+const LOG_BYTES_MAX: u64 = 4 << 30;
+
 /// Limits of the replicas that the run will not reach, as far as memory allows.
 fn with_limits(options: &Options) -> Options {
     let seconds = (options.duration + options.warmup).as_secs_f64() + 1.0;
@@ -195,9 +205,22 @@ fn with_limits(options: &Options) -> Options {
     let fitting = memory / u64::from(options.replicas) / TRANSFER_BYTES;
     let total = wanted.min(fitting).max(TRANSFERS_MIN);
     let per_group = total.div_ceil(u64::from(options.groups));
+    // What the run is expected to make: its memory is touched and its log laid out before it begins.
+    let rate = options
+        .rate
+        .unwrap_or(RATE_EXPECTED_MAX.min(f64::from(options.batch) * BATCHES_EXPECTED));
+    let expected = ((rate * seconds) as u64).min(fitting);
+    let log = expected
+        .saturating_mul(LOG_BYTES_PER_TRANSFER + LOG_BYTES_PER_BATCH / u64::from(options.batch));
     Options {
         accounts_max: options.accounts_max.or(Some(options.accounts.into())),
         transfers_max: options.transfers_max.or(Some(per_group)),
+        reserve: options
+            .reserve
+            .or(Some(expected.div_ceil(u64::from(options.groups)))),
+        preallocate: options
+            .preallocate
+            .or(Some(log.min(LOG_BYTES_MAX) / u64::from(options.cores))),
         ..options.clone()
     }
 }

@@ -44,6 +44,12 @@ impl Ledger {
         Self::with_seed(limits, 0)
     }
 
+    /// Touches the memory of the first `transfers` transfers, so that no page is asked for while they are
+    /// applied. Changes nothing else.
+    pub fn reserve(&mut self, transfers: usize) {
+        self.books.transfers.reserve(transfers);
+    }
+
     /// The same, with a seed for the hashes of its indexes. It shows in no answer and in no digest, so
     /// each replica may have its own; one that clients cannot know keeps them from choosing ids that
     /// collide.

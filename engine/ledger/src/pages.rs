@@ -77,6 +77,18 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         self.chunks.push(chunk);
     }
 
+    /// Has the memory of the first `rows` rows at hand before they are written: mapped, and touched.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        while self.chunks.len() * Self::CHUNK < rows {
+            self.add_chunk();
+            #[cfg(target_os = "linux")]
+            if let Some(chunk) = self.chunks.last() {
+                // Only a wish: without it pages are touched when they are written.
+                let _ = chunk.advise(memmap2::Advice::PopulateWrite);
+            }
+        }
+    }
+
     /// Takes back the newest row.
     pub(crate) fn pop(&mut self) -> Option<T>
     where
@@ -132,6 +144,8 @@ mod tests {
             assert_eq!(rows.pop().map(|row| row[0]), Some(n));
         }
         assert_eq!((rows.pop(), rows.last(), rows.len()), (None, None, 0));
+        rows.reserve(9_000);
+        assert_eq!((rows.last().is_none(), rows.len()), (true, 0));
         rows.push([9; 512]);
         assert_eq!(rows.last().map(|row| row[0]), Some(9));
     }

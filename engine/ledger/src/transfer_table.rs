@@ -80,6 +80,11 @@ impl TransferTable {
         }
     }
 
+    /// Touches the memory of the first `rows` transfers.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.rows.reserve(rows.min(self.rows_max));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -49,6 +49,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub(crate) connections_max: Option<u32>,
 
+    /// Transfers of each group whose memory is touched before the node serves [default: none]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) reserve_transfers: u64,
+
     /// The cluster that the folder must belong to [default: whichever it does]
     #[arg(long, value_name = "ID")]
     pub(crate) cluster: Option<u64>,
@@ -69,8 +73,12 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     };
     options.cluster = arguments.cluster;
     options.connections_max = arguments.connections_max.unwrap_or(options.connections_max);
-    let machine = |_, limits| {
-        Ledger::new(ledger_limits(limits)).expect("limits within what rows can be numbered")
+    let reserve = usize::try_from(arguments.reserve_transfers).unwrap_or(usize::MAX);
+    let machine = move |_, limits| {
+        let ledger = Ledger::new(ledger_limits(limits));
+        let mut ledger = ledger.expect("limits within what rows can be numbered");
+        ledger.reserve(reserve);
+        ledger
     };
     let node = Node::start(&arguments.data_dir, &options, machine).map_err(told)?;
     stop_on_signals(node.stopper(), &place)?;

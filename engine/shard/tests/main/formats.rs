@@ -1,0 +1,109 @@
+//! The worked examples of docs/formats-shard.md, written and read back byte for byte.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use raft::effects::HardState;
+use raft::ids::{EntryId, Index, NodeId, Term};
+use raft::message::{Append, Body, Message, Runs};
+use shard::entry::{Entry, EntryHead};
+use shard::packet;
+use shard::promise::Promise;
+use zerocopy::IntoBytes;
+
+const DOCUMENT: &str = include_str!("../../../../docs/formats-shard.md");
+
+/// The bytes of the block of hex that follows the heading.
+fn example(heading: &str) -> Vec<u8> {
+    let after = DOCUMENT
+        .split(heading)
+        .nth(1)
+        .expect("the heading is there");
+    let block = after
+        .split("```hex\n")
+        .nth(1)
+        .expect("an example follows it");
+    let text = block.split("```").next().expect("the block ends");
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex"))
+        .collect()
+}
+
+fn head() -> EntryHead {
+    EntryHead::command(Index(6), 0x1234, 0x77, 9, 147)
+}
+
+fn message() -> (Message, Entry) {
+    let mut runs = Runs::default();
+    runs.push(EntryId {
+        term: Term(2),
+        index: Index(7),
+    });
+    let append = Append {
+        prev: EntryId {
+            term: Term(2),
+            index: Index(6),
+        },
+        last: Index(7),
+        runs,
+        commit: Index(6),
+        round: 0,
+        reply: true,
+        repaired: false,
+        configurations: Vec::new(),
+    };
+    let payload = Bytes::from_static(b"abc");
+    let entry = Entry {
+        index: Index(7),
+        term: Term(2),
+        head: head(),
+        payload_crc: crc32fast::hash(&payload),
+        payload,
+    };
+    (
+        Message {
+            term: Term(2),
+            body: Body::Append(append),
+        },
+        entry,
+    )
+}
+
+#[test]
+fn the_entry_head_is_as_drawn() {
+    let bytes = example("## Entry head");
+    assert_eq!(head().as_bytes(), bytes, "{:02x?}", head().as_bytes());
+    assert_eq!(
+        EntryHead::parse(&bytes).expect("readable").as_bytes(),
+        bytes
+    );
+}
+
+#[test]
+fn the_promise_is_as_drawn() {
+    let bytes = example("## Promise");
+    let state = HardState {
+        term: Term(3),
+        vote: Some(NodeId(2)),
+    };
+    let promise = Promise::new(state, Index(6));
+    assert_eq!(promise.as_bytes(), bytes, "{:02x?}", promise.as_bytes());
+    assert_eq!(Promise::parse(&bytes), Ok((state, Index(6))));
+}
+
+#[test]
+fn the_packet_is_as_drawn() {
+    let bytes = example("## Packet");
+    let (message, entry) = message();
+    let mut written = Vec::new();
+    packet::encode(&message, [&entry].into_iter(), &mut written);
+    assert_eq!(written, bytes, "{written:02x?}");
+    let mut entries = VecDeque::new();
+    assert_eq!(
+        packet::decode(&bytes, &entry.payload, &mut entries),
+        Ok(message)
+    );
+    assert_eq!(entries[0].payload, entry.payload);
+}
