@@ -25,37 +25,41 @@ use crate::storage::Storage;
 use crate::term_log::TermLog;
 
 /// A replica's consensus state. One per group and node, owned by the shard of one core.
+///
+/// The fields stand in the order of their heat: what every call touches comes first, in few cache lines.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Raft {
     pub(crate) term: Term,
-    pub(crate) vote: Option<NodeId>,
-    pub(crate) leader: Option<NodeId>,
-    pub(crate) role: Role,
-    pub(crate) damage: Damage,
-    pub(crate) now: Time,
     pub(crate) commit: Index,
     /// The commit index as last handed out.
     pub(crate) told_commit: Index,
-    pub(crate) applied: Index,
     pub(crate) leading: Option<Box<Leading>>,
-    pub(crate) log: TermLog,
-    pub(crate) storage: Storage,
-    pub(crate) following: Following,
-    /// Messages that wait for nothing but the next drain.
-    pub(crate) outbox: Vec<(NodeId, Message)>,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) vote: Option<NodeId>,
+    pub(crate) role: Role,
+    pub(crate) damage: Damage,
     /// Role, term, leader or configuration may differ from what was told last.
     pub(crate) notable: bool,
+    /// A snapshot was offered and is to be asked for.
+    pub(crate) install_wanted: bool,
+    pub(crate) now: Time,
+    pub(crate) log: TermLog,
+    pub(crate) following: Following,
+    pub(crate) storage: Storage,
+    /// Messages that wait for nothing but the next drain.
+    pub(crate) outbox: Vec<(NodeId, Message)>,
+    pub(crate) answers: Vec<(ReadId, Result<Index, ReadAborted>)>,
+    pub(crate) forwarded: Forwarded,
+    pub(crate) election: Election,
+    pub(crate) configurations: Configurations,
+    pub(crate) config: Config,
+    pub(crate) applied: Index,
     told: RoleChange,
     told_configuration: u64,
-    pub(crate) answers: Vec<(ReadId, Result<Index, ReadAborted>)>,
-    pub(crate) config: Config,
-    pub(crate) election: Election,
-    pub(crate) forwarded: Forwarded,
     pub(crate) next_read: u64,
-    pub(crate) configurations: Configurations,
     /// A snapshot that the shard is installing, and who offered it.
     pub(crate) installing: Option<Box<(NodeId, EntryId, Membership)>>,
-    pub(crate) install: Option<Install>,
     /// Voters may still rely on promises made before this process started.
     pub(crate) silent_until: Time,
 }
@@ -139,7 +143,7 @@ impl Raft {
             next_read: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) & (u64::MAX << 32 >> 1),
             configurations,
             installing: None,
-            install: None,
+            install_wanted: false,
             silent_until: match config.lease_drift {
                 Some(_) if !fresh => now.plus(config.election_timeout),
                 _ => now,
@@ -274,8 +278,10 @@ impl Raft {
         if !self.answers.is_empty() {
             effects.reads.append(&mut self.answers);
         }
-        if self.install.is_some() {
-            effects.install = self.install.take();
+        if self.install_wanted {
+            self.install_wanted = false;
+            let offer = self.installing.as_deref();
+            effects.install = offer.map(|&(from, last, _)| Install { from, last });
         }
         effects.wake = self.wake();
     }
