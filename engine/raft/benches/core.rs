@@ -70,7 +70,6 @@ impl World {
     fn drain(&mut self, group: usize, at: usize) {
         loop {
             let raft = &mut self.groups[group][at];
-            self.effects.clear();
             raft.drain(&mut self.effects);
             let from = NodeId(at as u32 + 1);
             if !self.effects.send.is_empty() {
@@ -78,7 +77,7 @@ impl World {
                 self.queue
                     .push_back((from, std::mem::replace(&mut self.effects.send, spare)));
             }
-            if let Some(commit) = self.effects.commit {
+            if let Some(commit) = self.effects.commit.take() {
                 raft.applied(commit);
             }
             match self.effects.persist.take() {

@@ -132,7 +132,8 @@ pub enum Damage {
     #[default]
     None,
     /// Acknowledged entries are missing or unreadable (and cut off), term and vote are intact. The replica
-    /// neither votes nor counts until a leader has given it everything again.
+    /// neither votes nor counts until a leader has given it everything again. Storage keeps the mark over
+    /// restarts until `Raft::damage` says `None`, and the transport delivers nothing from sessions before it.
     Entries,
     /// Term or vote may be older than what was promised: an old image, an empty disk. The replica takes
     /// part as a learner until a configuration has made it one and promoted it again.

@@ -9,12 +9,13 @@ use crate::membership::Membership;
 
 /// The configuration as of the snapshot, and those in the log after it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub(crate) struct Configurations {
+    /// Where the newest stands, at hand without following a pointer.
+    latest_index: Index,
     base: Membership,
     base_index: Index,
     newer: Vec<(Index, Membership)>,
-    /// Where the newest stands, at hand without following a pointer.
-    latest_index: Index,
 }
 
 impl Configurations {

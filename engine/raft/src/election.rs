@@ -16,6 +16,7 @@ const RANK_MAX: u32 = 8;
 
 /// One replica's campaign clock and the poll it holds.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Election {
     /// When to campaign, if nothing happens before.
     pub(crate) deadline: Option<Time>,

@@ -6,7 +6,7 @@
 //! - A snapshot is taken only when it reaches beyond the commit index; a log that continues it is kept.
 
 use crate::config::Damage;
-use crate::effects::{Install, Role};
+use crate::effects::Role;
 use crate::ids::{EntryId, Index, NodeId, Time};
 use crate::membership::Membership;
 use crate::message::{Append, AppendOutcome, Body};
@@ -131,7 +131,7 @@ impl Raft {
         {
             return;
         }
-        self.install = Some(Install { from, last });
+        self.install_wanted = true;
         self.installing = Some(Box::new((from, last, membership.clone())));
     }
 

@@ -75,6 +75,7 @@ impl Raft {
         if upto <= self.commit || (upto < leading.first_own && self.counts_own_term_only()) {
             return;
         }
+        let reached = self.configurations.latest_index() > self.commit;
         let first_own = self.commit < self.leading_first_own() && upto >= self.leading_first_own();
         self.raise_commit(upto);
         if let Some(leading) = self.leading.as_deref_mut() {
@@ -84,7 +85,7 @@ impl Raft {
                 leading.reads.commit_known(upto);
             }
         }
-        if self.configurations.latest_index() <= upto {
+        if (reached || first_own) && self.configurations.latest_index() <= upto {
             self.on_configuration_committed();
         }
     }
@@ -179,6 +180,13 @@ impl Raft {
         progress.live = true;
         progress.active = true;
         let healed = progress.damaged && !reply.damaged;
+        if let AppendOutcome::Rejected { prev, .. } = reply.outcome
+            && reply.damaged
+            && prev <= progress.matched
+        {
+            // It has lost more since.
+            progress.damaged = false;
+        }
         if reply.damaged || progress.damaged {
             progress.reported(reply.damaged, last);
         }

@@ -24,10 +24,16 @@ pub(crate) struct Transfer {
     pub(crate) told: bool,
 }
 
-/// One leadership.
+/// One leadership. The fields stand in the order of their heat.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Leading {
-    pub(crate) peers: SmallVec<[Progress; 3]>,
+    /// Something may have to be sent.
+    pub(crate) dirty: bool,
+    /// The node may not lead in the committed configuration: leadership ends when the log is committed.
+    pub(crate) leaving: bool,
+    /// The retry clock was started by a call that brought no time.
+    pub(crate) retry_fresh: bool,
     /// Where this node stands among the members; past the end when it is none.
     pub(crate) me: usize,
     pub(crate) commit_incoming: usize,
@@ -35,18 +41,13 @@ pub(crate) struct Leading {
     commit_outgoing: usize,
     /// The empty entry at the beginning of this leadership.
     pub(crate) first_own: Index,
-    pub(crate) since: Time,
-    /// Something may have to be sent.
-    pub(crate) dirty: bool,
-    /// The node may not lead in the committed configuration: leadership ends when the log is committed.
-    pub(crate) leaving: bool,
     pub(crate) retry_at: Option<Time>,
-    /// The retry clock was started by a call that brought no time.
-    pub(crate) retry_fresh: bool,
     pub(crate) check_at: Option<Time>,
     pub(crate) transfer: Option<Transfer>,
     pub(crate) tail: Tail,
+    pub(crate) peers: SmallVec<[Progress; 3]>,
     pub(crate) reads: Reads,
+    pub(crate) since: Time,
 }
 
 impl Leading {

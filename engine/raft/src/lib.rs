@@ -45,5 +45,6 @@ mod lead;
 mod leading;
 mod reads;
 mod ring;
+mod status;
 mod storage;
 mod tail;

@@ -27,6 +27,7 @@ pub(crate) struct Waiting {
 
 /// A leader's reads.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Reads {
     round: u64,
     wanted: bool,

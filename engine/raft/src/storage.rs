@@ -14,6 +14,7 @@ use crate::ring::Ring;
 
 /// One replica's dealings with its disk.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Storage {
     durable: Index,
     /// First index to append with the next request; 0: none.

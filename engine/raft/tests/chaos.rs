@@ -33,6 +33,7 @@ enum Event {
     Sizes(u8, u8),
     Campaign(u8),
     QuorumRead(u16),
+    LoseEntries(u8, u8),
 }
 
 /// A schedule that prints on one line, ready to be pasted into a test.
@@ -67,6 +68,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::Sizes(a, b)),
         1 => any::<u8>().prop_map(Event::Campaign),
         3 => any::<u16>().prop_map(Event::QuorumRead),
+        1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::LoseEntries(a, b)),
     ]
 }
 
@@ -166,6 +168,15 @@ impl Chaos {
             Event::Read(number) => self.read(number),
             Event::Member(who, what) => self.change(who, what),
             Event::Sizes(election, commit) => self.sizes(election, commit),
+            Event::LoseEntries(who, keep) => {
+                let id = self.any(who);
+                let cluster = &mut self.cluster;
+                cluster.crash(id);
+                let node = cluster.nodes.get_mut(&id).expect("known");
+                let entries = &mut node.disk.contents.entries;
+                entries.truncate(usize::from(keep) % (entries.len() + 1));
+                cluster.start(id, Damage::Entries).expect("a sound disk");
+            }
             Event::QuorumRead(order) => self.quorum_read(order),
             Event::Campaign(number) => {
                 if let Some(id) = self.pick(number) {
@@ -287,6 +298,12 @@ impl Chaos {
             }
         }
         cluster.heal();
+        let damaged = |id: &NodeId| cluster.raft(id.0).damage() != Damage::None;
+        if cluster.alive().iter().any(damaged) {
+            // It may take an operator to go on: then it must only be safe.
+            cluster.pass(10 * TIMEOUT);
+            return;
+        }
         let leader = cluster.elect();
         cluster.pass(30 * TIMEOUT);
         let leader = cluster.leader().unwrap_or(leader);

@@ -94,6 +94,8 @@ pub(crate) enum Task {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
+    /// What was lost and is not given back: remembered until the core says that all is well.
+    pub(crate) damage: Damage,
     pub(crate) hard_state: HardState,
     pub(crate) contents: Contents,
 }
@@ -205,6 +207,7 @@ impl Cluster {
             entries: Vec::new(),
         };
         let disk = Disk {
+            damage: Damage::None,
             hard_state,
             contents: contents.clone(),
         };
@@ -230,6 +233,10 @@ impl Cluster {
     pub(crate) fn start(&mut self, id: NodeId, damage: Damage) -> Result<(), ConfigError> {
         let now = self.now;
         let node = self.nodes.get_mut(&id).expect("known");
+        if damage != Damage::None {
+            node.disk.damage = damage;
+        }
+        let damage = node.disk.damage;
         let contents = node.disk.contents.clone();
         let mut runs: Vec<EntryId> = Vec::new();
         let mut configurations = Vec::new();
@@ -317,6 +324,7 @@ impl Cluster {
         let result = call(raft, now, &node.liveness);
         let mut effects = Effects::default();
         raft.drain(&mut effects);
+        node.disk.damage = raft.damage();
         self.carry_out(id, effects);
         self.check();
         result
@@ -466,7 +474,12 @@ impl Cluster {
                 self.deliver(0);
                 deliveries += 1;
                 idle = false;
-                assert!(deliveries < 100_000, "the group does not come to rest");
+                assert!(
+                    deliveries < 5_000,
+                    "the group does not come to rest: {:?}\n{}",
+                    self.network,
+                    self.describe()
+                );
             }
             for id in self.alive() {
                 while self.complete(id) {
