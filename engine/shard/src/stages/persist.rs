@@ -142,7 +142,9 @@ impl Job {
         replica: &mut Replica<M>,
     ) -> Result<(), AppendError> {
         if let Some(state) = self.persist.hard_state {
-            let promise = Promise::new(state, replica.commit);
+            // Recovery applies what a promise vouches for from the entries before it in the log: it may not
+            // vouch for entries that are committed and still on their way there.
+            let promise = Promise::new(state, replica.commit.min(replica.durable));
             let head = promise.as_bytes();
             self.lsn = wal.append(&record(replica.group, Index(0), state.term.0, Kind::Meta, head, &[], 0))?;
             self.persist.hard_state = None;
