@@ -268,6 +268,12 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
         Some((replica.applied, replica.machine.digest()))
     }
 
+    /// All groups of the core, in the order of their ids; for those who judge them.
+    #[must_use]
+    pub fn replicas(&self) -> &[Replica<M>] {
+        &self.replicas
+    }
+
     /// What happened since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {

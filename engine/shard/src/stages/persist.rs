@@ -154,7 +154,9 @@ impl Job {
         replica: &mut Replica<M>,
     ) -> Result<(), AppendError> {
         if let Some(state) = self.persist.hard_state {
-            let promise = Promise::new(state, replica.commit);
+            // Recovery applies what a promise vouches for from the entries before it in the log: it may not
+            // vouch for entries that are committed and still on their way there.
+            let promise = Promise::new(state, replica.commit.min(replica.durable));
             let head = promise.as_bytes();
             self.lsn = wal.append(&record(
                 replica.group,

@@ -1,0 +1,80 @@
+//! What may be asked for on the command line.
+
+use std::ops::Range;
+
+use clap::{Parser, ValueEnum};
+
+use crate::faults::{self, Kind};
+
+/// Runs the real shards in a made-up world, from one seed.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "sim", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Run one seed.
+    #[arg(long, conflicts_with = "seeds")]
+    pub seed: Option<u64>,
+    /// Run many seeds, from A up to, not including, B.
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    pub seeds: Option<Range<u64>>,
+    /// Simulated minutes with faults, per seed; fractions are allowed.
+    #[arg(long, default_value_t = 1.0)]
+    pub minutes: f64,
+    /// three, five, bank20x5, bank100, or a CSV file of round trips.
+    #[arg(long, default_value = "five")]
+    pub topology: String,
+    /// What clients do.
+    #[arg(long, value_enum, default_value_t = Workload::Bank)]
+    pub workload: Workload,
+    /// all, none, or names of faults with commas; which of them are on is drawn from the seed.
+    #[arg(long, default_value = "all", value_parser = faults::parse)]
+    pub faults: Kinds,
+    /// All of these faults are on in every run.
+    #[arg(long)]
+    pub all_on: bool,
+    /// Groups of each cluster.
+    #[arg(long, default_value_t = 4)]
+    pub groups: u64,
+    /// Cores of every node; drawn when not given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub cores: Option<u16>,
+    /// Requests per second of each cluster; drawn when not given.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Folder with measured round trips.
+    #[arg(long, env = "QUORATE_RTT", value_name = "FOLDER")]
+    pub rtt: Option<std::path::PathBuf>,
+    /// How results are written.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// A list of faults; named so that it is one argument.
+pub type Kinds = Vec<Kind>;
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// Accounts and transfers on the real ledger.
+    Bank,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let wrong = || "a range of seeds is written A..B, with A below B".to_owned();
+    let (from, to) = text.split_once("..").ok_or_else(wrong)?;
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
+    let range = number(from)?..number(to)?;
+    if range.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(range)
+    }
+}

@@ -1,0 +1,209 @@
+//! What the groups agreed on: every applied entry of every group, with the state hash after it, as the first replica told
+//! it and all others must repeat it.
+//!
+//! - Entries are applied once and in order by every life of every replica, recoveries included.
+//! - At one index all replicas apply the same command, answer it with the same bytes and have the same digest.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ledger::ledger::Ledger;
+use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::verdict::{Broken, Scope};
+
+/// One applied command.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The leader's wall clock.
+    pub time: u64,
+    /// What to do.
+    pub operation: u8,
+    /// The request's body.
+    pub payload: Vec<u8>,
+    /// The reply's hash.
+    pub reply: u64,
+    /// The state hash afterwards.
+    pub digest: u128,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    groups: BTreeMap<Scope, BTreeMap<u64, Applied>>,
+    broken: Option<Broken>,
+    applications: u64,
+}
+
+/// All groups of all clusters; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Chronicle(Rc<RefCell<Inner>>);
+
+/// How a machine goes wrong; planted by the exam.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flaw {
+    /// Not at all.
+    #[default]
+    None,
+    /// Applies one entry in so many twice.
+    Twice(u64),
+    /// Skips one entry in so many.
+    Skips(u64),
+    /// Takes the time of one entry in so many from its own clock.
+    OwnClock(u64),
+    /// Answers one read in so many from an empty ledger.
+    EmptyReads(u64),
+}
+
+/// A replica's ledger under observation.
+pub struct Watched {
+    ledger: Ledger,
+    chronicle: Chronicle,
+    scope: Scope,
+    node: usize,
+    last: u64,
+    flaw: Flaw,
+}
+
+impl Chronicle {
+    /// The first contradiction, once.
+    #[must_use]
+    pub fn take_broken(&self) -> Option<Broken> {
+        self.0.borrow_mut().broken.take()
+    }
+
+    /// How often an entry was applied, by any replica.
+    #[must_use]
+    pub fn applications(&self) -> u64 {
+        self.0.borrow().applications
+    }
+
+    /// Reads the history of every group.
+    pub fn read<T>(&self, look: impl FnOnce(&BTreeMap<Scope, BTreeMap<u64, Applied>>) -> T) -> T {
+        look(&self.0.borrow().groups)
+    }
+
+    fn note(&self, (scope, node): (Scope, usize), command: Command<'_>, reply: u64, digest: u128) {
+        let mut inner = self.0.borrow_mut();
+        let index = command.index.0;
+        inner.applications += 1;
+        let group = inner.groups.entry(scope).or_default();
+        let Some(known) = group.get(&index) else {
+            let (time, operation, payload) =
+                (command.time, command.operation, command.payload.to_vec());
+            group.insert(
+                index,
+                Applied {
+                    time,
+                    operation,
+                    payload,
+                    reply,
+                    digest,
+                },
+            );
+            return;
+        };
+        let is_same_command = known.operation == command.operation
+            && known.payload == command.payload
+            && known.time == command.time;
+        let broken = if !is_same_command {
+            Broken::OtherCommand { scope, node, index }
+        } else if known.digest != digest {
+            Broken::OtherDigest { scope, node, index }
+        } else if known.reply != reply {
+            Broken::OtherReply { scope, node, index }
+        } else {
+            return;
+        };
+        inner.broken.get_or_insert(broken);
+    }
+
+    fn disorder(&self, scope: Scope, node: usize, last: u64, index: u64) {
+        let broken = Broken::AppliedOutOfOrder {
+            scope,
+            node,
+            last,
+            index,
+        };
+        self.0.borrow_mut().broken.get_or_insert(broken);
+    }
+}
+
+impl Watched {
+    /// An empty ledger of a group at a node.
+    #[must_use]
+    pub fn new(chronicle: &Chronicle, scope: Scope, node: usize, flaw: Flaw) -> Self {
+        let ledger = Ledger::new(limits()).expect("the limits are within bounds");
+        Self {
+            ledger,
+            chronicle: chronicle.clone(),
+            scope,
+            node,
+            last: 0,
+            flaw,
+        }
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+}
+
+/// What a ledger of this world may hold.
+#[must_use]
+pub fn limits() -> ledger::limits::Limits {
+    ledger::limits::Limits {
+        accounts_max: 10_000,
+        transfers_max: 1_000_000,
+        pendings_max: 10_000,
+    }
+}
+
+impl StateMachine for Watched {
+    fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
+        self.ledger.admit(operation, payload)
+    }
+
+    fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
+        let index = command.index.0;
+        if index <= self.last {
+            self.chronicle
+                .disorder(self.scope, self.node, self.last, index);
+        }
+        self.last = index;
+        let hits = |odds: u64| (index + self.node as u64).is_multiple_of(odds);
+        match self.flaw {
+            Flaw::Skips(odds) if hits(odds) => {}
+            Flaw::Twice(odds) if hits(odds) => {
+                self.ledger.apply(command, reply);
+                reply.clear();
+                self.ledger.apply(command, reply);
+            }
+            Flaw::OwnClock(odds) if hits(odds) => {
+                let time = command.time + self.node as u64 + 1;
+                self.ledger.apply(Command { time, ..command }, reply);
+            }
+            _ => self.ledger.apply(command, reply),
+        }
+        let digest = self.ledger.digest();
+        self.chronicle
+            .note((self.scope, self.node), command, xxh3_64(reply), digest);
+    }
+
+    fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
+        match self.flaw {
+            Flaw::EmptyReads(odds) if (self.last + payload.len() as u64).is_multiple_of(odds) => {
+                let empty = Ledger::new(limits()).expect("the limits are within bounds");
+                empty.query(operation, payload, reply);
+            }
+            _ => self.ledger.query(operation, payload, reply),
+        }
+    }
+
+    fn digest(&self) -> u128 {
+        self.ledger.digest()
+    }
+}

@@ -1,0 +1,237 @@
+//! A core's network door: the endpoint that production uses, over streams of the made-up network.
+//!
+//! - Every byte of every frame goes through the endpoint: handshakes, limits, timeouts and redials are the real ones.
+//! - The door decides nothing; it moves bytes and carries out the endpoint's orders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+
+use net::endpoint::{ConfigError, Endpoint, Order, TransportConfig};
+use net::handshake::Refusal;
+use net::transport::{ConnectionId, Event, Outgoing, SendError, Transport};
+
+use crate::network::{End, Machine, Network, Place, Taken};
+
+/// One per core and life of its process. Dropping it is the end of the process: its streams are reset.
+#[derive(Debug)]
+pub struct Door {
+    network: Network,
+    endpoint: Endpoint,
+    address: SocketAddr,
+    place: Place,
+    machine: Machine,
+    ends: BTreeMap<ConnectionId, End>,
+    /// Connections with something to write, as far as is known.
+    dirty: BTreeSet<ConnectionId>,
+    /// The instant of the turn, on the node's clock.
+    now: u64,
+    scratch: Vec<u8>,
+}
+
+/// The address of a core of a machine.
+#[must_use]
+pub fn address(machine: Machine, core: u16) -> SocketAddr {
+    let [_, a, b, c] = u32::try_from(machine + 1)
+        .expect("machines are few")
+        .to_be_bytes();
+    SocketAddr::from(([10, a, b, c], 1000 + core))
+}
+
+fn ip_of(machine: Machine) -> IpAddr {
+    address(machine, 0).ip()
+}
+
+impl Door {
+    /// A core takes its place.
+    ///
+    /// # Errors
+    /// If the configuration cannot work.
+    pub fn open(
+        network: &Network,
+        place: Place,
+        machine: Machine,
+        config: TransportConfig,
+        now: u64,
+    ) -> Result<Self, ConfigError> {
+        let address = config.listen;
+        let endpoint = Endpoint::new(config, now)?;
+        network.listen(address, place, machine);
+        Ok(Self {
+            network: network.clone(),
+            endpoint,
+            address,
+            place,
+            machine,
+            ends: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            now,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// The turn that follows takes place at this instant of the node's clock.
+    pub fn turn_at(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// When the door wants to be polled at the latest, on the node's clock; arrivals apart.
+    #[must_use]
+    pub fn next_tick_at(&self) -> u64 {
+        self.endpoint.next_tick_at()
+    }
+
+    /// A turn made events itself: it is owed another poll.
+    #[must_use]
+    pub fn owes_poll(&self) -> bool {
+        self.endpoint.has_events()
+    }
+
+    fn accept(&mut self) {
+        while let Some((end, from)) = self.network.accept(self.address) {
+            match self.endpoint.accept(Some(ip_of(from)), self.now) {
+                Ok(id) => {
+                    self.ends.insert(id, end);
+                }
+                Err(refusal) => {
+                    self.network.write(
+                        end,
+                        &refusal.to_bytes(self.endpoint.house().identity.cluster),
+                    );
+                    self.network.close(end, false);
+                }
+            }
+        }
+    }
+
+    fn read_all(&mut self) {
+        let ends: Vec<_> = self.ends.iter().map(|(id, end)| (*id, *end)).collect();
+        for (id, end) in ends {
+            self.read_one(id, end);
+        }
+    }
+
+    fn read_one(&mut self, id: ConnectionId, end: End) {
+        let mut has_read = false;
+        loop {
+            let Ok(space) = self.endpoint.space(id) else {
+                self.endpoint.resume(id, self.now);
+                return;
+            };
+            match self.network.read(end, space) {
+                Taken::Bytes(count) => {
+                    has_read = true;
+                    self.endpoint.filled(id, count, self.now);
+                }
+                Taken::Nothing => {
+                    if has_read {
+                        self.endpoint.rest(id);
+                    }
+                    return;
+                }
+                Taken::Ended => {
+                    self.endpoint.lost(id, self.now);
+                    self.forget(id);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn write_all(&mut self) {
+        while let Some(order) = self.endpoint.next_order() {
+            match order {
+                Order::Dial(id, address) => {
+                    match self.network.dial(self.place, self.machine, address) {
+                        Some(end) => {
+                            self.ends.insert(id, end);
+                            self.dirty.insert(id);
+                        }
+                        None => self.endpoint.lost(id, self.now),
+                    }
+                }
+                Order::Write(id) => {
+                    self.dirty.insert(id);
+                }
+                Order::Shutdown(id) => {
+                    if let Some(&end) = self.ends.get(&id) {
+                        self.network.shut(end);
+                    }
+                }
+                Order::Close(id) => self.forget(id),
+            }
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        for id in dirty {
+            let Some(&end) = self.ends.get(&id) else {
+                continue;
+            };
+            if !self.write_one(id, end) {
+                self.dirty.insert(id);
+            }
+        }
+    }
+
+    /// Writes what is queued; false if there was no room for all of it.
+    fn write_one(&mut self, id: ConnectionId, end: End) -> bool {
+        loop {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = self.endpoint.slices(id, &mut slices);
+            if count == 0 {
+                return true;
+            }
+            self.scratch.clear();
+            slices[..count]
+                .iter()
+                .for_each(|slice| self.scratch.extend_from_slice(slice));
+            let written = self.network.write(end, &self.scratch);
+            if written == 0 {
+                return false;
+            }
+            self.endpoint.wrote(id, written, self.now);
+        }
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        if let Some(end) = self.ends.remove(&id) {
+            self.network.close(end, false);
+        }
+    }
+}
+
+impl Transport for Door {
+    fn poll(&mut self, events: &mut Vec<Event>) {
+        self.endpoint.tick(self.now);
+        self.accept();
+        self.read_all();
+        // Twice: what was written may end a connection, which is an order again.
+        self.write_all();
+        self.write_all();
+        self.endpoint.drain_events(events);
+    }
+
+    fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
+        self.endpoint.send(to, frame)
+    }
+
+    fn flush(&mut self) {
+        self.write_all();
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        self.endpoint.close(connection, Refusal::ShuttingDown);
+    }
+
+    fn spare(&mut self) -> Outgoing {
+        self.endpoint.spare()
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.network.deafen(self.address);
+        for end in self.ends.values() {
+            self.network.close(*end, true);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The faults: what may go wrong, which of it goes wrong in a run, and how it is put right.
+//!
+//! - Only what the fault model says must be survived: every red run is a bug.
+//! - Swarm: which kinds are on at all, and how often they strike, is drawn from the seed.
+
+use crate::chance::Chance;
+use crate::network::Machine;
+
+const MILLISECOND: u64 = 1_000_000;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal,)*) => {
+        /// A way of going wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// Its name on the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A process is killed; its machine and what it handed to the disk live on.
+    Crash "crash",
+    /// A machine loses its power: writes in flight are torn, lost or reordered, streams end without a word.
+    Power "power",
+    /// All machines of a cluster lose their power at once.
+    Blackout "blackout",
+    /// A process stands still for a while, its clocks do not.
+    Pause "pause",
+    /// A machine's cores take long for everything.
+    SlowCore "slow-core",
+    /// A wall clock steps, forth or back.
+    ClockStep "clock-step",
+    /// Two parts of a cluster do not hear each other.
+    Partition "partition",
+    /// One node is cut off from its peers, with or without the clients.
+    Isolate "isolate",
+    /// One direction between two nodes is cut.
+    OneWay "one-way",
+    /// Two nodes do not hear each other, all others hear both.
+    Bridge "bridge",
+    /// A link comes and goes.
+    Flap "flap",
+    /// A node's links become slow.
+    Clog "clog",
+    /// Connections are reset, frames torn in the middle.
+    Reset "reset",
+    /// Bits are flipped behind right checksums of the network.
+    Flip "flip",
+    /// A disk becomes slow.
+    SlowDisk "slow-disk",
+    /// A disk stands still for a while.
+    StallDisk "stall-disk",
+    /// A write fails for good: the node stops.
+    Eio "eio",
+    /// A disk is full for a while.
+    Full "full",
+}
+
+/// What puts something right again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// Starts the process of a node.
+    Restart(usize),
+    /// Cores of a node are fast again.
+    Hurry(usize),
+    /// These directions work again.
+    Heal(Vec<(Machine, Machine)>),
+    /// A link changes between cut and whole, so many times more.
+    Flap(Machine, Machine, u64),
+    /// These directions are fast again.
+    Unclog(Vec<(Machine, Machine)>),
+    /// No more torn streams or flipped bits between these.
+    Calm(Vec<(Machine, Machine)>),
+    /// A disk is fast again.
+    Spin(usize),
+    /// A disk goes on.
+    Release(usize),
+    /// A disk has room again.
+    Free(usize),
+}
+
+/// Which faults a run has.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// The kinds that are on.
+    pub kinds: Vec<Kind>,
+    /// Mean time between two faults.
+    pub gap_ns: u64,
+    /// How long a fault lasts: from, to.
+    pub lasts_ns: (u64, u64),
+}
+
+impl Swarm {
+    /// Draws which of the allowed kinds are on.
+    #[must_use]
+    pub fn draw(allowed: &[Kind], seed: u64) -> Self {
+        let mut chance = Chance::named(seed, "swarm");
+        let odds = chance.pick(&[150, 400, 700]);
+        let mut kinds: Vec<Kind> = allowed
+            .iter()
+            .copied()
+            .filter(|_| chance.permille(odds))
+            .collect();
+        if kinds.is_empty() && !allowed.is_empty() {
+            kinds.push(chance.pick(allowed));
+        }
+        let gap_ns = chance.magnitude(200 * MILLISECOND, 4_000 * MILLISECOND);
+        let longest = chance.magnitude(200 * MILLISECOND, 8_000 * MILLISECOND);
+        Self {
+            kinds,
+            gap_ns,
+            lasts_ns: (5 * MILLISECOND, longest),
+        }
+    }
+}
+
+/// Reads a list of kinds: `all`, `none`, or names with commas.
+///
+/// # Errors
+/// The name that is no kind.
+pub fn parse(list: &str) -> Result<Vec<Kind>, String> {
+    match list {
+        "all" => Ok(Kind::ALL.to_vec()),
+        "none" => Ok(Vec::new()),
+        _ => list
+            .split(',')
+            .map(|name| {
+                let found = Kind::ALL
+                    .iter()
+                    .copied()
+                    .find(|kind| kind.name() == name.trim());
+                let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+                found.ok_or_else(|| {
+                    format!(
+                        "no fault is called `{name}`; there are: all, none, {}",
+                        names.join(", ")
+                    )
+                })
+            })
+            .collect(),
+    }
+}

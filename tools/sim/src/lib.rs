@@ -1,0 +1,40 @@
+//! The real shards in a made-up world: one seed, virtual time, every fault; a verdict at the end.
+//!
+//! ```text
+//! run                       one seed from the first event to the verdict
+//!   world, inject           events in virtual time; how faults strike and how they are put right
+//!     node      client      the process under test, turned as production turns it; who asks it
+//!     door      network     the endpoint of production over made-up streams of bytes
+//!     clock     chance      a node's clocks; everything that is drawn
+//!   judges, chronicle       promises that are held after every turn
+//!   finals, history         promises that are held against what clients saw
+//!   plan, faults, topology  what was asked for, and what the seed made of it
+//!   trace, verdict          what happened, and what it shows
+//! ```
+//!
+//! - The code under test is the very code of production: only its doors are made up.
+//! - The same seed and the same binary give the same run, event for event.
+//!
+//! How to use it: `docs/simulation.md`.
+
+pub mod arguments;
+pub mod bank;
+pub mod chance;
+pub mod chronicle;
+pub mod client;
+pub mod clock;
+pub mod door;
+pub mod faults;
+pub mod finals;
+pub mod history;
+mod inject;
+pub mod judges;
+pub mod network;
+pub mod node;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod topology;
+pub mod trace;
+pub mod verdict;
+pub mod world;

@@ -1,0 +1,137 @@
+//! The simulator's command: runs seeds, shows progress, and tells what was broken and how to see it again.
+//!
+//! - Exit codes: 0 all promises kept, 1 one was not, 2 usage.
+//! - Every hundredth seed is run twice; both runs must be the same, event for event.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sim::arguments::{Arguments, Output};
+use sim::plan::{Asked, Planted};
+use sim::report::Report;
+use sim::run;
+use sim::topology::Topology;
+use sim::trace;
+use sim::verdict::Broken;
+
+/// One seed in so many is run twice.
+const TWICE_ONE_IN: u64 = 100;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let asked = match asked(&arguments) {
+        Ok(asked) => asked,
+        Err(error) => return usage(&error),
+    };
+    let command = command();
+    watch_panics(&command);
+    let seeds = match (&arguments.seeds, arguments.seed) {
+        (Some(seeds), _) => seeds.clone(),
+        (None, seed) => {
+            let seed = seed.unwrap_or(42);
+            seed..seed + 1
+        }
+    };
+    let began = elapsed();
+    let progress = progress(seeds.end - seeds.start);
+    let mut report = Report {
+        command,
+        ..Report::default()
+    };
+    for seed in seeds {
+        let mut outcome = run::run(seed, &asked);
+        if outcome.broken.is_none() && seed % TWICE_ONE_IN == 0 {
+            let again = run::run(seed, &asked).numbers.trace_hash;
+            let first = outcome.numbers.trace_hash;
+            if first == again {
+                report.twice += 1;
+            } else {
+                outcome.broken = Some(Broken::NotDeterministic(first, again));
+            }
+        }
+        if let Some(broken) = &outcome.broken {
+            progress.println(format!("seed {seed}: {broken}"));
+        }
+        report.take(outcome);
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    let elapsed_ns = elapsed() - began;
+    let text = match arguments.output {
+        Output::Text => report.text(elapsed_ns),
+        Output::Json => report.json(elapsed_ns),
+    };
+    // Who closes the pipe has read enough.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::from(u8::from(!report.failed.is_empty()))
+}
+
+fn asked(arguments: &Arguments) -> Result<Asked, String> {
+    let topology = match arguments.topology.as_str() {
+        "three" => Topology::one_site("three", 3, arguments.groups),
+        "five" => Topology::one_site("five", 5, arguments.groups),
+        other => return Err(format!("no topology is called `{other}`")),
+    };
+    Ok(Asked {
+        topology,
+        faulty_ns: (arguments.minutes.clamp(0.0, 1e6) * 60e9) as u64,
+        faults: arguments.faults.clone(),
+        cores: arguments.cores,
+        rate: arguments.rate,
+        all_on: arguments.all_on,
+        planted: Planted::default(),
+    })
+}
+
+/// The command as it was given, without its seeds.
+fn command() -> String {
+    let mut words = vec!["cargo run --release -p sim --".to_owned()];
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        match word.as_str() {
+            "--seed" | "--seeds" => drop(given.next()),
+            "--output" => drop(given.next()),
+            _ if word.starts_with("--seed=") || word.starts_with("--seeds=") => {}
+            _ => words.push(word),
+        }
+    }
+    words.join(" ")
+}
+
+fn usage(error: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+    ExitCode::from(2)
+}
+
+/// Where panics abort, the last events are told on the way out.
+fn watch_panics(command: &str) {
+    let command = command.to_owned();
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let mut stderr = std::io::stderr().lock();
+        for event in trace::watched() {
+            let _ = writeln!(stderr, "{event}");
+        }
+        let _ = writeln!(stderr, "replay: {command} --seed {}", trace::watched_seed());
+        usual(panic);
+    }));
+}
+
+fn progress(seeds: u64) -> ProgressBar {
+    let bar = ProgressBar::new(seeds);
+    if seeds < 2 || !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template("{pos}/{len} seeds {wide_bar} {elapsed} {eta}");
+    bar.set_style(style.expect("the template is well-formed"));
+    bar
+}
+
+/// Time that this process has spent on its processor; the simulated world never sees it.
+fn elapsed() -> u64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    u64::try_from(spent.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(spent.tv_nsec).unwrap_or(0)
+}

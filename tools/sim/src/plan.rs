@@ -1,0 +1,104 @@
+//! What a run is: asked for on the command line, the rest drawn from the seed.
+
+use crate::chance::Chance;
+use crate::chronicle::Flaw;
+use crate::faults::{Kind, Swarm};
+use crate::topology::Topology;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What whoever starts runs may ask for; the same for all seeds.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Where.
+    pub topology: Topology,
+    /// Simulated time with faults.
+    pub faulty_ns: u64,
+    /// Faults that may be on.
+    pub faults: Vec<Kind>,
+    /// Cores of every node; drawn when absent.
+    pub cores: Option<u16>,
+    /// Requests per second of each cluster; drawn when absent.
+    pub rate: Option<u64>,
+    /// All kinds that are allowed are on.
+    pub all_on: bool,
+    /// What is planted.
+    pub planted: Planted,
+}
+
+/// Known-bad variants, for the exam.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted {
+    /// Of the state machine, at one node.
+    pub flaw: Flaw,
+    /// One write in so many is said to be durable and is not there.
+    pub lost_write_one_in: Option<u64>,
+    /// Clients send everything twice; this must not break anything.
+    pub stutter: bool,
+    /// A fault in the consensus core of every node.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<raft::mutants::Mutant>,
+}
+
+/// Everything that is fixed before the first event.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// What was asked for.
+    pub asked: Asked,
+    /// Faults of this run.
+    pub swarm: Swarm,
+    /// Cores of every node.
+    pub cores: u16,
+    /// Clients of each cluster.
+    pub clients: usize,
+    /// Mean time between a client's answer and its next request.
+    pub think_ns: u64,
+    /// What a turn takes: at least, at most.
+    pub turn_ns: (u64, u64),
+    /// What an operation of a disk takes: at least, at most.
+    pub disk_ns: (u64, u64),
+    /// How much ways differ, in permille of the way.
+    pub jitter_permille: u64,
+    /// Bytes of applied entries that a group keeps in memory.
+    pub window_bytes: usize,
+    /// Without connection or beat for this long a leader is given up, at least.
+    pub election_ns: u64,
+    /// Bytes of a segment of a log.
+    pub segment_bytes: u64,
+}
+
+impl Plan {
+    /// Draws what was left open.
+    #[must_use]
+    pub fn draw(seed: u64, asked: Asked) -> Self {
+        let mut chance = Chance::named(seed, "plan");
+        let mut swarm = Swarm::draw(&asked.faults, seed);
+        if asked.all_on {
+            swarm.kinds.clone_from(&asked.faults);
+        }
+        let cores = chance.pick(&[1, 1, 2]);
+        let rate = chance.pick(&[20, 50, 100]);
+        let rate = asked.rate.unwrap_or(rate).max(1);
+        // A client waits for its answers: half of its time is left for thinking.
+        let clients = usize::try_from(rate / 12).expect("small").clamp(3, 64);
+        let turn_ns = chance.magnitude(1_000, 100_000);
+        let disk_ns = chance.magnitude(10_000, 2_000_000);
+        let segment_mib = chance.pick(&[1, 1, 4]);
+        Self {
+            seed,
+            swarm,
+            cores: asked.cores.unwrap_or(cores),
+            clients,
+            think_ns: clients as u64 * SECOND / rate,
+            turn_ns: (turn_ns / 2, turn_ns),
+            disk_ns: (disk_ns / 4, disk_ns),
+            jitter_permille: chance.pick(&[5, 20, 200]),
+            window_bytes: usize::try_from(chance.magnitude(1 << 10, 1 << 20)).expect("small"),
+            election_ns: chance.pick(&[300_000_000, 500_000_000]),
+            segment_bytes: segment_mib << 20,
+            asked,
+        }
+    }
+}

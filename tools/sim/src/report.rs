@@ -1,0 +1,179 @@
+//! What people and programs read about runs.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::run::Outcome;
+
+/// Events shown of a failed run.
+const SHOWN: usize = 60;
+
+/// All runs of one call.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The command that repeats a seed, without the seed.
+    pub command: String,
+    /// Runs that kept all promises.
+    pub passed: u64,
+    /// Of these, run twice and found the same.
+    pub twice: u64,
+    /// Runs that did not.
+    pub failed: Vec<Outcome>,
+    /// Sums over all runs.
+    pub sums: Sums,
+    /// What one run did, when there was one only.
+    pub only: Option<Outcome>,
+}
+
+/// Sums over runs.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Sums {
+    /// Simulated nanoseconds.
+    pub simulated_ns: u64,
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Entries applied.
+    pub applied: u64,
+    /// Turns.
+    pub turns: u64,
+    /// Elections won.
+    pub elections: u64,
+    /// The longest recovery, in nanoseconds.
+    pub recovered_ns_max: u64,
+    /// Faults by kind.
+    pub faults: std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    /// Takes a run.
+    pub fn take(&mut self, outcome: Outcome) {
+        let numbers = &outcome.numbers;
+        self.sums.simulated_ns += numbers.simulated_ns;
+        self.sums.answered += numbers.answered;
+        self.sums.applied += numbers.applied;
+        self.sums.turns += numbers.turns;
+        self.sums.elections += numbers.elections;
+        self.sums.recovered_ns_max = self.sums.recovered_ns_max.max(numbers.recovered_ns);
+        for (kind, count) in &numbers.faults {
+            *self.sums.faults.entry(kind).or_default() += count;
+        }
+        if outcome.broken.is_some() {
+            self.failed.push(outcome);
+        } else {
+            self.passed += 1;
+            self.only = Some(outcome);
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self, elapsed_ns: u64) -> String {
+        let mut out = String::new();
+        for outcome in self.failed.iter().take(3) {
+            out.push_str(&failure(outcome, &self.command));
+        }
+        let runs = self.passed + self.failed.len() as u64;
+        let _ = writeln!(
+            out,
+            "{runs} seeds  {} passed  {} failed  {} run twice and equal",
+            self.passed,
+            self.failed.len(),
+            self.twice
+        );
+        let simulated = self.sums.simulated_ns / 1_000_000_000;
+        let speed = self.sums.simulated_ns.checked_div(elapsed_ns).unwrap_or(0);
+        let rows = [
+            (
+                "simulated",
+                format!("{simulated} s, {speed} times real time"),
+            ),
+            ("answered", format!("{} requests", self.sums.answered)),
+            (
+                "applied",
+                format!("{} entries, all replicas and recoveries", self.sums.applied),
+            ),
+            ("turns", self.sums.turns.to_string()),
+            ("elections", self.sums.elections.to_string()),
+            (
+                "recovered",
+                format!("{} ms at most", self.sums.recovered_ns_max / 1_000_000),
+            ),
+            ("faults", self.faults()),
+        ];
+        for (name, value) in rows {
+            let _ = writeln!(out, "{name:<11}{value}");
+        }
+        if let (Some(only), 1) = (&self.only, runs) {
+            let _ = writeln!(out, "{:<11}{:016x}", "trace", only.numbers.trace_hash);
+        }
+        out
+    }
+
+    fn faults(&self) -> String {
+        let faults = &self.sums.faults;
+        if faults.is_empty() {
+            return "none".to_owned();
+        }
+        let words: Vec<String> = faults
+            .iter()
+            .map(|(kind, count)| format!("{kind} {count}"))
+            .collect();
+        words.join(", ")
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn json(&self, elapsed_ns: u64) -> String {
+        let failed: Vec<Value> = self
+            .failed
+            .iter()
+            .map(|outcome| {
+                let broken = outcome.broken.as_ref().map(ToString::to_string);
+                let last: Vec<String> = tail(outcome).map(ToString::to_string).collect();
+                json!({
+                    "seed": outcome.seed,
+                    "broken": broken,
+                    "replay": format!("{} --seed {}", self.command, outcome.seed),
+                    "last_events": last,
+                    "numbers": outcome.numbers,
+                })
+            })
+            .collect();
+        let document = json!({
+            "schema_version": 1,
+            "passed": self.passed,
+            "failed": failed,
+            "run_twice": self.twice,
+            "elapsed_ns": elapsed_ns,
+            "sums": self.sums,
+            "only": self.only.as_ref().map(|only| &only.numbers),
+        });
+        format!("{document:#}\n")
+    }
+}
+
+fn tail(outcome: &Outcome) -> impl Iterator<Item = &crate::trace::Event> {
+    outcome
+        .last
+        .iter()
+        .skip(outcome.last.len().saturating_sub(SHOWN))
+}
+
+/// One failed run.
+#[must_use]
+pub fn failure(outcome: &Outcome, command: &str) -> String {
+    let mut out = String::new();
+    let broken = outcome
+        .broken
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string);
+    let _ = writeln!(out, "seed {}: BROKEN", outcome.seed);
+    let _ = writeln!(out, "  {broken}");
+    let _ = writeln!(out, "last events (seconds, who, what):");
+    for event in tail(outcome) {
+        let _ = writeln!(out, "{event}");
+    }
+    let _ = writeln!(out, "replay: {command} --seed {}\n", outcome.seed);
+    out
+}

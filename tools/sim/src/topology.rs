@@ -1,0 +1,72 @@
+//! Where things are: sites with measured or modelled round trips, and the clusters that live on them.
+//!
+//! - Round trips are in nanoseconds, per direction of asking; a way is half of one.
+
+/// A map of sites and the clusters on it.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// What it is called.
+    pub name: String,
+    /// Sites by name.
+    pub sites: Vec<String>,
+    /// Round trips between sites, row by row, in nanoseconds.
+    pub round_trips_ns: Vec<u64>,
+    /// The clusters.
+    pub clusters: Vec<Cluster>,
+}
+
+/// Nodes that form one cluster.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The site of each node.
+    pub sites: Vec<usize>,
+    /// Groups of the cluster.
+    pub groups: u64,
+}
+
+/// Round trip between two machines of one site.
+pub const SITE_ROUND_TRIP_NS: u64 = 100_000;
+
+impl Topology {
+    /// So many nodes at one site.
+    #[must_use]
+    pub fn one_site(name: &str, nodes: usize, groups: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            sites: vec!["site".to_owned()],
+            round_trips_ns: vec![SITE_ROUND_TRIP_NS],
+            clusters: vec![Cluster {
+                sites: vec![0; nodes],
+                groups,
+            }],
+        }
+    }
+
+    /// The round trip between two sites.
+    #[must_use]
+    pub fn round_trip_ns(&self, one: usize, other: usize) -> u64 {
+        self.round_trips_ns[one * self.sites.len() + other]
+    }
+
+    /// The longest round trip inside a cluster.
+    #[must_use]
+    pub fn widest_ns(&self, cluster: &Cluster) -> u64 {
+        let pairs = cluster
+            .sites
+            .iter()
+            .flat_map(|one| cluster.sites.iter().map(move |other| (*one, *other)));
+        pairs
+            .map(|(one, other)| self.round_trip_ns(one, other))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Nodes of all clusters.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.clusters
+            .iter()
+            .map(|cluster| cluster.sites.len())
+            .sum()
+    }
+}

@@ -1,0 +1,254 @@
+//! The promises, and the ways in which a run can show that one was not kept.
+
+use std::fmt;
+
+use raft::invariants::Violation;
+use thiserror::Error;
+
+/// A group of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// Number of the cluster.
+    pub cluster: usize,
+    /// The group.
+    pub group: u64,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group {} of cluster {}", self.group, self.cluster)
+    }
+}
+
+/// A promise that was not kept, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Broken {
+    /// Consensus.
+    #[error("consensus: {scope}: {violation}")]
+    Raft {
+        /// Where.
+        scope: Scope,
+        /// What.
+        violation: Violation,
+    },
+    /// An index went back within one life of a process.
+    #[error("no regress: {scope}: node {node} went back in its {what} from {before} to {after}")]
+    Regress {
+        /// Where.
+        scope: Scope,
+        /// Which node.
+        node: usize,
+        /// Which number.
+        what: &'static str,
+        /// Before.
+        before: u64,
+        /// After.
+        after: u64,
+    },
+    /// Two replicas applied different commands at one index.
+    #[error("one history: {scope}: node {node} applied another command at {index}")]
+    OtherCommand {
+        /// Where.
+        scope: Scope,
+        /// The later one of the two.
+        node: usize,
+        /// The index.
+        index: u64,
+    },
+    /// Two replicas differ after one index.
+    #[error("one state: {scope}: node {node} has another digest after {index}")]
+    OtherDigest {
+        /// Where.
+        scope: Scope,
+        /// The later one of the two.
+        node: usize,
+        /// The index.
+        index: u64,
+    },
+    /// Two replicas answer one command differently.
+    #[error("one answer: {scope}: node {node} answers otherwise at {index}")]
+    OtherReply {
+        /// Where.
+        scope: Scope,
+        /// The later one of the two.
+        node: usize,
+        /// The index.
+        index: u64,
+    },
+    /// An entry was applied twice or late.
+    #[error("applied once, in order: {scope}: node {node} applied {index} after {last}")]
+    AppliedOutOfOrder {
+        /// Where.
+        scope: Scope,
+        /// Which node.
+        node: usize,
+        /// Applied before.
+        last: u64,
+        /// Applied then.
+        index: u64,
+    },
+    /// An acknowledged write is not in the history, or not as it was acknowledged.
+    #[error(
+        "nothing acknowledged is lost: {scope}: request {request}, acknowledged at {index}: {how}"
+    )]
+    Acknowledged {
+        /// Where.
+        scope: Scope,
+        /// Which request.
+        request: u64,
+        /// At which index.
+        index: u64,
+        /// What is wrong.
+        how: &'static str,
+    },
+    /// A request that was refused for good is in the history.
+    #[error(
+        "nothing refused happens: {scope}: request {request} was refused and stands at {index}"
+    )]
+    Refused {
+        /// Where.
+        scope: Scope,
+        /// Which request.
+        request: u64,
+        /// At which index.
+        index: u64,
+    },
+    /// A read answered something that the state never was.
+    #[error("reads tell the truth: {scope}: request {request} at {index}")]
+    ReadWrong {
+        /// Where.
+        scope: Scope,
+        /// Which request.
+        request: u64,
+        /// At which index.
+        index: u64,
+    },
+    /// An operation took effect outside its time.
+    #[error(
+        "linearizable: {scope}: request {request} took effect at {index}, but {known} was acknowledged before it began"
+    )]
+    NotLinear {
+        /// Where.
+        scope: Scope,
+        /// Which request.
+        request: u64,
+        /// At which index.
+        index: u64,
+        /// What was known before.
+        known: u64,
+    },
+    /// Money was made or lost.
+    #[error("money is conserved: {scope}: debits and credits differ at node {node}")]
+    NotConserved {
+        /// Where.
+        scope: Scope,
+        /// Which node.
+        node: usize,
+    },
+    /// The agreed history, done again from the beginning, leads elsewhere.
+    #[error("the state follows from the history: {scope}: another digest after {index}")]
+    NotReproduced {
+        /// Where.
+        scope: Scope,
+        /// First index.
+        index: u64,
+    },
+    /// A replica does not hold what the others hold when everything is healed and still.
+    #[error("replicas become equal: {scope}: node {node} is at {applied} of {expected}")]
+    NotEqual {
+        /// Where.
+        scope: Scope,
+        /// Which node.
+        node: usize,
+        /// Where it stands.
+        applied: u64,
+        /// Where the others stand.
+        expected: u64,
+    },
+    /// No progress though all is well.
+    #[error(
+        "it goes on: {scope}: no write was accepted within {waited_ms} ms after the last fault was healed"
+    )]
+    NotLive {
+        /// Where.
+        scope: Scope,
+        /// How long, in milliseconds.
+        waited_ms: u64,
+    },
+    /// A request is not answered though all is well.
+    #[error(
+        "it answers: {scope}: request {request} has no answer {waited_ms} ms after the last fault was healed"
+    )]
+    Unanswered {
+        /// Where.
+        scope: Scope,
+        /// Which.
+        request: u64,
+        /// How long, in milliseconds.
+        waited_ms: u64,
+    },
+    /// A log cannot be opened after a legal fault.
+    #[error("it starts again: node {node}, core {core}: {error}")]
+    CannotOpen {
+        /// Which node.
+        node: usize,
+        /// Which core.
+        core: u16,
+        /// Why.
+        error: String,
+    },
+    /// A process stopped itself without a fault of its disk.
+    #[error("it stops only for its disk: node {node}, core {core}")]
+    Stopped {
+        /// Which node.
+        node: usize,
+        /// Which core.
+        core: u16,
+    },
+    /// A queue grew beyond its bound.
+    #[error("queues are bounded: node {node}, core {core}: {what} {size} > {most}")]
+    Unbounded {
+        /// Which node.
+        node: usize,
+        /// Which core.
+        core: u16,
+        /// What.
+        what: &'static str,
+        /// How much there is.
+        size: u64,
+        /// How much there may be.
+        most: u64,
+    },
+    /// A message could not be read by its receiver though no bit was flipped.
+    #[error(
+        "peers understand each other: node {node}, core {core} got {count} frames it could not read"
+    )]
+    Malformed {
+        /// Which node.
+        node: usize,
+        /// Which core.
+        core: u16,
+        /// How many.
+        count: u64,
+    },
+    /// An assertion of the code under test failed.
+    #[error("no assertion fails: {0}")]
+    Panicked(String),
+    /// One seed, two different runs.
+    #[error("one seed, one run: hashes {0:016x} and {1:016x}")]
+    NotDeterministic(u64, u64),
+    /// The network does not behave as its map says.
+    #[error(
+        "the map holds: from {from} to {to} a round trip is {injected_us} us, observed {observed_us} us"
+    )]
+    OffTheMap {
+        /// From.
+        from: String,
+        /// To.
+        to: String,
+        /// By the map.
+        injected_us: u64,
+        /// As observed.
+        observed_us: u64,
+    },
+}

@@ -1,0 +1,516 @@
+//! The world: nodes, network, disks, clocks and clients under one virtual clock, moved on event by event.
+//!
+//! - The order of events at one instant is drawn from the seed.
+//! - A core that is in a turn takes what arrives meanwhile in the next one.
+//! - After every turn the judges look; the first promise that is not kept ends the run.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use shard::limits;
+use shard::shard::Next;
+use wal::device::memory::{Fault, MemoryDisk};
+
+use crate::bank::Teller;
+use crate::chance::Chance;
+use crate::chronicle::{Chronicle, Flaw};
+use crate::client::{Client, Seat};
+use crate::clock::NodeClock;
+use crate::faults::{Kind, Undo};
+use crate::history::History;
+use crate::judges::Judges;
+use crate::network::{Machine, Network};
+use crate::node::{self, Ending, Node};
+use crate::plan::Plan;
+use crate::trace::{Trace, What, Who};
+use crate::verdict::{Broken, Scope};
+
+const MILLISECOND: u64 = 1_000_000;
+/// Between two comparisons of all logs, at least.
+const LOGS_NS: u64 = 400 * MILLISECOND;
+
+/// Something that is due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// Something arrived at a core.
+    Turn(usize, u16),
+    /// A core's timer; void unless the core still waits for it.
+    Timer(usize, u16),
+    /// Something arrived at a client, or its time has come.
+    Client(usize),
+    /// The next fault.
+    Fault,
+    /// The end of a fault: its number.
+    Undo(u64),
+    /// All logs are compared.
+    Logs,
+}
+
+/// A run under way.
+pub struct World {
+    /// What was drawn.
+    pub plan: Plan,
+    /// What happened.
+    pub trace: Trace,
+    /// What was agreed on.
+    pub chronicle: Chronicle,
+    /// What clients saw.
+    pub history: History,
+    /// The network.
+    pub network: Network,
+    /// The nodes of all clusters.
+    pub nodes: Vec<Node>,
+    /// The clients of all clusters.
+    pub clients: Vec<Client>,
+    /// The judges.
+    pub judges: Judges,
+    /// Faults that were injected, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Turns that were taken.
+    pub turns: u64,
+    pub(crate) chance: Chance,
+    pub(crate) now: u64,
+    pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
+    pub(crate) undos: BTreeMap<u64, Undo>,
+    pub(crate) is_calm: bool,
+    undone: u64,
+    queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
+    order: Chance,
+    sequence: u64,
+    incarnation: u64,
+    wakes: Vec<(u64, usize)>,
+    timers: Vec<u64>,
+}
+
+impl World {
+    /// The world as it is before anything has happened, all processes just started.
+    ///
+    /// # Errors
+    /// If a process cannot be started.
+    pub fn new(plan: Plan) -> Result<Self, Broken> {
+        let topology = &plan.asked.topology;
+        let clients = topology.clusters.len() * plan.clients;
+        let network = Network::new(topology.nodes() + clients, plan.seed);
+        let mut world = Self {
+            trace: Trace::default(),
+            chronicle: Chronicle::default(),
+            history: History::default(),
+            network,
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            judges: Judges::default(),
+            faults: BTreeMap::new(),
+            turns: 0,
+            chance: Chance::named(plan.seed, "faults"),
+            now: 0,
+            cuts: BTreeMap::new(),
+            undos: BTreeMap::new(),
+            is_calm: false,
+            undone: 0,
+            queue: BinaryHeap::new(),
+            order: Chance::named(plan.seed, "order"),
+            sequence: 0,
+            incarnation: 0,
+            wakes: Vec::new(),
+            timers: vec![u64::MAX; clients],
+            plan,
+        };
+        crate::trace::watch(world.plan.seed, &world.trace);
+        world.build();
+        for node in 0..world.nodes.len() {
+            world.start(node)?;
+        }
+        for client in 0..world.clients.len() {
+            world.due(0, Due::Client(client));
+        }
+        world.due(1_500 * MILLISECOND, Due::Fault);
+        world.due(LOGS_NS, Due::Logs);
+        Ok(world)
+    }
+
+    /// Virtual nanoseconds since the beginning.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Runs until this instant.
+    ///
+    /// # Errors
+    /// The first promise that was not kept.
+    pub fn run_until(&mut self, end: u64) -> Result<(), Broken> {
+        while let Some(Reverse((at, ..))) = self.queue.peek() {
+            if *at > end {
+                break;
+            }
+            let Some(Reverse((at, _, _, due))) = self.queue.pop() else {
+                break;
+            };
+            self.now = at;
+            self.network.advance(at);
+            self.happen(due)?;
+            self.wake();
+        }
+        self.now = end;
+        self.network.advance(end);
+        Ok(())
+    }
+
+    // ---- Building.
+
+    fn build(&mut self) {
+        let plan = self.plan.clone();
+        let topology = &plan.asked.topology;
+        let mut chance = Chance::named(plan.seed, "nodes");
+        let mut sites: Vec<usize> = Vec::new();
+        for (number, cluster) in topology.clusters.iter().enumerate() {
+            let first = self.nodes.len();
+            let members: Vec<Machine> = (first..first + cluster.sites.len()).collect();
+            let election_ns = plan.election_ns.max(6 * topology.widest_ns(cluster));
+            for (at, site) in cluster.sites.iter().enumerate() {
+                sites.push(*site);
+                let node = self.nodes.len();
+                let clock = NodeClock {
+                    start_ns: chance.magnitude(1, 1 << 50),
+                    fast_ppm: chance.pick(&[0, 20, 200, 2_000]),
+                    wall_ahead_ns: i64::try_from(chance.below(100 * MILLISECOND)).expect("small"),
+                };
+                let mut disk = |core: u16| self::disk(&plan, &mut chance, node, core);
+                self.nodes.push(Node {
+                    number: node,
+                    cluster: number,
+                    id: raft::ids::NodeId(at as u32 + 1),
+                    members: members.clone(),
+                    groups: cluster.groups,
+                    clock,
+                    disks: (0..plan.cores).map(&mut disk).collect(),
+                    cores: Vec::new(),
+                    paused_until: 0,
+                    slow_ns: 0,
+                    may_stop: false,
+                    may_misread: false,
+                    is_full: false,
+                    flaw: if at == 1 {
+                        plan.asked.planted.flaw
+                    } else {
+                        Flaw::None
+                    },
+                    election_ns,
+                });
+            }
+        }
+        self.build_clients(&mut sites);
+        self.build_links(&sites);
+    }
+
+    fn build_clients(&mut self, sites: &mut Vec<usize>) {
+        let plan = &self.plan;
+        let topology = &plan.asked.topology;
+        for (number, cluster) in topology.clusters.iter().enumerate() {
+            let members = self
+                .nodes
+                .iter()
+                .find(|node| node.cluster == number)
+                .map(|node| node.members.clone());
+            for nth in 0..plan.clients {
+                let client = self.clients.len();
+                sites.push(cluster.sites[nth % cluster.sites.len()]);
+                let seat = Seat {
+                    number: client,
+                    cluster_id: node::cluster_id(number),
+                    place: self.nodes.len() * usize::from(plan.cores) + client,
+                    machine: self.nodes.len() + client,
+                    nodes: members.clone().expect("a cluster has nodes"),
+                    cores: plan.cores,
+                    think_ns: plan.think_ns,
+                    slack_ns: 4 * topology.widest_ns(cluster),
+                    stutters: plan.asked.planted.stutter,
+                };
+                let teller = Teller::new(client, number, cluster.groups, plan.seed);
+                self.clients
+                    .push(Client::new(seat, teller, &self.network, plan.seed, 0));
+            }
+        }
+    }
+
+    fn build_links(&self, sites: &[usize]) {
+        let topology = &self.plan.asked.topology;
+        for (from, one) in sites.iter().enumerate() {
+            for (to, other) in sites.iter().enumerate() {
+                let way = if from == to {
+                    0
+                } else {
+                    topology.round_trip_ns(*one, *other) / 2
+                };
+                self.network.change(from, to, |link| {
+                    link.delay_ns = way;
+                    link.jitter_ns = way * self.plan.jitter_permille / 1000;
+                });
+            }
+        }
+    }
+
+    // ---- Events.
+
+    fn due(&mut self, at: u64, due: Due) {
+        self.sequence += 1;
+        let tie = self.order.roll() as u32;
+        self.queue.push(Reverse((at, tie, self.sequence, due)));
+    }
+
+    fn happen(&mut self, due: Due) -> Result<(), Broken> {
+        match due {
+            Due::Turn(node, core) => self.turn(node, core),
+            Due::Timer(node, core) => {
+                let now = self.now;
+                match self.nodes[node].cores.get_mut(usize::from(core)) {
+                    Some(running) if running.timer == now => self.turn(node, core),
+                    _ => Ok(()),
+                }
+            }
+            Due::Client(client) => {
+                let now = self.now;
+                let next = self.clients[client].turn(now, &mut self.history, &self.trace);
+                self.alarm(client, next.max(now + 1));
+                Ok(())
+            }
+            Due::Fault => self.fault(),
+            Due::Undo(number) => match self.undos.remove(&number) {
+                Some(undo) => self.undo(undo),
+                None => Ok(()),
+            },
+            Due::Logs => self.logs(),
+        }
+    }
+
+    /// A client is looked at again at this instant; earlier alarms stay.
+    pub(crate) fn alarm(&mut self, client: usize, at: u64) {
+        if at == u64::MAX || self.timers[client] == at {
+            return;
+        }
+        self.timers[client] = at;
+        self.due(at, Due::Client(client));
+    }
+
+    /// Whoever the network woke gets a turn.
+    fn wake(&mut self) {
+        let mut wakes = std::mem::take(&mut self.wakes);
+        self.network.take_wakes(&mut wakes);
+        let cores = usize::from(self.plan.cores);
+        for (at, place) in wakes.drain(..) {
+            let node = place / cores;
+            if node < self.nodes.len() {
+                self.due(at, Due::Turn(node, (place % cores) as u16));
+            } else {
+                self.due(at, Due::Client(place - self.nodes.len() * cores));
+            }
+        }
+        self.wakes = wakes;
+    }
+
+    fn turn(&mut self, number: usize, core: u16) -> Result<(), Broken> {
+        let now = self.now;
+        let node = &mut self.nodes[number];
+        let Some(running) = node.cores.get_mut(usize::from(core)) else {
+            return Ok(());
+        };
+        let free_at = running.free_at.max(node.paused_until);
+        if free_at > now {
+            if !running.is_deferred {
+                running.is_deferred = true;
+                self.due(free_at, Due::Turn(number, core));
+            }
+            return Ok(());
+        }
+        let (least, most) = self.plan.turn_ns;
+        let takes = self.chance.between(least, most) + node.slow_ns;
+        running.is_deferred = false;
+        running.free_at = now + takes;
+        let (next, wants) = node.turn(core, now);
+        self.turns += 1;
+        self.trace.mix(now ^ (number as u64) << 48);
+        let judged = node.judged(core);
+        let running = &mut node.cores[usize::from(core)];
+        self.judges
+            .turned(judged, running.shard.replicas(), now, &self.trace)?;
+        if let Some(broken) = self.chronicle.take_broken() {
+            return Err(broken);
+        }
+        if next == Next::Stop {
+            if !node.may_stop {
+                return Err(Broken::Stopped { node: number, core });
+            }
+            self.end(number, Ending::Stopped, "its disk failed");
+            return Ok(());
+        }
+        let at = wants.max(now + takes);
+        running.timer = at;
+        if wants != u64::MAX {
+            self.due(at, Due::Timer(number, core));
+        }
+        Ok(())
+    }
+
+    // ---- Processes.
+
+    pub(crate) fn start(&mut self, number: usize) -> Result<(), Broken> {
+        if self.nodes[number].is_up() {
+            return Ok(());
+        }
+        self.incarnation += 1;
+        let node = &mut self.nodes[number];
+        let is_up = node.start(
+            &self.plan,
+            &self.network,
+            &self.chronicle,
+            self.incarnation,
+            self.now,
+        )?;
+        if let Some(broken) = self.chronicle.take_broken() {
+            return Err(broken);
+        }
+        if !is_up {
+            self.later(500 * MILLISECOND, Undo::Restart(number));
+            return Ok(());
+        }
+        let judged = self.nodes[number].judged(0);
+        self.judges.restarted(judged);
+        self.trace
+            .note(self.now, Who::Node(number), What::Started(self.incarnation));
+        if let Some(odds) = self.plan.asked.planted.lost_write_one_in {
+            self.nodes[number].plant_lost_writes(odds, &mut self.chance);
+        }
+        self.nudge(number);
+        Ok(())
+    }
+
+    /// A process ends, and is started again after a while.
+    pub(crate) fn end(&mut self, number: usize, ending: Ending, why: &'static str) {
+        if !self.nodes[number].is_up() {
+            return;
+        }
+        self.nodes[number].end(ending, &self.network, &mut self.chance);
+        self.trace
+            .note(self.now, Who::Node(number), What::Ended(why));
+        let (least, most) = self.plan.swarm.lasts_ns;
+        let down = self.chance.between(least, most);
+        self.later(down, Undo::Restart(number));
+    }
+
+    /// Something is put right after a while.
+    pub(crate) fn later(&mut self, after_ns: u64, undo: Undo) {
+        self.undone += 1;
+        self.undos.insert(self.undone, undo);
+        self.due(self.now + after_ns, Due::Undo(self.undone));
+    }
+
+    /// A node's cores look at their doors now.
+    pub(crate) fn nudge(&mut self, number: usize) {
+        for core in 0..self.plan.cores {
+            self.due(self.now, Due::Turn(number, core));
+        }
+    }
+
+    fn fault(&mut self) -> Result<(), Broken> {
+        if self.is_calm || self.plan.swarm.kinds.is_empty() {
+            return Ok(());
+        }
+        let kinds: &[Kind] = &self.plan.swarm.kinds;
+        let kind = self.chance.pick(kinds);
+        let gap = self.chance.around(self.plan.swarm.gap_ns);
+        self.due(self.now + gap.max(MILLISECOND), Due::Fault);
+        *self.faults.entry(kind.name()).or_default() += 1;
+        self.inject(kind);
+        Ok(())
+    }
+
+    // ---- Judging.
+
+    /// Compares all logs of all groups.
+    pub(crate) fn logs(&mut self) -> Result<(), Broken> {
+        let mut entries = 0;
+        for cluster in 0..self.plan.asked.topology.clusters.len() {
+            for group in 0..self.plan.asked.topology.clusters[cluster].groups {
+                let scope = Scope { cluster, group };
+                let rafts: Vec<_> = self
+                    .nodes
+                    .iter()
+                    .filter(|node| node.cluster == cluster && node.is_up())
+                    .filter_map(|node| node.replica(scope).map(|replica| &replica.raft))
+                    .collect();
+                entries += rafts.iter().map(|raft| raft.last_index().0).sum::<u64>();
+                self.judges.logs(scope, &rafts)?;
+            }
+        }
+        self.queues()?;
+        // Long logs are compared less often, so that the judges' share of the work stays bounded.
+        let pause = LOGS_NS.max(entries * 100_000);
+        self.due(self.now + pause, Due::Logs);
+        Ok(())
+    }
+
+    /// Queues are within their bounds, and peers understand each other.
+    fn queues(&self) -> Result<(), Broken> {
+        for node in &self.nodes {
+            for (core, running) in (0_u16..).zip(&node.cores) {
+                let replicas = running.shard.replicas();
+                let waiting: usize = replicas.iter().map(|replica| replica.waiting.len()).sum();
+                let (size, most) = (waiting as u64, limits::WAITING_REQUESTS_MAX as u64);
+                if size > most {
+                    return Err(Broken::Unbounded {
+                        node: node.number,
+                        core,
+                        what: "waiting requests",
+                        size,
+                        most,
+                    });
+                }
+                let count = running.shard.counts().malformed;
+                if count > 0 {
+                    return Err(Broken::Malformed {
+                        node: node.number,
+                        core,
+                        count,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A disk of a core, with latencies of its own.
+fn disk(plan: &Plan, chance: &mut Chance, node: usize, core: u16) -> MemoryDisk {
+    let disk = MemoryDisk::new(
+        plan.segment_bytes,
+        plan.seed ^ (node as u64) << 16 ^ u64::from(core) ^ chance.roll(),
+    );
+    disk.set_latency_ns(plan.disk_ns.0, plan.disk_ns.1);
+    disk
+}
+
+impl Node {
+    /// The node's replica of a group, while its process runs.
+    #[must_use]
+    pub fn replica(
+        &self,
+        scope: Scope,
+    ) -> Option<&shard::replica::Replica<crate::chronicle::Watched>> {
+        let core = (scope.group % self.cores.len().max(1) as u64) as usize;
+        let replicas = self.cores.get(core)?.shard.replicas();
+        replicas
+            .iter()
+            .find(|replica| replica.group.0 == scope.group)
+    }
+
+    /// Some of the coming writes are said to be durable and are not there.
+    fn plant_lost_writes(&self, one_in: u64, chance: &mut Chance) {
+        for disk in &self.disks {
+            let mut after = 0;
+            for _ in 0..8 {
+                after += 1 + chance.below(2 * one_in);
+                disk.fault_write(after, Fault::Lost);
+            }
+        }
+    }
+}

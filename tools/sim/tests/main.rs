@@ -1,0 +1,4 @@
+//! The simulator's own tests: seeds that must pass, runs that must repeat, and planted faults that must be caught.
+
+mod exam;
+mod seeds;

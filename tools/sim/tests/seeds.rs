@@ -1,0 +1,80 @@
+//! Seeds that must pass, and runs that must repeat event for event.
+
+use sim::faults::Kind;
+use sim::plan::{Asked, Planted};
+use sim::report;
+use sim::run;
+use sim::topology::Topology;
+
+pub(crate) fn asked(nodes: usize, seconds: u64) -> Asked {
+    Asked {
+        topology: Topology::one_site("test", nodes, 3),
+        faulty_ns: seconds * 1_000_000_000,
+        faults: Kind::ALL.to_vec(),
+        cores: None,
+        rate: Some(40),
+        all_on: false,
+        planted: Planted::default(),
+    }
+}
+
+/// Runs a seed that must pass.
+fn check(seed: u64, asked: &Asked) -> run::Outcome {
+    let outcome = run::run(seed, asked);
+    assert!(
+        outcome.broken.is_none(),
+        "{}",
+        report::failure(&outcome, "sim")
+    );
+    outcome
+}
+
+#[test]
+fn thirty_seeds_of_twenty_seconds_keep_all_promises() {
+    for seed in 0..30 {
+        let nodes = if seed % 3 == 0 { 3 } else { 5 };
+        let numbers = check(seed, &asked(nodes, 17)).numbers;
+        assert!(numbers.simulated_ns >= 20_000_000_000);
+        assert!(numbers.answered > 20, "a run without answers shows nothing");
+    }
+}
+
+#[test]
+fn without_faults_everything_is_answered() {
+    let mut asked = asked(5, 10);
+    asked.faults.clear();
+    let numbers = check(7, &asked).numbers;
+    assert_eq!((numbers.refused, numbers.timeouts), (0, 0));
+    assert!(numbers.faults.is_empty());
+}
+
+#[test]
+fn every_fault_strikes_alone_and_is_survived() {
+    for (seed, kind) in (100..).zip(Kind::ALL) {
+        let mut asked = asked(3, 8);
+        asked.faults = vec![*kind];
+        let numbers = check(seed, &asked).numbers;
+        assert!(
+            numbers.faults.contains_key(kind.name()),
+            "{} never struck",
+            kind.name()
+        );
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [3, 5] {
+        let asked = asked(5, 6);
+        let (first, again) = (run::run(seed, &asked), run::run(seed, &asked));
+        assert_eq!(
+            first.numbers.trace_hash, again.numbers.trace_hash,
+            "seed {seed}"
+        );
+        let other = run::run(seed + 1, &asked);
+        assert_ne!(
+            first.numbers.trace_hash, other.numbers.trace_hash,
+            "seed {seed}"
+        );
+    }
+}
