@@ -9,12 +9,16 @@ use toml::{Table, Value};
 use super::house::{Finding, House};
 
 /// What each member may import (docs/architecture.md, "Floors").
-const PLAN: [(&str, &[&str]); 8] = [
+const PLAN: [(&str, &[&str]); 9] = [
     ("wal", &[]),
     ("net", &[]),
     ("engine/raft", &[]),
     ("engine/ledger", &["engine/raft"]),
     ("engine/shard", &["wal", "net", "engine/raft"]),
+    (
+        "tools/sim",
+        &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
+    ),
     (
         "engine",
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
