@@ -19,7 +19,6 @@ use net::handshake::{Hello, Identity};
 use net::inspect::{InspectHead, ReportHead};
 use net::request::{RequestHead, Status};
 use rustix::time::{ClockId, clock_gettime};
-use std::io::Write;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

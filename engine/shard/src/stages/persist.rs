@@ -83,10 +83,10 @@ impl Journal {
     /// Entries of `slot` from `first` on are superseded: jobs that have not written them never will.
     fn clip(&mut self, slot: u32, first: Index) {
         for job in self.jobs.iter_mut().filter(|job| job.slot == slot) {
-            if let Some(append) = &mut job.persist.append {
-                if append.last >= first {
-                    append.last = Index(first.0 - 1);
-                }
+            if let Some(append) = &mut job.persist.append
+                && append.last >= first
+            {
+                append.last = Index(first.0 - 1);
             }
         }
     }

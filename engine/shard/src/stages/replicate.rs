@@ -90,10 +90,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             limits::CATCH_UP_BYTES,
             token,
         );
-        if read.is_err() {
-            if let Some(waiting) = self.catch_up.done(token) {
-                self.give_back(waiting.to, waiting.slot, &waiting.message, now);
-            }
+        if read.is_err()
+            && let Some(waiting) = self.catch_up.done(token)
+        {
+            self.give_back(waiting.to, waiting.slot, &waiting.message, now);
         }
     }
 

@@ -178,10 +178,10 @@ impl Replies {
     pub fn send<T: Transport>(&mut self, transport: &mut T) {
         let mut queue = std::mem::take(&mut self.queue);
         for (connection, outgoing) in queue.drain(..) {
-            if outgoing.kind == Kind::REPLY {
-                if let Some(open) = self.open.get_mut(&connection) {
-                    *open = open.saturating_sub(1);
-                }
+            if outgoing.kind == Kind::REPLY
+                && let Some(open) = self.open.get_mut(&connection)
+            {
+                *open = open.saturating_sub(1);
             }
             let token = outgoing.token;
             match transport.send(connection, outgoing) {

@@ -205,11 +205,11 @@ impl World {
         }
         .poll(&mut events);
         for event in events {
-            if let Event::Received(_, frame) = event {
-                if frame.kind == Kind::REPLY {
-                    let head = ReplyHead::decode(&frame.head).expect("a reply's head");
-                    self.replies.push((head, frame.bulk.to_vec()));
-                }
+            if let Event::Received(_, frame) = event
+                && frame.kind == Kind::REPLY
+            {
+                let head = ReplyHead::decode(&frame.head).expect("a reply's head");
+                self.replies.push((head, frame.bulk.to_vec()));
             }
         }
     }
