@@ -31,9 +31,9 @@ pub struct Arguments {
     /// All of these faults are on in every run.
     #[arg(long)]
     pub all_on: bool,
-    /// Groups of each cluster.
-    #[arg(long, default_value_t = 4)]
-    pub groups: u64,
+    /// Groups of each cluster: 4 at one site and 1 on a map when not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub groups: Option<u64>,
     /// Cores of every node; drawn when not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=8))]
     pub cores: Option<u16>,

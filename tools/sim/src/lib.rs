@@ -8,7 +8,8 @@
 //!     clock     chance      a node's clocks; everything that is drawn
 //!   judges, chronicle       promises that are held after every turn
 //!   finals, history         promises that are held against what clients saw
-//!   plan, faults, topology  what was asked for, and what the seed made of it
+//!   plan, faults            what was asked for, and what the seed made of it
+//!   topology, atlas, sites  where things are, measured or modelled; survey: is it so?
 //!   trace, verdict          what happened, and what it shows
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! How to use it: `docs/simulation.md`.
 
 pub mod arguments;
+pub mod atlas;
 pub mod bank;
 pub mod chance;
 pub mod chronicle;
@@ -34,6 +36,8 @@ pub mod node;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod sites;
+pub mod survey;
 pub mod topology;
 pub mod trace;
 pub mod verdict;

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sim::arguments::{Arguments, Output};
+use sim::atlas;
 use sim::plan::{Asked, Planted};
 use sim::report::Report;
 use sim::run;
-use sim::topology::Topology;
 use sim::trace;
 use sim::verdict::Broken;
 
@@ -69,20 +69,25 @@ fn main() -> ExitCode {
 }
 
 fn asked(arguments: &Arguments) -> Result<Asked, String> {
-    let topology = match arguments.topology.as_str() {
-        "three" => Topology::one_site("three", 3, arguments.groups),
-        "five" => Topology::one_site("five", 5, arguments.groups),
-        other => return Err(format!("no topology is called `{other}`")),
-    };
+    let is_map = !matches!(arguments.topology.as_str(), "three" | "five");
+    let groups = arguments.groups.unwrap_or(if is_map { 1 } else { 4 });
+    let topology = atlas::topology(&arguments.topology, arguments.rtt.as_deref(), groups)
+        .map_err(|error| full(&error))?;
     Ok(Asked {
         topology,
         faulty_ns: (arguments.minutes.clamp(0.0, 1e6) * 60e9) as u64,
         faults: arguments.faults.clone(),
         cores: arguments.cores,
-        rate: arguments.rate,
+        rate: arguments.rate.or(is_map.then_some(10)),
         all_on: arguments.all_on,
         planted: Planted::default(),
     })
+}
+
+/// An error with its causes.
+fn full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The command as it was given, without its seeds.

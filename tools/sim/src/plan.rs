@@ -78,6 +78,15 @@ impl Plan {
         if asked.all_on {
             swarm.kinds.clone_from(&asked.faults);
         }
+        let clusters = asked.topology.clusters.len() as u64;
+        swarm.gap_ns = (swarm.gap_ns / clusters.max(1)).max(1);
+        // On a map the ways are as the map says, to within half a percent.
+        let jitter_permille = chance.pick(&[5, 20, 200]);
+        let jitter_permille = if asked.topology.sites.len() > 1 {
+            5
+        } else {
+            jitter_permille
+        };
         let cores = chance.pick(&[1, 1, 2]);
         let rate = chance.pick(&[20, 50, 100]);
         let rate = asked.rate.unwrap_or(rate).max(1);
@@ -94,7 +103,7 @@ impl Plan {
             think_ns: clients as u64 * SECOND / rate,
             turn_ns: (turn_ns / 2, turn_ns),
             disk_ns: (disk_ns / 4, disk_ns),
-            jitter_permille: chance.pick(&[5, 20, 200]),
+            jitter_permille,
             window_bytes: usize::try_from(chance.magnitude(1 << 10, 1 << 20)).expect("small"),
             election_ns: chance.pick(&[300_000_000, 500_000_000]),
             segment_bytes: segment_mib << 20,

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::finals;
 use crate::network::Traffic;
 use crate::plan::{Asked, Plan};
+use crate::survey;
 use crate::trace::{Event, What, Who};
 use crate::verdict::{Broken, Scope};
 use crate::world::World;
@@ -88,6 +89,14 @@ pub fn run(seed: u64, asked: &Asked) -> Outcome {
         }
     };
     let mut recovered_ns = 0;
+    if let Err(broken) = survey::survey(&world) {
+        return Outcome {
+            seed,
+            broken: Some(broken),
+            last: Vec::new(),
+            numbers: Numbers::default(),
+        };
+    }
     let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, &mut recovered_ns)));
     let broken = match ended {
         Ok(ended) => ended.err(),

@@ -48,6 +48,12 @@ impl Topology {
         self.round_trips_ns[one * self.sites.len() + other]
     }
 
+    /// One way between two sites: half of the mean of what both ends measure.
+    #[must_use]
+    pub fn way_ns(&self, from: usize, to: usize) -> u64 {
+        (self.round_trip_ns(from, to) + self.round_trip_ns(to, from)) / 4
+    }
+
     /// The longest round trip inside a cluster.
     #[must_use]
     pub fn widest_ns(&self, cluster: &Cluster) -> u64 {

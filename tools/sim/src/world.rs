@@ -240,7 +240,7 @@ impl World {
                 let way = if from == to {
                     0
                 } else {
-                    topology.round_trip_ns(*one, *other) / 2
+                    topology.way_ns(*one, *other)
                 };
                 self.network.change(from, to, |link| {
                     link.delay_ns = way;
