@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 
-use net::endpoint::{ConfigError, Endpoint, Order, TransportConfig};
-use net::handshake::Refusal;
+use net::config::{ConfigError, TransportConfig};
+use net::endpoint::{Endpoint, Order};
+use net::refusal::Refusal;
 use net::transport::{ConnectionId, Event, Outgoing, SendError, Transport};
 
 use crate::network::{End, Machine, Network, Place, Taken};

@@ -1,6 +1,6 @@
 //! A node: its machine, its clocks, its disks, and the process that comes and goes on it.
 
-use net::endpoint::TransportConfig;
+use net::config::TransportConfig;
 use net::frame::Codec;
 use raft::ids::{NodeId, Time};
 use shard::open::OpenError;
