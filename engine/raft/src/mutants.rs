@@ -2,6 +2,15 @@
 //!
 //! - Compiled in under the feature `mutants` alone; a production build has no such branch.
 
+use crate::raft::Raft;
+
+impl Raft {
+    /// From here on the replica goes wrong in this way.
+    pub fn plant(&mut self, mutant: Mutant) {
+        self.config.mutant = Some(mutant);
+    }
+}
+
 /// A known way of getting Raft wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {

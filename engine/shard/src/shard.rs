@@ -274,6 +274,12 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
         &self.replicas
     }
 
+    /// Every group of the core goes wrong in this way from here on.
+    #[cfg(feature = "mutants")]
+    pub fn plant(&mut self, mutant: raft::mutants::Mutant) {
+        self.replicas.iter_mut().for_each(|replica| replica.raft.plant(mutant));
+    }
+
     /// What happened since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// All of these faults are on in every run.
     #[arg(long)]
     pub all_on: bool,
+    /// Faults are short and frequent, disks slow, clients restless.
+    #[arg(long)]
+    pub storm: bool,
     /// Groups of each cluster: 4 at one site and 1 on a map when not given.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub groups: Option<u64>,
@@ -43,6 +46,9 @@ pub struct Arguments {
     /// Folder with measured round trips.
     #[arg(long, env = "QUORATE_RTT", value_name = "FOLDER")]
     pub rtt: Option<std::path::PathBuf>,
+    /// Run the exam instead: plant known-bad variants and run at most so many seeds until each is caught.
+    #[arg(long, value_name = "SEEDS", conflicts_with_all = ["seed", "seeds"])]
+    pub exam: Option<u64>,
     /// How results are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,

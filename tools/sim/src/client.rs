@@ -48,6 +48,8 @@ pub struct Seat {
     pub think_ns: u64,
     /// The round trips of its map may be long: added to every time limit.
     pub slack_ns: u64,
+    /// How often, in permille, it asks a node at random though it knows the leader.
+    pub roaming_permille: u64,
     /// Sends everything twice.
     pub stutters: bool,
 }
@@ -309,7 +311,7 @@ impl Client {
                 .leaders
                 .get(&group)
                 .copied()
-                .filter(|_| !self.chance.permille(50));
+                .filter(|_| !self.chance.permille(self.seat.roaming_permille));
             let is_local = current.request.consistency == net::request::Consistency::Local;
             let node = match hint.filter(|_| !is_local) {
                 Some(node) if node < self.seat.nodes.len() => node,

@@ -20,6 +20,8 @@ pub struct Judges {
     seen: BTreeMap<(usize, u64), Seen>,
     /// Elections won.
     pub elections: u64,
+    /// Groups whose logs are to be compared at once: the invariants must see every leader.
+    pub elected: Vec<Scope>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +102,10 @@ impl Judges {
             if (was.role, was.term, was.commit, was.applied)
                 != (is.role, is.term, is.commit, is.applied)
             {
-                self.elections += u64::from(is.role == Role::Leader && was.role != Role::Leader);
+                if is.role == Role::Leader && (was.role, was.term) != (is.role, is.term) {
+                    self.elections += 1;
+                    self.elected.push(scope);
+                }
                 let what = What::Moved(group, role_name(is.role), is.term, is.commit, is.applied);
                 trace.note(now, Who::Core(judged.node, judged.core), what);
             }

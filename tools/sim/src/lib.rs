@@ -11,6 +11,7 @@
 //!   plan, faults            what was asked for, and what the seed made of it
 //!   topology, atlas, sites  where things are, measured or modelled; survey: is it so?
 //!   trace, verdict          what happened, and what it shows
+//! exam                      is all of this sharp? known-bad variants must be caught
 //! ```
 //!
 //! - The code under test is the very code of production: only its doors are made up.
@@ -26,6 +27,7 @@ pub mod chronicle;
 pub mod client;
 pub mod clock;
 pub mod door;
+pub mod exam;
 pub mod faults;
 pub mod finals;
 pub mod history;

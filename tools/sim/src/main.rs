@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sim::arguments::{Arguments, Output};
-use sim::atlas;
 use sim::plan::{Asked, Planted};
 use sim::report::Report;
 use sim::run;
 use sim::trace;
 use sim::verdict::Broken;
+use sim::{atlas, exam};
 
 /// One seed in so many is run twice.
 const TWICE_ONE_IN: u64 = 100;
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     };
     let command = command();
     watch_panics(&command);
+    if let Some(seeds_max) = arguments.exam {
+        return sit_exam(seeds_max, arguments.output);
+    }
     let seeds = match (&arguments.seeds, arguments.seed) {
         (Some(seeds), _) => seeds.clone(),
         (None, seed) => {
@@ -68,6 +71,42 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!report.failed.is_empty()))
 }
 
+/// Runs the exam; a bad variant that is not caught, or a harmless one that is, fails it.
+fn sit_exam(seeds_max: u64, output: Output) -> ExitCode {
+    // Planted faults fail assertions too: that is a way of being caught.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut failed = 0;
+    let mut rows = Vec::new();
+    for candidate in exam::candidates() {
+        let mark = exam::sit(candidate, seeds_max);
+        failed += u32::from(!mark.is_passed());
+        let verdict = mark
+            .verdict
+            .as_ref()
+            .map_or_else(|| "nothing found".to_owned(), ToString::to_string);
+        let word = if mark.is_passed() { "ok" } else { "FAILED" };
+        if output == Output::Text {
+            let name = mark.candidate.name;
+            let _ = writeln!(
+                std::io::stdout().lock(),
+                "{word:<7}{name:<42}{:>4} seeds  {verdict}",
+                mark.seeds
+            );
+        }
+        rows.push(serde_json::json!({
+            "name": mark.candidate.name, "passed": mark.is_passed(), "seeds": mark.seeds, "verdict": verdict,
+        }));
+    }
+    if output == Output::Json {
+        let _ = writeln!(
+            std::io::stdout().lock(),
+            "{:#}",
+            serde_json::json!({"schema_version": 1, "exam": rows})
+        );
+    }
+    ExitCode::from(u8::from(failed > 0))
+}
+
 fn asked(arguments: &Arguments) -> Result<Asked, String> {
     let is_map = !matches!(arguments.topology.as_str(), "three" | "five");
     let groups = arguments.groups.unwrap_or(if is_map { 1 } else { 4 });
@@ -80,6 +119,7 @@ fn asked(arguments: &Arguments) -> Result<Asked, String> {
         cores: arguments.cores,
         rate: arguments.rate.or(is_map.then_some(10)),
         all_on: arguments.all_on,
+        is_storm: arguments.storm,
         planted: Planted::default(),
     })
 }

@@ -125,7 +125,7 @@ impl Node {
                     return Err(Broken::CannotOpen {
                         node: self.number,
                         core,
-                        error: format!("{error:?}"),
+                        error: why(&error),
                     });
                 }
             };
@@ -182,7 +182,15 @@ impl Node {
             Watched::new(chronicle, scope, self.number, self.flaw)
         };
         let device = self.disks[usize::from(core)].device();
-        let (shard, _) = Shard::open(setup, device, options, door, machine, Time(local))?;
+        #[cfg_attr(
+            not(feature = "mutants"),
+            expect(unused_mut, reason = "only planted faults change it")
+        )]
+        let (mut shard, _) = Shard::open(setup, device, options, door, machine, Time(local))?;
+        #[cfg(feature = "mutants")]
+        if let Some(mutant) = plan.asked.planted.mutant {
+            shard.plant(mutant);
+        }
         Ok(shard)
     }
 
@@ -242,6 +250,13 @@ impl Node {
         }
         (next, clock.world(local))
     }
+}
+
+/// An error in one line, with its cause.
+fn why(error: &OpenError) -> String {
+    let cause =
+        std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}")
 }
 
 /// What is left of writes in flight.

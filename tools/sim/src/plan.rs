@@ -22,6 +22,8 @@ pub struct Asked {
     pub rate: Option<u64>,
     /// All kinds that are allowed are on.
     pub all_on: bool,
+    /// Faults are short and frequent, disks slow, clients restless: for what hides in narrow windows.
+    pub is_storm: bool,
     /// What is planted.
     pub planted: Planted,
 }
@@ -67,6 +69,8 @@ pub struct Plan {
     pub election_ns: u64,
     /// Bytes of a segment of a log.
     pub segment_bytes: u64,
+    /// How often, in permille, a client asks a node at random though it knows the leader.
+    pub roaming_permille: u64,
 }
 
 impl Plan {
@@ -93,16 +97,23 @@ impl Plan {
         // A client waits for its answers: half of its time is left for thinking.
         let clients = usize::try_from(rate / 12).expect("small").clamp(3, 64);
         let turn_ns = chance.magnitude(1_000, 100_000);
-        let disk_ns = chance.magnitude(10_000, 2_000_000);
+        let mut disk_ns = chance.magnitude(10_000, 2_000_000);
         let segment_mib = chance.pick(&[1, 1, 4]);
+        let (mut disk_least, mut roaming_permille) = (disk_ns / 4, 50);
+        if asked.is_storm {
+            (swarm.gap_ns, swarm.lasts_ns) = (150_000_000, (1_000_000, 600_000_000));
+            (disk_least, disk_ns) = (100_000, 30_000_000);
+            roaming_permille = 400;
+        }
         Self {
             seed,
+            roaming_permille,
             swarm,
             cores: asked.cores.unwrap_or(cores),
             clients,
             think_ns: clients as u64 * SECOND / rate,
             turn_ns: (turn_ns / 2, turn_ns),
-            disk_ns: (disk_ns / 4, disk_ns),
+            disk_ns: (disk_least, disk_ns),
             jitter_permille,
             window_bytes: usize::try_from(chance.magnitude(1 << 10, 1 << 20)).expect("small"),
             election_ns: chance.pick(&[300_000_000, 500_000_000]),

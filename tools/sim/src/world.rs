@@ -224,6 +224,7 @@ impl World {
                     cores: plan.cores,
                     think_ns: plan.think_ns,
                     slack_ns: 4 * topology.widest_ns(cluster),
+                    roaming_permille: plan.roaming_permille,
                     stutters: plan.asked.planted.stutter,
                 };
                 let teller = Teller::new(client, number, cluster.groups, plan.seed);
@@ -348,6 +349,9 @@ impl World {
         if wants != u64::MAX {
             self.due(at, Due::Timer(number, core));
         }
+        while let Some(scope) = self.judges.elected.pop() {
+            self.logs_of(scope)?;
+        }
         Ok(())
     }
 
@@ -431,15 +435,7 @@ impl World {
         let mut entries = 0;
         for cluster in 0..self.plan.asked.topology.clusters.len() {
             for group in 0..self.plan.asked.topology.clusters[cluster].groups {
-                let scope = Scope { cluster, group };
-                let rafts: Vec<_> = self
-                    .nodes
-                    .iter()
-                    .filter(|node| node.cluster == cluster && node.is_up())
-                    .filter_map(|node| node.replica(scope).map(|replica| &replica.raft))
-                    .collect();
-                entries += rafts.iter().map(|raft| raft.last_index().0).sum::<u64>();
-                self.judges.logs(scope, &rafts)?;
+                entries += self.logs_of(Scope { cluster, group })?;
             }
         }
         self.queues()?;
@@ -447,6 +443,19 @@ impl World {
         let pause = LOGS_NS.max(entries * 100_000);
         self.due(self.now + pause, Due::Logs);
         Ok(())
+    }
+
+    /// Compares all logs of a group; answers how many entries they hold.
+    fn logs_of(&mut self, scope: Scope) -> Result<u64, Broken> {
+        let members = self
+            .nodes
+            .iter()
+            .filter(|node| node.cluster == scope.cluster && node.is_up());
+        let rafts: Vec<_> = members
+            .filter_map(|node| node.replica(scope).map(|replica| &replica.raft))
+            .collect();
+        self.judges.logs(scope, &rafts)?;
+        Ok(rafts.iter().map(|raft| raft.last_index().0).sum())
     }
 
     /// Queues are within their bounds, and peers understand each other.

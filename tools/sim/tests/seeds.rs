@@ -14,6 +14,7 @@ pub(crate) fn asked(nodes: usize, seconds: u64) -> Asked {
         cores: None,
         rate: Some(40),
         all_on: false,
+        is_storm: false,
         planted: Planted::default(),
     }
 }
@@ -46,6 +47,15 @@ fn without_faults_everything_is_answered() {
     let numbers = check(7, &asked).numbers;
     assert_eq!((numbers.refused, numbers.timeouts), (0, 0));
     assert!(numbers.faults.is_empty());
+}
+
+#[test]
+fn storms_are_survived() {
+    for seed in 0..8 {
+        let mut asked = asked(3, 6);
+        (asked.is_storm, asked.rate) = (true, Some(150));
+        check(seed, &asked);
+    }
 }
 
 #[test]
