@@ -82,7 +82,9 @@ fn replicas_are_told_where_all_of_them_are() {
         .peekable();
     assert!(starts.peek().is_some());
     assert!(
-        starts.all(|line| line.contains("/node-") && line.ends_with(" --io glommio")),
+        starts
+            .all(|line| line.contains("/node-")
+                && line.contains(" --io glommio --reserve-transfers ")),
         "{said}"
     );
 }

@@ -277,7 +277,9 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     /// Every group of the core goes wrong in this way from here on.
     #[cfg(feature = "mutants")]
     pub fn plant(&mut self, mutant: raft::mutants::Mutant) {
-        self.replicas.iter_mut().for_each(|replica| replica.raft.plant(mutant));
+        self.replicas
+            .iter_mut()
+            .for_each(|replica| replica.raft.plant(mutant));
     }
 
     /// What happened since the start.
