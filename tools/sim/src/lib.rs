@@ -11,6 +11,7 @@
 //!   plan, faults            what was asked for, and what the seed made of it
 //!   topology, atlas, sites  where things are, measured or modelled; survey: is it so?
 //!   trace, verdict          what happened, and what it shows
+//! linear                    a linearizability checker for histories that name no indexes
 //! exam                      is all of this sharp? known-bad variants must be caught
 //! ```
 //!
@@ -33,6 +34,7 @@ pub mod finals;
 pub mod history;
 mod inject;
 pub mod judges;
+pub mod linear;
 pub mod network;
 pub mod node;
 pub mod plan;

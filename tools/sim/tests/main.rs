@@ -1,4 +1,6 @@
 //! The simulator's own tests: seeds that must pass, runs that must repeat, and planted faults that must be caught.
 
 mod exam;
+mod maps;
+mod porcupine;
 mod seeds;
