@@ -1,4 +1,4 @@
-//! A linearizability checker: could one copy have done these operations, each between call and return?
+//! A linearizability checker: whether one copy could have done these operations, each between its call and its return.
 //!
 //! - Wing and Gong's search with Lowe's memory of configurations ("Testing for linearizability", 2017); histories of
 //!   independent keys are checked key by key by the caller.
