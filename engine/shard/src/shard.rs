@@ -122,7 +122,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     pub fn turn(&mut self, clock: &impl Clock) -> Next {
         let now = clock.now();
         self.counts.turns += 1;
-        self.wal.poll(now.0);
+        // The log's own word: a core with nothing more to write would never learn of its failure otherwise.
+        let has_failed = self.wal.poll(now.0).failed.is_some();
         self.durable(now);
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(&mut events);
@@ -138,7 +139,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let left = self.apply(clock);
         self.replies.send(&mut self.transport);
         self.transport.flush();
-        if self.storage == Persisted::Failed {
+        if has_failed || self.storage == Persisted::Failed {
             return Next::Stop;
         }
         let left = left || !self.outbound.is_empty();

@@ -1,6 +1,6 @@
 //! Processes die at bad moments; what was acknowledged is still there.
 
-use wal::device::memory::Crash;
+use wal::device::memory::{Crash, Fault};
 
 use crate::tally::ADD;
 use crate::world::{SECOND, World};
@@ -97,4 +97,17 @@ fn a_failed_write_stops_the_node_and_the_others_go_on() {
     );
     let healthy = (1..=3).find(|node| *node != sick).expect("two are left");
     assert_eq!(world.payloads(healthy, 0).len(), 5);
+}
+
+#[test]
+fn a_node_whose_last_write_failed_stops_though_it_has_nothing_more_to_write() {
+    let mut world = World::new(3, 1);
+    let leader = world.elect();
+    world.add(0, b"before");
+    let follower = if leader == 1 { 2 } else { 1 };
+    world.run_for(SECOND);
+    world.disks[follower as usize - 1].fault_write(0, Fault::Eio);
+    world.add(0, b"the last one");
+    world.run_for(SECOND);
+    assert!(world.stopped[follower as usize - 1], "it stays without ever acknowledging anything again");
 }
