@@ -15,6 +15,8 @@ use crate::limits;
 pub struct CatchUp {
     next_token: u64,
     waiting: FxHashMap<u64, Waiting>,
+    /// Peers and groups whose message was given back to the core.
+    given_back: Vec<(NodeId, u32)>,
 }
 
 /// A message that waits for its bytes.
@@ -40,6 +42,20 @@ impl CatchUp {
         self.next_token += 1;
         self.waiting.insert(self.next_token, waiting);
         self.next_token
+    }
+
+    /// Remembers that a message was given back, so that the core is told when it may ask again.
+    pub fn gave_back(&mut self, to: NodeId, slot: u32) {
+        if !self.given_back.contains(&(to, slot)) {
+            self.given_back.push((to, slot));
+        }
+    }
+
+    /// Whose turn it is to ask again: as many as there is room for.
+    pub fn may_ask_again(&mut self) -> Vec<(NodeId, u32)> {
+        let room = limits::CATCH_UP_READS_MAX.saturating_sub(self.waiting.len());
+        let count = room.min(self.given_back.len());
+        self.given_back.drain(..count).collect()
     }
 
     /// Takes the message whose read is done.

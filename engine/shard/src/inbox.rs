@@ -157,6 +157,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// Says to every peer that this node is alive, and looks who of them is. Only a change of that
     /// touches the groups.
     fn beat(&mut self, now: Time) {
+        self.ask_again(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;
         for peer in self.peers.iter_mut() {

@@ -150,19 +150,20 @@ impl<M> Replica<M> {
         self.asked.pop_front()
     }
 
-    /// Takes everybody who waits: leadership is lost and the outcome of their requests is unknown here.
-    pub fn abandon(&mut self) -> impl Iterator<Item = (ConnectionId, RequestHead)> {
+    /// Takes everybody who waits; true for those whose request is in the log, so that its outcome is
+    /// unknown here once leadership is lost.
+    pub fn abandon(&mut self) -> impl Iterator<Item = (ConnectionId, RequestHead, bool)> + use<M> {
         self.asked_durable = 0;
         self.asked_committed = 0;
         let asked = std::mem::take(&mut self.asked);
         let waiting = std::mem::take(&mut self.waiting);
-        asked
+        let asked = asked
             .into_iter()
-            .map(|asked| (asked.connection, asked.head))
-            .chain(
-                waiting
-                    .into_iter()
-                    .map(|request| (request.connection, request.head)),
-            )
+            .map(|asked| (asked.connection, asked.head, true));
+        asked.chain(
+            waiting
+                .into_iter()
+                .map(|request| (request.connection, request.head, false)),
+        )
     }
 }

@@ -261,7 +261,12 @@ fn change_role<M>(replica: &mut Replica<M>, change: RoleChange, replies: &mut Re
     if change.role == Role::Leader && change.term == replica.asked_term {
         return;
     }
-    for (connection, head) in replica.abandon() {
-        replies.refuse(connection, &head, Status::NotLeader, change.leader);
+    for (connection, head, in_log) in replica.abandon() {
+        let status = if in_log {
+            Status::Unavailable
+        } else {
+            Status::NotLeader
+        };
+        replies.refuse(connection, &head, status, change.leader);
     }
 }

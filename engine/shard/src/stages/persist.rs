@@ -229,8 +229,15 @@ mod tests {
 
     /// A replica that has just taken entry 1 from a leader who says that it is committed; nothing of it is in the log.
     fn told_of_one_commitment() -> Replica<()> {
-        let membership = Membership::of_voters(&[NodeId(1), NodeId(2), NodeId(3)]).expect("three voters");
-        let raft = Raft::new(Config::of(NodeId(1)), Restored::initial(membership), 0, Time(0)).expect("sound");
+        let membership =
+            Membership::of_voters(&[NodeId(1), NodeId(2), NodeId(3)]).expect("three voters");
+        let raft = Raft::new(
+            Config::of(NodeId(1)),
+            Restored::initial(membership),
+            0,
+            Time(0),
+        )
+        .expect("sound");
         let mut window = Window::starting_at(Index(1));
         window.push(Entry {
             index: Index(1),
@@ -263,14 +270,39 @@ mod tests {
 
     #[test]
     fn a_promise_vouches_only_for_entries_that_stand_before_it() {
-        let options = Options::small(Identity { cluster: 1, node: 1, log: 0 }, 4096);
+        let options = Options::small(
+            Identity {
+                cluster: 1,
+                node: 1,
+                log: 0,
+            },
+            4096,
+        );
         let disk = MemoryDisk::new(1 << 20, 0);
-        let (mut wal, _) = Wal::open(disk.device(), options.clone(), 0, &mut |_| {}).expect("an empty log");
+        let (mut wal, _) =
+            Wal::open(disk.device(), options.clone(), 0, &mut |_| {}).expect("an empty log");
         let mut journal = Journal::default();
-        let hard_state = Some(HardState { term: Term(2), vote: None });
-        let append = Some(Append { first: Index(1), last: Index(1), made: Vec::new() });
-        journal.push(0, Persist { seq: PersistSeq(1), hard_state, append });
-        assert_eq!(journal.write(&mut wal, &mut [told_of_one_commitment()], Time(0)), Persisted::All);
+        let hard_state = Some(HardState {
+            term: Term(2),
+            vote: None,
+        });
+        let append = Some(Append {
+            first: Index(1),
+            last: Index(1),
+            made: Vec::new(),
+        });
+        journal.push(
+            0,
+            Persist {
+                seq: PersistSeq(1),
+                hard_state,
+                append,
+            },
+        );
+        assert_eq!(
+            journal.write(&mut wal, &mut [told_of_one_commitment()], Time(0)),
+            Persisted::All
+        );
         while journal.durable(wal.durable()).is_none() {
             wal.submit(0);
             wal.poll(0);
@@ -278,10 +310,18 @@ mod tests {
         let mut vouched = Vec::new();
         let reopened = Wal::open(disk.device(), options, 0, &mut |recovered| {
             if recovered.record.kind == Kind::Meta {
-                vouched.push(Promise::parse(recovered.record.head).expect("just written").1);
+                vouched.push(
+                    Promise::parse(recovered.record.head)
+                        .expect("just written")
+                        .1,
+                );
             }
         });
         reopened.expect("the log opens again");
-        assert_eq!(vouched, [Index(0)], "an older entry 1 may still stand in the log when the promise is read");
+        assert_eq!(
+            vouched,
+            [Index(0)],
+            "an older entry 1 may still stand in the log when the promise is read"
+        );
     }
 }

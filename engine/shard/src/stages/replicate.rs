@@ -32,7 +32,9 @@ enum Packed {
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// Sends what the groups asked to be sent, and what was read back from the log.
     pub(crate) fn replicate(&mut self, now: Time) {
+        let mut read = false;
         while let Some((token, records)) = self.wal.next_read() {
+            read = true;
             let Some(waiting) = self.catch_up.done(token) else {
                 continue;
             };
@@ -40,6 +42,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 Ok(records) => self.caught_up(&waiting, &records, now),
                 Err(_) => self.give_back(waiting.to, waiting.slot, &waiting.message, now),
             }
+        }
+        if read {
+            self.ask_again(now);
         }
         let mut outbound = std::mem::take(&mut self.outbound);
         for (to, slot, message) in outbound.drain(..) {
@@ -97,6 +102,15 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
     }
 
+    /// There is room for reads again: the groups whose messages were given back may ask for them.
+    pub(crate) fn ask_again(&mut self, now: Time) {
+        for (to, slot) in self.catch_up.may_ask_again() {
+            let replica = &mut self.replicas[slot as usize];
+            replica.raft.payload_ready(to);
+            decide::carry(replica, slot, &mut carriers!(self), now);
+        }
+    }
+
     /// The core learns that a message it asked for did not leave.
     fn give_back(&mut self, to: NodeId, slot: u32, message: &Message, now: Time) {
         let Body::Append(append) = &message.body else {
@@ -104,6 +118,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         };
         let replica = &mut self.replicas[slot as usize];
         replica.raft.payload_missing(to, append.first());
+        self.catch_up.gave_back(to, slot);
         decide::carry(replica, slot, &mut carriers!(self), now);
     }
 

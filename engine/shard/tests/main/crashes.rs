@@ -109,5 +109,8 @@ fn a_node_whose_last_write_failed_stops_though_it_has_nothing_more_to_write() {
     world.disks[follower as usize - 1].fault_write(0, Fault::Eio);
     world.add(0, b"the last one");
     world.run_for(SECOND);
-    assert!(world.stopped[follower as usize - 1], "it stays without ever acknowledging anything again");
+    assert!(
+        world.stopped[follower as usize - 1],
+        "it stays without ever acknowledging anything again"
+    );
 }

@@ -145,3 +145,38 @@ fn idle_groups_say_nothing() {
         );
     }
 }
+
+#[test]
+fn a_node_that_lags_in_many_groups_catches_up_in_all_of_them() {
+    let groups = 3 * shard::limits::CATCH_UP_READS_MAX as u64;
+    let mut world = World::new(3, groups);
+    world.elect();
+    world.kill(3, wal::device::memory::Crash::Everything);
+    world.elect();
+    for number in 0..6u8 {
+        for group in 0..groups {
+            world.add(group, &[number; 3000]);
+        }
+    }
+    world.start(3);
+    for group in 0..groups {
+        assert_eq!(world.settle(group).len(), 6);
+    }
+}
+
+#[test]
+fn a_request_in_the_log_of_a_deposed_leader_is_in_doubt() {
+    let mut world = World::new(3, 1);
+    let leader = world.elect();
+    for other in (1..=3).filter(|node| *node != leader) {
+        world.wire.cut(leader, other);
+    }
+    let id = world.ask(leader, 0, ADD, b"in doubt", false);
+    world.run_until(10 * SECOND, "it steps down", |world| {
+        world.reply(id).is_some()
+    });
+    assert_eq!(
+        world.reply(id).expect("just seen").0.status,
+        Status::Unavailable
+    );
+}
