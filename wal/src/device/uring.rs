@@ -403,5 +403,12 @@ impl Drop for UringDevice {
                 }
             }
         }
+        // Nothing is in flight: the lock need not wait until the kernel has taken the ring apart.
+        if self.files_registered {
+            let _ = self
+                .ring
+                .submitter()
+                .register_files_update(FILES_MAX, &[-1]);
+        }
     }
 }
