@@ -2,5 +2,6 @@
 
 mod command_line;
 mod kill;
+#[path = "../../engine/tests/ports.rs"]
 mod ports;
 mod tidy;

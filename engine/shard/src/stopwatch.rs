@@ -109,13 +109,6 @@ impl Stopwatch {
     pub fn histogram(&self, stage: Stage) -> &Histogram<u32> {
         &self.stages[stage as usize]
     }
-
-    /// Forgets everything recorded: the end of a warm-up.
-    pub fn reset(&mut self) {
-        for histogram in &mut self.stages {
-            histogram.reset();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -132,8 +125,6 @@ mod tests {
         watch.record(Stage::Apply, 100 * LONGEST_NS);
         assert_eq!(watch.histogram(Stage::Apply).len(), 2);
         assert_eq!(watch.histogram(Stage::Reply).len(), 0);
-        watch.reset();
-        assert_eq!(watch.histogram(Stage::Apply).len(), 0);
         let mut off = Stopwatch::new(false);
         off.record(Stage::Apply, 5);
         assert_eq!(off.histogram(Stage::Apply).len(), 0);
