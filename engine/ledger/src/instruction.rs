@@ -184,6 +184,13 @@ mod tests {
         assert_eq!(parsed, expected, "operation {operation} with {bytes} bytes");
     }
 
+    fn too_many(elements: usize, elements_max: usize) -> InstructionError {
+        InstructionError::TooMany {
+            elements,
+            elements_max,
+        }
+    }
+
     #[test]
     fn bodies_are_whole_numbers_of_elements_within_bounds() {
         for op in [operation::CREATE_ACCOUNTS, operation::CREATE_TRANSFERS] {
@@ -198,12 +205,11 @@ mod tests {
                 }),
             );
             check(op, EVENTS_MAX * 128, Ok(()));
-            let elements = EVENTS_MAX + 1;
-            let expected = InstructionError::TooMany {
-                elements,
-                elements_max: EVENTS_MAX,
-            };
-            check(op, elements * 128, Err(expected));
+            check(
+                op,
+                (EVENTS_MAX + 1) * 128,
+                Err(too_many(EVENTS_MAX + 1, EVENTS_MAX)),
+            );
         }
         for op in [operation::LOOKUP_ACCOUNTS, operation::LOOKUP_TRANSFERS] {
             check(op, 16, Ok(()));
@@ -226,14 +232,7 @@ mod tests {
         ] {
             check(op, size, Ok(()));
             check(op, 0, Err(InstructionError::NoFilter));
-            check(
-                op,
-                2 * size,
-                Err(InstructionError::TooMany {
-                    elements: 2,
-                    elements_max: 1,
-                }),
-            );
+            check(op, 2 * size, Err(too_many(2, 1)));
             check(
                 op,
                 size - 1,
@@ -245,14 +244,7 @@ mod tests {
         }
         for op in [operation::PULSE, operation::AUDIT] {
             check(op, 0, Ok(()));
-            check(
-                op,
-                1,
-                Err(InstructionError::TooMany {
-                    elements: 1,
-                    elements_max: 0,
-                }),
-            );
+            check(op, 1, Err(too_many(1, 0)));
         }
         for op in [0, 127, 129, 136, 138, 139, 148, 199, 210, 255] {
             check(op, 0, Err(InstructionError::UnknownOperation(op)));
