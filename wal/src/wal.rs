@@ -177,11 +177,8 @@ impl<D: Device> Wal<D> {
                 Err(error) => return Err(error.into()),
             }
         }
-        for nth in 0..self.space.used.len() {
-            let slot = self.space.used[nth].slot;
-            if slot != NO_SLOT {
-                self.device.sync_now(slot)?;
-            }
+        for segment in self.space.used.iter().filter(|used| used.slot != NO_SLOT) {
+            self.device.sync_now(segment.slot)?;
         }
         let room = self.device.segment_bytes() - u64::from(self.place.offset);
         let fits = tail_is_sound

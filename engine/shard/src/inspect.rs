@@ -171,11 +171,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             commit: replica.commit.0,
             applied: replica.applied.0,
             digest: format!("{:032x}", replica.machine.digest()),
-            damage: match replica.raft.damage() {
-                raft::config::Damage::None => "none",
-                raft::config::Damage::Entries => "entries",
-                raft::config::Damage::Votes => "votes",
-            },
+            damage: damage_name(replica.raft.damage()),
         });
     }
     let status = Status {
@@ -219,6 +215,14 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
         next,
     };
     serde_json::to_vec(&status).expect("numbers and strings always serialize")
+}
+
+fn damage_name(damage: raft::config::Damage) -> &'static str {
+    match damage {
+        raft::config::Damage::None => "none",
+        raft::config::Damage::Entries => "entries",
+        raft::config::Damage::Votes => "votes",
+    }
 }
 
 #[derive(Debug, Serialize)]
