@@ -5,6 +5,7 @@
 //! - Every job may be given up at any point and begun anew: what it did so far does no harm and is found again.
 
 pub mod download;
+pub mod groups;
 pub mod publish;
 pub mod sweep;
 pub mod upload;

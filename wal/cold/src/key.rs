@@ -229,7 +229,7 @@ mod tests {
         let parse = |text: &str| FileKeeper::parse(text).err();
         assert_eq!(parse("# nothing\n"), Some(KeyError::Empty));
         assert_eq!(parse("\nname 12\n"), Some(KeyError::Line(2)));
-        assert_eq!(parse(&"name\n".repeat(1)), Some(KeyError::Line(1)));
+        assert_eq!(parse("name\n"), Some(KeyError::Line(1)));
         let twice = line("a", '1') + &line("a", '2');
         assert_eq!(parse(&twice), Some(KeyError::Twice(2)));
         assert!(matches!(

@@ -424,7 +424,7 @@ mod tests {
     }
 
     fn bytes(count: usize) -> Vec<u8> {
-        (0..count).map(|nth| (nth * 31 >> 3) as u8).collect()
+        (0..count).map(|nth| ((nth * 31) >> 3) as u8).collect()
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::manifest::Manifest;
 use crate::name::Segment;
 use crate::prefetch::{Guessed, Prefetch};
 use crate::store::ObjectStore;
-use crate::tier::{Finished, JobId, Tier, TierBusy};
+use crate::tier::{Ending, Finished, JobId, Tier, TierBusy};
 
 /// A segment's file in memory.
 pub type Bytes = Arc<Vec<u8>>;
@@ -84,13 +84,7 @@ impl Reader {
             .unwrap_or(usize::MAX)
             .max(16);
         Self {
-            cache: Cache::with(
-                items,
-                cache_bytes,
-                Weigh,
-                FxBuildHasher,
-                CountWasted,
-            ),
+            cache: Cache::with(items, cache_bytes, Weigh, FxBuildHasher, CountWasted),
             coming: BTreeMap::new(),
             prefetch: Prefetch::new(),
             counts: ReaderCounts::default(),
@@ -173,7 +167,7 @@ impl Reader {
         &mut self,
         id: JobId,
         result: Result<Finished, JobError>,
-    ) -> Result<Option<(JobId, Result<Finished, JobError>)>, (Segment, JobError)> {
+    ) -> Result<Option<Ending>, (Segment, JobError)> {
         let Some((segment, is_guess)) = self.coming.remove(&id) else {
             return Ok(Some((id, result)));
         };

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::jobs::download::Download;
+use crate::jobs::groups::Groups;
 use crate::jobs::publish::{Change, Publish};
 use crate::jobs::sweep::{Sweep, Swept};
 use crate::jobs::upload::{File, Resume, Upload};
@@ -39,7 +40,12 @@ pub enum Finished {
     Published(Manifest),
     /// What a sweep found.
     Swept(Swept),
+    /// The groups that have anything in the store, ascending.
+    Groups(Vec<u64>),
 }
+
+/// A job that has ended, and how.
+pub type Ending = (JobId, Result<Finished, JobError>);
 
 /// As many jobs, or bytes in them, as the tier takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -47,10 +53,11 @@ pub enum Finished {
 pub struct TierBusy;
 
 enum Kind {
-    Upload(Upload),
-    Download(Download, bool),
-    Publish(Publish),
-    Sweep(Sweep),
+    Upload(Box<Upload>),
+    Download(Box<Download>, bool),
+    Publish(Box<Publish>),
+    Sweep(Box<Sweep>),
+    Groups(Groups),
 }
 
 enum Phase {
@@ -96,7 +103,7 @@ pub struct Tier<S> {
     /// Whether what is stored is encrypted.
     is_secret: bool,
     ended: Vec<Ended>,
-    finished: Vec<(JobId, Result<Finished, JobError>)>,
+    finished: Vec<Ending>,
     counts: TierCounts,
 }
 
@@ -154,7 +161,7 @@ impl<S: ObjectStore> Tier<S> {
         resume: Option<Resume>,
     ) -> Result<JobId, TierBusy> {
         let upload = Upload::new(segment, file, self.is_secret, resume);
-        self.begin(Kind::Upload(upload), segment.bytes)
+        self.begin(Kind::Upload(Box::new(upload)), segment.bytes)
     }
 
     /// Brings a file back.
@@ -163,7 +170,7 @@ impl<S: ObjectStore> Tier<S> {
     /// When the tier has its hands full.
     pub fn download(&mut self, segment: Segment) -> Result<JobId, TierBusy> {
         let download = Download::new(segment, true);
-        self.begin(Kind::Download(download, true), segment.bytes)
+        self.begin(Kind::Download(Box::new(download), true), segment.bytes)
     }
 
     /// Reads a file to see that it is there and whole.
@@ -171,7 +178,10 @@ impl<S: ObjectStore> Tier<S> {
     /// # Errors
     /// When the tier has its hands full.
     pub fn verify(&mut self, segment: Segment) -> Result<JobId, TierBusy> {
-        self.begin(Kind::Download(Download::new(segment, false), false), 0)
+        self.begin(
+            Kind::Download(Box::new(Download::new(segment, false)), false),
+            0,
+        )
     }
 
     /// Changes or reads the manifest of a group, of which `known` was read once ([`Manifest::empty`] if none was). A
@@ -180,7 +190,7 @@ impl<S: ObjectStore> Tier<S> {
     /// # Errors
     /// When the tier has its hands full.
     pub fn publish(&mut self, change: Change, known: Manifest) -> Result<JobId, TierBusy> {
-        self.begin(Kind::Publish(Publish::new(change, known)), 0)
+        self.begin(Kind::Publish(Box::new(Publish::new(change, known))), 0)
     }
 
     /// Deletes what the group's manifest does not name and is older than `grace` seconds at second `now`.
@@ -188,7 +198,15 @@ impl<S: ObjectStore> Tier<S> {
     /// # Errors
     /// When the tier has its hands full.
     pub fn sweep(&mut self, group: u64, now: u64, grace: u64) -> Result<JobId, TierBusy> {
-        self.begin(Kind::Sweep(Sweep::new(group, now, grace)), 0)
+        self.begin(Kind::Sweep(Box::new(Sweep::new(group, now, grace))), 0)
+    }
+
+    /// Finds the groups that have anything in the store.
+    ///
+    /// # Errors
+    /// When the tier has its hands full.
+    pub fn groups(&mut self) -> Result<JobId, TierBusy> {
+        self.begin(Kind::Groups(Groups::new()), 0)
     }
 
     /// Goes on: hears from the store, lets jobs compute for about `budget` bytes together, gives the store its tasks.
@@ -287,7 +305,7 @@ impl<S: ObjectStore> Tier<S> {
     }
 
     /// The next job that has ended.
-    pub fn next_finished(&mut self) -> Option<(JobId, Result<Finished, JobError>)> {
+    pub fn next_finished(&mut self) -> Option<Ending> {
         (!self.finished.is_empty()).then(|| self.finished.remove(0))
     }
 
@@ -355,6 +373,7 @@ impl Kind {
             }
             Self::Publish(job) => stepped(job.step(budget), Finished::Published),
             Self::Sweep(job) => stepped(job.step(budget), Finished::Swept),
+            Self::Groups(job) => stepped(job.step(budget), Finished::Groups),
         }
     }
 
@@ -364,6 +383,7 @@ impl Kind {
             Self::Download(job, _) => job.ended(result),
             Self::Publish(job) => job.ended(result),
             Self::Sweep(job) => job.ended(result),
+            Self::Groups(job) => job.ended(result),
         }
     }
 }

@@ -87,6 +87,8 @@ fn a_folder_keeps_segments_over_processes() {
         }
     }
     let mut real = Real::open(&location, true).expect("it opens");
+    let id = real.tier.groups().expect("idle");
+    assert!(matches!(real.finish(id), Ok(Finished::Groups(groups)) if groups == [GROUP]));
     for (nth, segment) in &segments {
         assert_eq!(real.fetch(*segment).as_ref(), Ok(&*file(*nth, 200_000).1));
     }

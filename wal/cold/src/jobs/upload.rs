@@ -32,7 +32,7 @@ pub struct Resume {
 enum State {
     Key,
     OpenKey,
-    Encode(Encoder),
+    Encode(Box<Encoder>),
     Put,
     Begin,
     Parts,
@@ -120,7 +120,7 @@ impl Upload {
 
     fn begin_encoding(&mut self) {
         let key = self.key.as_ref().map(|(key, wrapped)| (key, wrapped));
-        self.state = State::Encode(Encoder::new(&self.segment, key));
+        self.state = State::Encode(Box::new(Encoder::new(&self.segment, key)));
     }
 
     fn encoded(&mut self, pieces: Vec<Bytes>) {
