@@ -706,7 +706,10 @@ impl<D: Device> Wal<D> {
     pub fn oldest(&self, found: &mut dyn FnMut(u64, u64, u64)) {
         let oldest = self.space.oldest() as u32;
         for group in self.index.groups() {
-            let inside = group.positions.iter().take_while(|position| position.segment == oldest);
+            let inside = group
+                .positions
+                .iter()
+                .take_while(|position| position.segment == oldest);
             let count = inside.count() as u64;
             if count > 0 {
                 found(group.id, group.first, group.first + count - 1);
@@ -717,6 +720,11 @@ impl<D: Device> Wal<D> {
     /// Segments in use, and how many there may be.
     pub fn segments(&self) -> (usize, usize) {
         (self.space.used.len(), self.options.segments_max as usize)
+    }
+
+    /// Bytes of a segment.
+    pub fn segment_bytes(&self) -> u64 {
+        self.device.segment_bytes()
     }
 
     /// Bytes of a group's live records, headers included.

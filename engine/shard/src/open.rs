@@ -1,25 +1,30 @@
 //! Opening a shard: the log is read, every group is put back where it stood, and the first turn may come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use net::transport::Transport;
-use raft::config::{Config, ConfigError, Restored};
+use raft::config::Damage;
+use raft::config::{Config, ConfigError};
 use raft::effects::Effects;
-use raft::ids::{GroupId, Index, Term, Time};
+use raft::ids::{GroupId, Time};
 use raft::liveness::Liveness;
 use raft::membership::MembershipError;
 use raft::raft::Raft;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
-use wal::{Damage, Device, Opening, Options, Wal, WalError};
+use wal::archive::{Archive, ArchiveError, Name};
+use wal::{Device, Opening, Options, Wal, WalError};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
+use crate::fetch::Fetches;
 use crate::limits;
 use crate::peers::Peers;
 use crate::recover::{RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
+use crate::restoring;
+use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::shard::{Counts, Shard};
 use crate::stages::decide::{self, Carriers};
@@ -28,6 +33,7 @@ use crate::stages::receive::Waiting;
 use crate::stages::reply::Replies;
 use crate::stopwatch::Stopwatch;
 use crate::timers::Timers;
+use crate::upkeep::Upkeep;
 use crate::window::Window;
 
 /// Why a shard could not be opened. Nothing on disk was changed by the attempt.
@@ -47,22 +53,52 @@ pub enum OpenError {
     Config(#[from] ConfigError),
     /// Records in the middle of the log are damaged; nothing was skipped or cut.
     #[error("the log is damaged in {} place(s); first: {:?}", .0.len(), .0.first())]
-    Damaged(Vec<Damage>),
+    Damaged(Vec<wal::Damage>),
+    /// The folder of images and chapters cannot be read.
+    #[error("the archive cannot be read")]
+    Archive(#[from] ArchiveError),
 }
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
-    /// Reads the core's log and stands ready for the first turn.
+    /// Puts every group's newest sound image into its machine, reads the core's log on top of it, and stands ready
+    /// for the first turn.
     ///
-    /// `machine` makes the empty state machine of a group; the log is replayed into it.
+    /// `machine` makes the empty state machine of a group.
+    ///
+    /// # Errors
+    /// Nothing that concerns one group alone: such a group is damaged, see [`Shard::faults`].
     pub fn open(
         setup: Setup,
         device: D,
+        mut archive: Box<dyn Archive>,
         options: Options,
         transport: T,
         mut machine: impl FnMut(GroupId) -> M,
         now: Time,
     ) -> Result<(Self, Opening), OpenError> {
-        let mut recovery = Recovery::new(setup.own_groups().map(|group| (group, machine(group))));
+        let files = archive.list_now()?;
+        let mut faults = Vec::new();
+        let mut found = BTreeMap::new();
+        for group in setup.own_groups() {
+            let of_group: Vec<(Name, u64)> = files
+                .iter()
+                .filter(|(name, _)| name.group == group.0)
+                .copied()
+                .collect();
+            let make = &mut || machine(group);
+            let one = restoring::restore(&mut *archive, group.0, &of_group, make, &mut faults);
+            found.insert(group, one);
+        }
+        let mut shelves = BTreeMap::new();
+        let mut begun = Vec::new();
+        for (group, one) in found {
+            begun.push((group, one.machine));
+            shelves.insert(group, one.shelf);
+        }
+        let begun = begun
+            .into_iter()
+            .map(|(group, machine)| (group, machine, shelves[&group].manifest.as_ref()));
+        let mut recovery = Recovery::new(begun);
         let (wal, opening) = Wal::open(device, options, now.0, &mut |recovered| {
             recovery.take(&recovered.record)
         })?;
@@ -73,8 +109,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let mut slots = FxHashMap::default();
         for (group, recovering) in recovery.finish()? {
             slots.insert(group, replicas.len() as u32);
-            replicas.push(restore(&setup, group, recovering, now)?);
+            let mut replica = restore(&setup, group, recovering, now)?;
+            replica.shelf = shelves.remove(&group).unwrap_or_default();
+            replicas.push(replica);
         }
+        let keeping = setup.keeping;
+        let has_strays = replicas.iter().any(|one| !one.shelf.strays.is_empty());
         let mut shard = Self {
             peers: Peers::new(
                 setup
@@ -95,7 +135,15 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             balance: Balance::default(),
             catch_up: CatchUp::default(),
             waiting: Waiting::default(),
-            journal: Journal::default(),
+            journal: Journal::new(keeping.image_bytes),
+            archive,
+            upkeep: Upkeep::default(),
+            fetches: Fetches::new(keeping.fetch_bytes_per_second, now),
+            serves: Serves::new(keeping.serve_bytes_per_second, now),
+            installs: Vec::new(),
+            damaged: Vec::new(),
+            faults,
+            strays_until: has_strays.then(|| now.plus(limits::STRAYS_NS)),
             outbound: Vec::new(),
             effects: Effects::default(),
             stash: VecDeque::new(),
@@ -116,28 +164,29 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// Asks a group's core for its first deadline.
     fn start(&mut self, slot: u32, now: Time) {
         let replica = &mut self.replicas[slot as usize];
+        if replica.raft.damage() != Damage::None {
+            // Before anything else: what is appended from here on would hide that something is missing.
+            self.journal.note(slot);
+            self.damaged.push(slot);
+        }
+        if self.journal.image_bytes > 0 && replica.machine.due_chapter().is_some() {
+            self.upkeep.want_chapter(slot, replica);
+        }
         replica.raft.tick(now, &self.liveness);
         decide::carry(replica, slot, &mut crate::shard::carriers!(self), now);
     }
 }
 
-/// One group as its log left it.
+/// One group as its image and its log left it.
 fn restore<M: StateMachine>(
     setup: &Setup,
     group: GroupId,
-    recovering: Recovering<M>,
+    mut recovering: Recovering<M>,
     now: Time,
 ) -> Result<Replica<M>, OpenError> {
-    let (applied, last) = (recovering.applied, recovering.last);
-    let restored = Restored {
-        hard_state: recovering.hard_state,
-        runs: recovering.runs,
-        last,
-        configurations: recovering.configurations,
-        commit: applied,
-        applied,
-        ..Restored::initial(setup.membership()?)
-    };
+    let restored = recovering.restored(&setup.membership()?);
+    let applied = restored.applied;
+    let (promised, base) = (restored.hard_state, recovering.promise.base);
     let config = Config {
         election_timeout: setup.election_timeout,
         max_append_entries: limits::APPEND_ENTRIES_MAX,
@@ -150,24 +199,8 @@ fn restore<M: StateMachine>(
     for entry in recovering.tail {
         window.push(entry);
     }
-    Ok(Replica {
-        group,
-        raft: Raft::new(config, restored, seed, now)?,
-        machine: recovering.machine,
-        window,
-        waiting: VecDeque::new(),
-        asked: VecDeque::new(),
-        asked_durable: 0,
-        asked_committed: 0,
-        asked_term: Term(0),
-        waiting_reads: Vec::new(),
-        reads: Vec::new(),
-        confirmed: Vec::new(),
-        commit: applied,
-        applied,
-        durable: Index(last.0),
-        cuts: 0,
-        is_asking: false,
-        is_ready: false,
-    })
+    let raft = Raft::new(config, restored, seed, now)?;
+    let mut replica = Replica::new(group, raft, recovering.machine, window, applied);
+    (replica.promised, replica.base) = (promised, base);
+    Ok(replica)
 }

@@ -4,6 +4,8 @@
 mod crashes;
 #[path = "main/formats.rs"]
 mod formats;
+#[path = "main/images.rs"]
+mod images;
 #[path = "main/refusals.rs"]
 mod refusals;
 #[path = "main/replication.rs"]

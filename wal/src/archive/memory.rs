@@ -21,7 +21,6 @@ const EIO: i32 = 5;
 #[derive(Debug)]
 enum Pending {
     Piece(Name, Vec<u8>, Place),
-    Abandon(Name),
     Remove(Name),
     Read(Name, u64, usize, u64),
 }
@@ -223,10 +222,6 @@ impl Inner {
                 self.files.insert(name, file);
                 Some(Completion::Finished(name, contents))
             }
-            Pending::Abandon(name) => {
-                self.partials.remove(&name);
-                None
-            }
             Pending::Remove(name) => {
                 let result = failed.map_or(Ok(()), Err);
                 if result.is_ok() {
@@ -307,9 +302,12 @@ impl Archive for MemoryArchive {
         Ok(())
     }
 
-    fn abandon(&mut self, now_ns: u64, name: Name) {
+    fn abandon(&mut self, _now_ns: u64, name: Name) {
         if let Some(mut inner) = self.alive() {
-            inner.queue(now_ns, Pending::Abandon(name));
+            let is_its =
+                |pending: &Pending| matches!(pending, Pending::Piece(of, ..) if *of == name);
+            inner.pending.retain(|(_, pending)| !is_its(pending));
+            inner.partials.remove(&name);
         }
     }
 
