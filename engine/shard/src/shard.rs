@@ -147,6 +147,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(&mut events);
         let busy = !events.is_empty();
+        // What was read just now arrived after the turn began: a stage would be timed twice otherwise.
+        let (began, now) = (now, if busy { clock.now() } else { now });
         for event in events.drain(..) {
             self.event(event, now);
         }
@@ -166,7 +168,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         let left = left || !self.outbound.is_empty();
         if busy || left {
-            self.watch.record(Stage::Turn, clock.now().since(now));
+            self.watch.record(Stage::Turn, clock.now().since(began));
         }
         let left = left || !self.outbound.is_empty();
         let Wants::Wait(later) = wants else {
