@@ -14,7 +14,7 @@ use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 use wal::archive::{Archive, ArchiveError, Name};
-use wal::{Device, Opening, Options, Wal, WalError};
+use wal::{Device, Opening, Options, OwnedRecord, ReadError, Record, Wal, WalError};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
@@ -23,7 +23,7 @@ use crate::limits;
 use crate::peers::Peers;
 use crate::recover::{RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
-use crate::restoring;
+use crate::restoring::{self, Fault};
 use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::shard::{Counts, Shard};
@@ -54,6 +54,12 @@ pub enum OpenError {
     /// Records in the middle of the log are damaged; nothing was skipped or cut.
     #[error("the log is damaged in {} place(s); first: {:?}", .0.len(), .0.first())]
     Damaged(Vec<wal::Damage>),
+    /// A file that was read a moment ago reads otherwise now.
+    #[error(transparent)]
+    Changed(Fault),
+    /// Entries that were read a moment ago cannot be read again.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
     /// The folder of images and chapters cannot be read.
     #[error("the archive cannot be read")]
     Archive(#[from] ArchiveError),
@@ -99,7 +105,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             .into_iter()
             .map(|(group, machine)| (group, machine, shelves[&group].manifest.as_ref()));
         let mut recovery = Recovery::new(begun);
-        let (wal, opening) = Wal::open(device, options, now.0, &mut |recovered| {
+        let (mut wal, opening) = Wal::open(device, options, now.0, &mut |recovered| {
             recovery.take(&recovered.record)
         })?;
         if !opening.damage.is_empty() {
@@ -109,6 +115,19 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let mut slots = FxHashMap::default();
         for (group, recovering) in recovery.finish()? {
             slots.insert(group, replicas.len() as u32);
+            let mut recovering = recovering;
+            if recovering.is_doubtful() {
+                let manifest = shelves[&group].manifest.as_ref();
+                let mut anew = machine(group);
+                if let Some(manifest) = manifest {
+                    restoring::restore_one(&mut *archive, manifest, &mut anew)
+                        .map_err(OpenError::Changed)?;
+                }
+                let promise = recovering.promise;
+                recovering = Recovering::begin(anew, manifest);
+                reread(&mut wal, group, &mut recovering, now)?;
+                recovering.promise = promise;
+            }
             let mut replica = restore(&setup, group, recovering, now)?;
             replica.shelf = shelves.remove(&group).unwrap_or_default();
             replicas.push(replica);
@@ -174,6 +193,49 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         replica.raft.tick(now, &self.liveness);
         decide::carry(replica, slot, &mut crate::shard::carriers!(self), now);
+    }
+}
+
+/// Reads what the log holds of a group, and nothing that was superseded.
+fn reread<D: Device, M: StateMachine>(
+    wal: &mut Wal<D>,
+    group: GroupId,
+    recovering: &mut Recovering<M>,
+    now: Time,
+) -> Result<(), OpenError> {
+    let Some((first, count)) = wal.entries(group.0) else {
+        return Ok(());
+    };
+    let (mut next, end) = (first, first + count);
+    let mut now = now.0;
+    while next < end {
+        wal.read(group.0, next, end - 1, limits::CATCH_UP_BYTES, 0)?;
+        let records = loop {
+            wal.submit(now);
+            wal.poll(now);
+            if let Some((_, records)) = wal.next_read() {
+                break records?;
+            }
+            // A device with a clock of its own ignores this; one without needs it to get on.
+            now += 1_000;
+        };
+        next += records.len() as u64;
+        for record in &records {
+            recovering.take(group, &borrowed(record))?;
+        }
+    }
+    Ok(())
+}
+
+fn borrowed(record: &OwnedRecord) -> Record<'_> {
+    Record {
+        group: record.group,
+        index: record.index,
+        term: record.term,
+        kind: record.kind,
+        head: &record.head,
+        payload: &record.payload,
+        payload_crc: record.payload_crc,
     }
 }
 

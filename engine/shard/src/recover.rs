@@ -45,6 +45,8 @@ pub struct Recovering<M> {
     configurations: Vec<(Index, Membership)>,
     /// The log does not lead on from the state.
     is_adrift: bool,
+    /// What was applied was written again later: an installation took the log back, and it must be read anew.
+    is_doubtful: bool,
 }
 
 /// A log that cannot be what this node wrote.
@@ -132,10 +134,7 @@ impl<M: StateMachine> Recovery<M> {
             .groups
             .get_mut(&group)
             .ok_or(RecoverError::UnknownGroup(group.0))?;
-        match record.kind {
-            Kind::Meta => recovering.promise(group, record),
-            Kind::Entry => recovering.entry(group, record),
-        }
+        recovering.take(group, record)
     }
 
     /// What each group recovered, in the order of group ids.
@@ -148,7 +147,7 @@ impl<M: StateMachine> Recovery<M> {
 }
 
 impl<M: StateMachine> Recovering<M> {
-    fn begin(machine: M, manifest: Option<&Manifest>) -> Self {
+    pub(crate) fn begin(machine: M, manifest: Option<&Manifest>) -> Self {
         let image = manifest.map_or(EntryId::default(), |manifest| manifest.last);
         let mut log = TermLog::default();
         log.reset(image);
@@ -163,6 +162,7 @@ impl<M: StateMachine> Recovering<M> {
             log,
             configurations: Vec::new(),
             is_adrift: false,
+            is_doubtful: false,
         }
     }
 
@@ -206,6 +206,11 @@ impl<M: StateMachine> Recovering<M> {
             return Ok(());
         }
         if index > self.image.index && index <= self.applied.index {
+            if self.is_doubtful || self.log.term_at(index) == Some(id.term) {
+                // The same entry once more: what followed it then need not follow it now.
+                self.is_doubtful = true;
+                return Ok(());
+            }
             return Err(RecoverError::CommittedOverwritten {
                 group: group.0,
                 index: index.0,
@@ -316,6 +321,23 @@ impl<M: StateMachine> Recovering<M> {
                 term: entry.term,
             };
             self.tail.pop_front();
+        }
+    }
+
+    /// What the log holds must be read again, into the image's state: more was applied than it holds.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
+    /// Takes an entry or a promise, in log order.
+    ///
+    /// # Errors
+    /// When it cannot be what this node wrote.
+    pub fn take(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
+        match record.kind {
+            Kind::Meta => self.promise(group, record),
+            Kind::Entry => self.entry(group, record),
         }
     }
 

@@ -103,7 +103,8 @@ fn read_manifest(archive: &mut dyn Archive, name: Name) -> Result<Manifest, Faul
     Ok(manifest)
 }
 
-fn restore_one<M: StateMachine>(
+/// Puts a state into a machine.
+pub(crate) fn restore_one<M: StateMachine>(
     archive: &mut dyn Archive,
     manifest: &Manifest,
     machine: &mut M,

@@ -375,11 +375,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
 
     /// What this turn may spend: a share of what it took so far, and more when the log is short of space.
     fn slice(&self, began: Time, is_busy: bool, now: Time) -> Slice {
-        let (segments, most) = self.wal.segments();
         let spent = now.since(began);
         let nanos = if !is_busy {
             limits::UPKEEP_NS_IDLE
-        } else if segments * 8 >= most * 7 {
+        } else if self.presses() {
             spent.max(limits::UPKEEP_NS_IDLE)
         } else {
             (spent / limits::UPKEEP_SHARE).max(limits::UPKEEP_NS_MIN)
@@ -569,12 +568,24 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         });
     }
 
+    /// Segments that the log may have before any is given up.
+    fn segments_kept(&self) -> usize {
+        let most = self.wal.segments().1;
+        let keep = usize::try_from(self.setup.keeping.log_bytes / self.wal.segment_bytes());
+        keep.unwrap_or(usize::MAX).min(most / 2).max(1)
+    }
+
+    /// Three quarters of what the log may grow by beyond that are used: peers that lag are not waited for.
+    fn presses(&self) -> bool {
+        let (segments, most) = self.wal.segments();
+        let (kept, usable) = (self.segments_kept(), most.saturating_sub(2));
+        segments * 4 >= kept + 3 * usable.max(kept)
+    }
+
     /// Gives up the oldest segments of the log while it is larger than it may be.
     fn relieve(&mut self) {
         self.upkeep.look_again = false;
-        let most = self.wal.segments().1;
-        let keep = usize::try_from(self.setup.keeping.log_bytes / self.wal.segment_bytes());
-        let keep = keep.unwrap_or(usize::MAX).min(most / 2).max(1);
+        let keep = self.segments_kept();
         let mut holders = Vec::new();
         loop {
             let segments = self.wal.segments().0;
@@ -582,7 +593,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             if segments <= keep || self.setup.keeping.image_bytes == 0 {
                 return;
             }
-            let presses = segments * 8 >= most * 7;
+            let presses = self.presses();
             holders.clear();
             self.wal
                 .oldest(&mut |group, first, last| holders.push((group, first, last)));

@@ -6,6 +6,8 @@ mod crashes;
 mod formats;
 #[path = "main/images.rs"]
 mod images;
+#[path = "main/laggards.rs"]
+mod laggards;
 #[path = "main/refusals.rs"]
 mod refusals;
 #[path = "main/replication.rs"]

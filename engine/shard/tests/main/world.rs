@@ -194,6 +194,19 @@ impl World {
         self.wire.isolate(node);
     }
 
+    /// The node's disk is replaced by an empty one; its process is dead.
+    pub(crate) fn replace_disk(&mut self, node: u32) {
+        let at = node as usize - 1;
+        assert!(self.shards[at].is_none(), "its process is dead");
+        self.disks[at] = MemoryDisk::new(self.terms.segment_bytes, u64::from(node) + 100);
+        self.disks[at].set_latency_ns(50_000, 150_000);
+        self.stores[at].wipe();
+    }
+
+    pub(crate) fn is_up(&self, node: u32) -> bool {
+        self.shards[node as usize - 1].is_some()
+    }
+
     /// The node's connections break and are made anew.
     pub(crate) fn reconnect(&mut self, node: u32) {
         self.wire.isolate(node);
