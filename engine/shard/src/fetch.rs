@@ -276,7 +276,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 Step::Goes(more) => wants = wants.and(more),
                 Step::Ends => {
                     let fetch = list.swap_remove(at);
-                    self.drop_partial(&fetch, now());
+                    self.let_go(&fetch, now());
                     continue;
                 }
                 Step::Fails => {
@@ -303,15 +303,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 
     fn give_up_fetch(&mut self, fetch: &Fetch, now: Time) {
-        self.drop_partial(fetch, now);
+        self.let_go(fetch, now);
         self.upkeep.counts.installs_failed += 1;
         let replica = &mut self.replicas[fetch.slot as usize];
         replica.raft.snapshot_failed(fetch.want);
         decide::carry(replica, fetch.slot, &mut carriers!(self), now);
     }
 
-    /// A file that is half here is not gone on with.
-    fn drop_partial(&mut self, fetch: &Fetch, now: Time) {
+    /// A fetch has ended; a file that is half here is not gone on with.
+    fn let_go(&mut self, fetch: &Fetch, now: Time) {
+        self.replicas[fetch.slot as usize].shelf.is_fetching = false;
         if let Stage::Files(gathering) = &fetch.stage
             && let Some(inward) = &gathering.inward
         {

@@ -28,6 +28,7 @@ mod fetch;
 mod inbox;
 mod inspect;
 pub mod limits;
+pub mod losses;
 pub mod manifest;
 pub mod open;
 pub mod packet;

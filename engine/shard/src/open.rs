@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use net::transport::Transport;
-use raft::config::Damage;
 use raft::config::{Config, ConfigError};
 use raft::effects::Effects;
 use raft::ids::{GroupId, Time};
@@ -20,6 +19,7 @@ use crate::balance::Balance;
 use crate::catch_up::CatchUp;
 use crate::fetch::Fetches;
 use crate::limits;
+use crate::losses::Losses;
 use crate::peers::Peers;
 use crate::recover::{RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
@@ -51,9 +51,6 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Records in the middle of the log are damaged; nothing was skipped or cut.
-    #[error("the log is damaged in {} place(s); first: {:?}", .0.len(), .0.first())]
-    Damaged(Vec<wal::Damage>),
     /// A file that was read a moment ago reads otherwise now.
     #[error(transparent)]
     Changed(Fault),
@@ -67,7 +64,8 @@ pub enum OpenError {
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// Puts every group's newest sound image into its machine, reads the core's log on top of it, and stands ready
-    /// for the first turn.
+    /// for the first turn. Damage keeps nothing from opening: the groups that lost something repair it from their
+    /// peers, and neither vote nor count until then. It is in the report.
     ///
     /// `machine` makes the empty state machine of a group.
     ///
@@ -105,12 +103,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             .into_iter()
             .map(|(group, machine)| (group, machine, shelves[&group].manifest.as_ref()));
         let mut recovery = Recovery::new(begun);
-        let (mut wal, opening) = Wal::open(device, options, now.0, &mut |recovered| {
-            recovery.take(&recovered.record)
-        })?;
-        if !opening.damage.is_empty() {
-            return Err(OpenError::Damaged(opening.damage));
-        }
+        let (mut wal, opening) = Wal::open_with(device, options, now.0, &mut recovery)?;
         let mut replicas = Vec::new();
         let mut slots = FxHashMap::default();
         for (group, recovering) in recovery.finish()? {
@@ -123,9 +116,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                     restoring::restore_one(&mut *archive, manifest, &mut anew)
                         .map_err(OpenError::Changed)?;
                 }
-                let promise = recovering.promise;
+                let (promise, damage) = (recovering.promise, recovering.damage);
                 recovering = Recovering::begin(anew, manifest);
                 reread(&mut wal, group, &mut recovering, now)?;
+                recovering.damage = damage;
                 recovering.promise = promise;
             }
             let mut replica = restore(&setup, group, recovering, now)?;
@@ -160,7 +154,6 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             fetches: Fetches::new(keeping.fetch_bytes_per_second, now),
             serves: Serves::new(keeping.serve_bytes_per_second, now),
             installs: Vec::new(),
-            damaged: Vec::new(),
             faults,
             strays_until: has_strays.then(|| now.plus(limits::STRAYS_NS)),
             outbound: Vec::new(),
@@ -172,8 +165,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             scratch: Vec::new(),
             next_beat: now,
             storage: Persisted::All,
+            damage: Vec::new(),
+            damaged: 0,
             setup,
         };
+        for damage in &opening.damage {
+            shard.found_damage(*damage);
+        }
         for slot in 0..shard.replicas.len() as u32 {
             shard.start(slot, now);
         }
@@ -183,11 +181,6 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// Asks a group's core for its first deadline.
     fn start(&mut self, slot: u32, now: Time) {
         let replica = &mut self.replicas[slot as usize];
-        if replica.raft.damage() != Damage::None {
-            // Before anything else: what is appended from here on would hide that something is missing.
-            self.journal.note(slot);
-            self.damaged.push(slot);
-        }
         if self.journal.image_bytes > 0 && replica.machine.due_chapter().is_some() {
             self.upkeep.want_chapter(slot, replica);
         }
@@ -221,7 +214,7 @@ fn reread<D: Device, M: StateMachine>(
         };
         next += records.len() as u64;
         for record in &records {
-            recovering.take(group, &borrowed(record))?;
+            recovering.take(group, &borrowed(record), &mut Losses::default())?;
         }
     }
     Ok(())
@@ -249,6 +242,7 @@ fn restore<M: StateMachine>(
     let restored = recovering.restored(&setup.membership()?);
     let applied = restored.applied;
     let (promised, base) = (restored.hard_state, recovering.promise.base);
+    let marked = recovering.promise.damage;
     let config = Config {
         election_timeout: setup.election_timeout,
         max_append_entries: limits::APPEND_ENTRIES_MAX,
@@ -263,6 +257,6 @@ fn restore<M: StateMachine>(
     }
     let raft = Raft::new(config, restored, seed, now)?;
     let mut replica = Replica::new(group, raft, recovering.machine, window, applied);
-    (replica.promised, replica.base) = (promised, base);
+    (replica.promised, replica.base, replica.marked) = (promised, base, marked);
     Ok(replica)
 }

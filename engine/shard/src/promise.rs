@@ -5,7 +5,8 @@
 //!  0  u64  term
 //!  8  u64  commit   known committed when the record was written
 //! 16  u32  vote     node id; 0 none
-//! 20  u32  flags    1: acknowledged entries are lost here, 2: a base follows, 4: the base came from a peer
+//! 20  u32  flags    1: acknowledged entries are lost here, 8: term or vote may be older than what was promised,
+//!                   2: a base follows, 4: the base came from a peer
 //!    with flag 2:
 //! 24  u64  index    the base: entries up to here may be gone, a manifest holds their effect
 //! 32  u64  term     of the entry there
@@ -14,6 +15,7 @@
 //!
 //! - The newest record of a group says all of it: each repeats what the ones before it said.
 
+use raft::config::Damage;
 use raft::effects::HardState;
 use raft::ids::{EntryId, Index, NodeId, Term};
 use zerocopy::little_endian::{U32, U64, U128};
@@ -24,7 +26,8 @@ pub const PROMISE_BYTES: usize = size_of::<Fixed>();
 /// Bytes of a promise with a base.
 pub const PROMISE_BYTES_MAX: usize = PROMISE_BYTES + size_of::<WireBase>();
 
-const DAMAGED: u32 = 1;
+const ENTRIES_LOST: u32 = 1;
+const VOTES_LOST: u32 = 8;
 const BASED: u32 = 2;
 const FETCHED: u32 = 4;
 
@@ -35,8 +38,8 @@ pub struct Promise {
     pub state: HardState,
     /// Known committed: a restart may apply that far of what stands before the record.
     pub commit: Index,
-    /// Entries that this replica acknowledged are lost here, and not yet all fetched again.
-    pub is_damaged: bool,
+    /// What this replica has lost of what it promised, and not yet got back.
+    pub damage: Damage,
     /// Where the log begins, once it does not begin at 1.
     pub base: Option<Base>,
 }
@@ -80,7 +83,11 @@ pub struct PromiseError(pub usize);
 impl Promise {
     /// Appends the record's bytes.
     pub fn encode(&self, to: &mut Vec<u8>) {
-        let mut flags = if self.is_damaged { DAMAGED } else { 0 };
+        let mut flags = match self.damage {
+            Damage::None => 0,
+            Damage::Entries => ENTRIES_LOST,
+            Damage::Votes => VOTES_LOST,
+        };
         if let Some(base) = self.base {
             flags |= BASED | if base.is_fetched { FETCHED } else { 0 };
         }
@@ -109,9 +116,14 @@ impl Promise {
         let error = PromiseError(bytes.len());
         let (fixed, rest) = Fixed::read_from_prefix(bytes).map_err(|_| error)?;
         let flags = fixed.flags.get();
-        let known = flags & !(DAMAGED | BASED | FETCHED) == 0;
+        let damage = match flags & !(BASED | FETCHED) {
+            0 => Damage::None,
+            ENTRIES_LOST => Damage::Entries,
+            VOTES_LOST => Damage::Votes,
+            _ => return Err(error),
+        };
         let fits = flags & FETCHED == 0 || flags & BASED != 0;
-        if !known || !fits {
+        if !fits {
             return Err(error);
         }
         let base = if flags & BASED != 0 {
@@ -136,7 +148,7 @@ impl Promise {
                 vote: (vote != 0).then_some(NodeId(vote)),
             },
             commit: Index(fixed.commit.get()),
-            is_damaged: flags & DAMAGED != 0,
+            damage,
             base,
         })
     }
@@ -158,14 +170,14 @@ mod tests {
         };
         for vote in [None, Some(NodeId(3))] {
             for base in [None, Some(base(false)), Some(base(true))] {
-                for is_damaged in [false, true] {
+                for damage in [Damage::None, Damage::Entries, Damage::Votes] {
                     let promise = Promise {
                         state: HardState {
                             term: Term(9),
                             vote,
                         },
                         commit: Index(4),
-                        is_damaged,
+                        damage,
                         base,
                     };
                     let mut bytes = Vec::new();

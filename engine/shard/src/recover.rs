@@ -5,6 +5,7 @@
 //! - Entries at or below a commit index that any later record vouches for are applied at once and
 //!   forgotten; only the short tail above it stays in memory.
 //! - Entries that the image covers are not applied again, but stay in the log for followers that lag.
+//! - A group that lost something to damage keeps what stands before it and is told so (`losses`).
 //! - A log that does not lead on from the state is *adrift*: what it says is dropped, and the group is damaged
 //!   until a leader has given it everything again. What was promised in votes and terms is never dropped.
 
@@ -16,9 +17,10 @@ use raft::ids::{EntryId, GroupId, Index, Term};
 use raft::membership::Membership;
 use raft::state_machine::{Command, StateMachine};
 use raft::term_log::TermLog;
-use wal::{Kind, Record};
+use wal::{Kind, Lost, Record, Recovered, Visit};
 
 use crate::entry::{Entry, EntryHead, EntryHeadError, EntryKind};
+use crate::losses::{self, GroupLosses, Losses, Verdict};
 use crate::manifest::Manifest;
 use crate::promise::{Promise, PromiseError};
 
@@ -29,6 +31,9 @@ pub struct Recovering<M> {
     pub machine: M,
     /// What the newest promise said.
     pub promise: Promise,
+    /// What is lost, as far as anything says.
+    pub damage: Damage,
+    losses: GroupLosses,
     /// Entries above `applied`.
     pub tail: VecDeque<Entry>,
     /// Known committed.
@@ -105,7 +110,23 @@ pub enum RecoverError {
 #[derive(Debug)]
 pub struct Recovery<M> {
     groups: BTreeMap<GroupId, Recovering<M>>,
+    losses: Losses,
     error: Option<RecoverError>,
+}
+
+impl<M: StateMachine> Visit for Recovery<M> {
+    fn shown(&mut self, recovered: Recovered<'_>) {
+        self.take(&recovered.record);
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        if let Lost::Unnamed { records, .. } = lost {
+            self.losses.unnamed(records);
+        }
+        for (group, recovering) in &mut self.groups {
+            recovering.lost(losses::concerns(lost, group.0));
+        }
+    }
 }
 
 impl<M: StateMachine> Recovery<M> {
@@ -117,6 +138,7 @@ impl<M: StateMachine> Recovery<M> {
             .collect();
         Self {
             groups,
+            losses: Losses::default(),
             error: None,
         }
     }
@@ -134,15 +156,28 @@ impl<M: StateMachine> Recovery<M> {
             .groups
             .get_mut(&group)
             .ok_or(RecoverError::UnknownGroup(group.0))?;
-        recovering.take(group, record)
+        recovering.take(group, record, &mut self.losses)
     }
 
     /// What each group recovered, in the order of group ids.
-    pub fn finish(self) -> Result<BTreeMap<GroupId, Recovering<M>>, RecoverError> {
-        match self.error {
-            Some(error) => Err(error),
-            None => Ok(self.groups),
+    pub fn finish(mut self) -> Result<BTreeMap<GroupId, Recovering<M>>, RecoverError> {
+        if let Some(error) = self.error {
+            return Err(error);
         }
+        for recovering in self.groups.values_mut() {
+            let found = recovering.losses.damage(&self.losses);
+            recovering.damage = worse(found, recovering.promise.damage);
+        }
+        Ok(self.groups)
+    }
+}
+
+/// Lost votes are worse than lost entries.
+fn worse(one: Damage, other: Damage) -> Damage {
+    match (one, other) {
+        (Damage::Votes, _) | (_, Damage::Votes) => Damage::Votes,
+        (Damage::Entries, _) | (_, Damage::Entries) => Damage::Entries,
+        (Damage::None, Damage::None) => Damage::None,
     }
 }
 
@@ -154,6 +189,8 @@ impl<M: StateMachine> Recovering<M> {
         Self {
             machine,
             promise: Promise::default(),
+            damage: Damage::None,
+            losses: GroupLosses::default(),
             tail: VecDeque::new(),
             commit: image.index,
             applied: image,
@@ -166,11 +203,35 @@ impl<M: StateMachine> Recovering<M> {
         }
     }
 
+    /// Something is lost at this place of the log: an entry of this group, its promise, an entry that superseded
+    /// others. What was known to be committed before cannot have been superseded.
+    fn lost(&mut self, (entry, promise, turns): (Option<Index>, bool, bool)) {
+        if promise {
+            self.losses.lose_promise();
+        }
+        let next = self.applied.index.next();
+        let first = if turns { Some(next) } else { entry };
+        if let Some(first) = first.filter(|first| *first >= next) {
+            self.losses.lose(first);
+            self.cut(first);
+        }
+    }
+
+    /// Forgets `index`, which is not applied, and everything after it.
+    fn cut(&mut self, index: Index) {
+        if index <= self.log.last_index() {
+            self.tail.retain(|entry| entry.index < index);
+            self.configurations.retain(|(at, _)| *at < index);
+            self.log.truncate(index);
+        }
+    }
+
     fn promise(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
         self.promise = Promise::parse(record.head).map_err(|error| RecoverError::Promise {
             group: group.0,
             error,
         })?;
+        self.losses.found_promise();
         let base = self.promise.base.filter(|base| base.is_fetched);
         if base.is_some_and(|base| base.last.index > self.applied.index) {
             // What stands before it in the log does not lead there.
@@ -182,7 +243,12 @@ impl<M: StateMachine> Recovering<M> {
         Ok(())
     }
 
-    fn entry(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
+    fn entry(
+        &mut self,
+        group: GroupId,
+        record: &Record<'_>,
+        all: &mut Losses,
+    ) -> Result<(), RecoverError> {
         let id = EntryId {
             index: Index(record.index),
             term: Term(record.term),
@@ -215,6 +281,10 @@ impl<M: StateMachine> Recovering<M> {
                 group: group.0,
                 index: index.0,
             });
+        }
+        let last = self.log.last_index().max(self.applied.index);
+        if index > self.applied.index && self.losses.judge(index, last, all) == Verdict::Leave {
+            return Ok(());
         }
         if !self.attach(id) {
             return Ok(());
@@ -263,11 +333,7 @@ impl<M: StateMachine> Recovering<M> {
             return true;
         }
         self.is_adrift = false;
-        if index <= self.log.last_index() {
-            self.tail.retain(|entry| entry.index < index);
-            self.configurations.retain(|(at, _)| *at < index);
-            self.log.truncate(index);
-        }
+        self.cut(index);
         if id.term < self.log.last_id().term {
             // Terms never fall along a log: what stands before it is not what it followed.
             self.drift();
@@ -334,10 +400,15 @@ impl<M: StateMachine> Recovering<M> {
     ///
     /// # Errors
     /// When it cannot be what this node wrote.
-    pub fn take(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
+    pub fn take(
+        &mut self,
+        group: GroupId,
+        record: &Record<'_>,
+        all: &mut Losses,
+    ) -> Result<(), RecoverError> {
         match record.kind {
             Kind::Meta => self.promise(group, record),
-            Kind::Entry => self.entry(group, record),
+            Kind::Entry => self.entry(group, record, all),
         }
     }
 
@@ -361,7 +432,12 @@ impl<M: StateMachine> Recovering<M> {
             self.configurations.drain(..=changed);
         }
         let base = self.promise.base.map_or(Index(0), |base| base.last.index);
-        let lost = self.is_adrift || self.promise.is_damaged || base > self.log.last_index();
+        let is_lost = self.is_adrift || base > self.log.last_index();
+        let least = if is_lost {
+            Damage::Entries
+        } else {
+            Damage::None
+        };
         Restored {
             hard_state: self.promise.state,
             membership: self.membership.clone().unwrap_or_else(|| initial.clone()),
@@ -371,7 +447,7 @@ impl<M: StateMachine> Recovering<M> {
             configurations: self.configurations.clone(),
             commit: self.applied.index,
             applied: self.applied.index,
-            damage: if lost { Damage::Entries } else { Damage::None },
+            damage: worse(self.damage, least),
         }
     }
 

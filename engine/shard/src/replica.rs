@@ -58,8 +58,8 @@ pub struct Replica<M> {
     pub promised: HardState,
     /// Where the log begins, as it is to be recorded with every promise.
     pub base: Option<Base>,
-    /// The last promise in the log says that acknowledged entries are lost here.
-    pub is_marked: bool,
+    /// What is lost here, as the newest promise in the log says.
+    pub marked: Damage,
     /// The machine is being given another state.
     pub is_void: bool,
     /// What is kept beside the log.
@@ -125,7 +125,7 @@ impl<M> Replica<M> {
         Self {
             group,
             durable: raft.last_index(),
-            is_marked: raft.damage() != Damage::None,
+            marked: raft.damage(),
             raft,
             machine,
             window,
@@ -157,7 +157,7 @@ impl<M> Replica<M> {
             // Recovery applies what a promise vouches for from the entries before it in the log: it may not
             // vouch for entries that are committed and still on their way there.
             commit: self.commit.min(self.durable),
-            is_damaged: self.raft.damage() != Damage::None,
+            damage: self.raft.damage(),
             base: self.base,
         }
     }

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 
 use net::transport::{Event, Transport};
-use raft::config::Damage;
 use raft::effects::{Effects, Install, Role};
 use raft::ids::{GroupId, Index, NodeId, Time};
 use raft::liveness::Liveness;
@@ -15,13 +14,14 @@ use raft::message::Message;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use wal::archive::Archive;
-use wal::{Device, Stats, Wal};
+use wal::{Damage, Device, Stats, Wal};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::fetch::Fetches;
+use crate::limits;
 use crate::peers::Peers;
 use crate::replica::Replica;
 use crate::restoring::Fault;
@@ -29,7 +29,7 @@ use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::stages::apply::{self, Budget};
 use crate::stages::decide::{self, Carriers};
-use crate::stages::persist::{Journal, Persisted};
+use crate::stages::persist::{Journal, Persisted, UNASKED};
 use crate::stages::receive::Waiting;
 use crate::stages::reply::{Replies, ReplyCounts, Status};
 use crate::stopwatch::{Stage, Stopwatch};
@@ -82,12 +82,14 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) serves: Serves,
     /// States that groups' cores want installed.
     pub(crate) installs: Vec<(u32, Install)>,
-    /// Groups that have lost acknowledged entries and not yet got them again.
-    pub(crate) damaged: Vec<u32>,
     /// Files that were found wrong when the shard was opened.
     pub(crate) faults: Vec<Fault>,
     /// Until then files of interrupted installations are kept.
     pub(crate) strays_until: Option<Time>,
+    /// What was found wrong with the log, the first things only.
+    pub(crate) damage: Vec<Damage>,
+    /// How many things were found wrong with it.
+    pub(crate) damaged: u64,
 }
 
 /// What happened on this core since it started.
@@ -153,6 +155,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.event(event, now);
         }
         self.events = events;
+        while let Some(damage) = self.wal.next_damage() {
+            self.found_damage(damage);
+        }
         self.time_passed(now);
         self.decide(clock);
         self.persist(now);
@@ -184,19 +189,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         Next::Wait(Some(later.map_or(wake, |later| later.min(wake))))
     }
 
-    /// States that the groups' cores asked for are fetched; groups that are whole again say so in the log.
+    /// States that the groups' cores asked for are fetched.
     fn take_installs(&mut self, now: Time) {
         for (slot, install) in self.installs.drain(..) {
+            self.replicas[slot as usize].shelf.is_fetching = true;
             self.fetches.want(slot, install, now);
         }
-        let (replicas, journal) = (&self.replicas, &mut self.journal);
-        self.damaged.retain(|&slot| {
-            let is_damaged = replicas[slot as usize].raft.damage() != Damage::None;
-            if !is_damaged {
-                journal.note(slot);
-            }
-            is_damaged
-        });
     }
 
     /// The log's watermark moved: groups learn which of their promises are kept.
@@ -211,7 +209,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                     .record(Stage::FollowerPersist, now.since(written.at));
             }
             apply::trim(replica, self.setup.window_bytes);
-            replica.raft.persisted(written.seq, now);
+            if written.seq != UNASKED {
+                replica.raft.persisted(written.seq, now);
+            }
             decide::carry(replica, written.slot, &mut carriers!(self), now);
         }
         while let Some((slot, base)) = self.journal.noted(watermark) {
@@ -220,6 +220,14 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let watch = &mut self.watch;
         self.wal
             .take_write_latencies(&mut |nanos| watch.record(Stage::LogWrite, nanos));
+    }
+
+    /// The log is not as it was written: remembered for whoever asks.
+    pub(crate) fn found_damage(&mut self, damage: Damage) {
+        self.damaged += 1;
+        if self.damage.len() < limits::DAMAGE_TOLD_MAX {
+            self.damage.push(damage);
+        }
     }
 
     /// Groups with requests propose them; nothing is proposed while the log has no room, so that what

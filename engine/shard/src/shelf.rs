@@ -26,6 +26,8 @@ pub struct Shelf {
     pub log_bytes: u64,
     /// The machine keeps no images.
     pub is_plain: bool,
+    /// A newer state is being fetched: what could be made of this one is not worth it.
+    pub is_fetching: bool,
     /// Stands in the list of those that want an image.
     pub wants_image: bool,
     /// Stands in the list of those with a chapter due.

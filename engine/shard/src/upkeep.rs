@@ -313,7 +313,7 @@ impl Making {
 }
 
 fn begin_chapter<M: StateMachine>(slot: u32, replica: &Replica<M>) -> Option<Making> {
-    if !replica.is_sound() {
+    if !replica.is_sound() || replica.shelf.is_fetching {
         return None;
     }
     let number = replica.machine.due_chapter()?;
@@ -330,7 +330,7 @@ fn begin_image<M: StateMachine>(slot: u32, replica: &mut Replica<M>) -> Option<M
     let index = replica.applied;
     let known = replica.shelf.manifest.as_ref();
     let is_news = known.is_none_or(|manifest| manifest.last.index < index);
-    if !replica.is_sound() || !is_news {
+    if !replica.is_sound() || replica.shelf.is_fetching || !is_news {
         return None;
     }
     let term = replica.raft.term_at(index)?;

@@ -8,13 +8,16 @@
 
 use std::collections::VecDeque;
 
-use raft::effects::Persist;
+use raft::effects::{HardState, Persist};
 use raft::ids::{GroupId, Index, PersistSeq, Time};
 use wal::{AppendError, Device, Kind, Lsn, Record, Wal};
 use zerocopy::IntoBytes;
 
 use crate::promise::PROMISE_BYTES_MAX;
 use crate::replica::Replica;
+
+/// Of a write that no core asked for.
+pub const UNASKED: PersistSeq = PersistSeq(0);
 
 /// What waits to enter the log, and what waits to be durable. One per shard.
 #[derive(Debug, Default)]
@@ -114,6 +117,18 @@ impl Journal {
         self.noted.pop_front().map(|(_, slot, base)| (slot, base))
     }
 
+    /// Queues a group's promise, as it stands, to be written once more: what it says of damage has changed.
+    pub fn mark(&mut self, slot: u32, hard_state: HardState) {
+        self.push(
+            slot,
+            Persist {
+                seq: UNASKED,
+                hard_state: Some(hard_state),
+                append: None,
+            },
+        );
+    }
+
     /// Entries of `slot` from `first` on are superseded: jobs that have not written them never will.
     pub fn clip(&mut self, slot: u32, first: Index) {
         for job in self.jobs.iter_mut().filter(|job| job.slot == slot) {
@@ -207,7 +222,6 @@ impl Journal {
                 Err(AppendError::StorageFull) => return Err(Persisted::Full),
                 Err(_) => return Err(Persisted::Failed),
             }
-            replica.is_marked = promise.is_damaged;
             self.notes.pop_front();
         }
         Ok(())
@@ -247,7 +261,6 @@ impl Job {
                 replica.promised = before;
             }
             self.lsn = written?;
-            replica.is_marked = promise.is_damaged;
             self.persist.hard_state = None;
         }
         let Some(append) = &self.persist.append else {
@@ -299,7 +312,7 @@ fn record<'a>(
 mod tests {
     use bytes::Bytes;
     use raft::config::{Config, Restored};
-    use raft::effects::{Append, HardState};
+    use raft::effects::Append;
     use raft::ids::{NodeId, Term};
     use raft::membership::Membership;
     use raft::raft::Raft;

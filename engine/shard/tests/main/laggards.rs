@@ -111,7 +111,7 @@ fn a_crash_at_any_step_of_an_installation_is_gone_on_from() {
         let mut crashes = 0;
         while world.shard(away).upkeep_counts().installs == 0 {
             // Every step of the archive, and moments between two steps, by turns.
-            let steps = world.stores[away as usize - 1].steps() + crashes % 3;
+            let steps = world.stores[away as usize - 1].steps() + crashes % 7;
             let deadline = world.now() + 20 * SECOND;
             while world.stores[away as usize - 1].steps() <= steps
                 && world.shard(away).upkeep_counts().installs == 0

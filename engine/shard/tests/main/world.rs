@@ -66,6 +66,8 @@ pub(crate) struct World {
     next_id: u64,
     incarnation: u64,
     pub(crate) stopped: Vec<bool>,
+    /// What each node's last opening found wrong with its log.
+    pub(crate) found: Vec<Vec<wal::Damage>>,
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
             next_id: 0,
             incarnation: 0,
             stopped: vec![false; count],
+            found: vec![Vec::new(); count],
         };
         world.wire.0.borrow_mut().now = SECOND;
         for disk in &world.disks {
@@ -147,7 +150,7 @@ impl World {
         };
         let device = self.disks[at].device();
         let chapter = self.terms.chapter;
-        let (shard, _) = Shard::open(
+        let (shard, opening) = Shard::open(
             self.setup(node),
             device,
             Box::new(self.stores[at].archive()),
@@ -157,6 +160,7 @@ impl World {
             Time(self.now()),
         )
         .expect("the log opens");
+        self.found[at] = opening.damage;
         self.shards[at] = Some(shard);
         self.wake[at] = self.now();
         self.connect_all(node);
