@@ -80,52 +80,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         mut machine: impl FnMut(GroupId) -> M,
         now: Time,
     ) -> Result<(Self, Opening), OpenError> {
-        let files = archive.list_now()?;
-        let mut faults = Vec::new();
-        let mut found = BTreeMap::new();
-        for group in setup.own_groups() {
-            let of_group: Vec<(Name, u64)> = files
-                .iter()
-                .filter(|(name, _)| name.group == group.0)
-                .copied()
-                .collect();
-            let make = &mut || machine(group);
-            let one = restoring::restore(&mut *archive, group.0, &of_group, make, &mut faults);
-            found.insert(group, one);
-        }
-        let mut shelves = BTreeMap::new();
-        let mut begun = Vec::new();
-        for (group, one) in found {
-            begun.push((group, one.machine));
-            shelves.insert(group, one.shelf);
-        }
-        let begun = begun
-            .into_iter()
-            .map(|(group, machine)| (group, machine, shelves[&group].manifest.as_ref()));
-        let mut recovery = Recovery::new(begun);
-        let (mut wal, opening) = Wal::open_with(device, options, now.0, &mut recovery)?;
-        let mut replicas = Vec::new();
-        let mut slots = FxHashMap::default();
-        for (group, recovering) in recovery.finish()? {
-            slots.insert(group, replicas.len() as u32);
-            let mut recovering = recovering;
-            if recovering.is_doubtful() {
-                let manifest = shelves[&group].manifest.as_ref();
-                let mut anew = machine(group);
-                if let Some(manifest) = manifest {
-                    restoring::restore_one(&mut *archive, manifest, &mut anew)
-                        .map_err(OpenError::Changed)?;
-                }
-                let (promise, damage) = (recovering.promise, recovering.damage);
-                recovering = Recovering::begin(anew, manifest);
-                reread(&mut wal, group, &mut recovering, now)?;
-                recovering.damage = damage;
-                recovering.promise = promise;
-            }
-            let mut replica = restore(&setup, group, recovering, now)?;
-            replica.shelf = shelves.remove(&group).unwrap_or_default();
-            replicas.push(replica);
-        }
+        let Recovered {
+            wal,
+            opening,
+            replicas,
+            slots,
+            faults,
+        } = recover(&setup, device, &mut *archive, options, &mut machine, now)?;
         let keeping = setup.keeping;
         let has_strays = replicas.iter().any(|one| !one.shelf.strays.is_empty());
         let mut shard = Self {
@@ -187,6 +148,77 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         replica.raft.tick(now, &self.liveness);
         decide::carry(replica, slot, &mut crate::shard::carriers!(self), now);
     }
+}
+
+/// What disk and archive held.
+struct Recovered<D: Device, M> {
+    wal: Wal<D>,
+    opening: Opening,
+    replicas: Vec<Replica<M>>,
+    slots: FxHashMap<GroupId, u32>,
+    faults: Vec<Fault>,
+}
+
+fn recover<D: Device, M: StateMachine>(
+    setup: &Setup,
+    device: D,
+    archive: &mut dyn Archive,
+    options: Options,
+    machine: &mut impl FnMut(GroupId) -> M,
+    now: Time,
+) -> Result<Recovered<D, M>, OpenError> {
+    let files = archive.list_now()?;
+    let mut faults = Vec::new();
+    let mut found = BTreeMap::new();
+    for group in setup.own_groups() {
+        let of_group: Vec<(Name, u64)> = files
+            .iter()
+            .filter(|(name, _)| name.group == group.0)
+            .copied()
+            .collect();
+        let make = &mut || machine(group);
+        let one = restoring::restore(archive, group.0, &of_group, make, &mut faults);
+        found.insert(group, one);
+    }
+    let mut shelves = BTreeMap::new();
+    let mut begun = Vec::new();
+    for (group, one) in found {
+        begun.push((group, one.machine));
+        shelves.insert(group, one.shelf);
+    }
+    let begun = begun
+        .into_iter()
+        .map(|(group, machine)| (group, machine, shelves[&group].manifest.as_ref()));
+    let mut recovery = Recovery::new(begun);
+    let (mut wal, opening) = Wal::open_with(device, options, now.0, &mut recovery)?;
+    let mut replicas = Vec::new();
+    let mut slots = FxHashMap::default();
+    for (group, recovering) in recovery.finish()? {
+        slots.insert(group, replicas.len() as u32);
+        let mut recovering = recovering;
+        if recovering.is_doubtful() {
+            let manifest = shelves[&group].manifest.as_ref();
+            let mut anew = machine(group);
+            if let Some(manifest) = manifest {
+                restoring::restore_one(archive, manifest, &mut anew).map_err(OpenError::Changed)?;
+            }
+            let (promise, damage) = (recovering.promise, recovering.damage);
+            recovering = Recovering::begin(anew, manifest);
+            reread(&mut wal, group, &mut recovering, now)?;
+            recovering.damage = damage;
+            recovering.promise = promise;
+        }
+        let mut replica = restore(setup, group, recovering, now)?;
+        replica.shelf = shelves.remove(&group).unwrap_or_default();
+        replicas.push(replica);
+    }
+    Ok(Recovered {
+        wal,
+        opening,
+        replicas,
+        slots,
+        faults,
+    })
 }
 
 /// Reads what the log holds of a group, and nothing that was superseded.
