@@ -129,5 +129,6 @@ fn refused(refusal: Refusal) -> Status {
         Refusal::UnknownOperation => Status::UnknownOperation,
         Refusal::MalformedBody => Status::Malformed,
         Refusal::Full => Status::StateFull,
+        Refusal::Busy => Status::Busy,
     }
 }
