@@ -3,6 +3,7 @@
 mod clusters;
 mod drivers;
 mod echo;
+mod full_disks;
 mod measure;
 mod ports;
 mod refusals;
