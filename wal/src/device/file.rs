@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::block::buffer::Buffer;
+use crate::device::ahead::{self, Ahead};
 use crate::device::filler::Filler;
 pub use crate::device::filler::Waker;
 use crate::device::folder::{self, Folder};
@@ -34,6 +35,7 @@ struct Queues {
 struct Shared {
     queues: Mutex<Queues>,
     arrived: Condvar,
+    completed: Condvar,
 }
 
 impl Shared {
@@ -130,6 +132,7 @@ fn work(shared: &Shared, waker: Option<&Waker>) {
         };
         let completion = perform(job);
         shared.lock().completions.push(completion);
+        shared.completed.notify_one();
         if let Some(wake) = waker {
             wake();
         }
@@ -169,6 +172,20 @@ impl Source for FileDevice {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError> {
         folder::read_exact(self.file_now(slot), slot, offset, &mut buffer[..bytes])
+    }
+
+    fn read_ahead(&mut self, operation: Operation) -> Result<(), Operation> {
+        self.enqueue(operation, false)
+    }
+
+    fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
+        ahead::take(self)
+    }
+}
+
+impl Ahead for FileDevice {
+    fn has_begun(&self) -> bool {
+        self.taken > 0
     }
 }
 
@@ -218,6 +235,14 @@ impl Device for FileDevice {
     }
 
     fn submit(&mut self, _now_ns: u64) {}
+
+    fn wait(&mut self) {
+        let mut queues = self.shared.lock();
+        while self.taken > 0 && queues.completions.is_empty() {
+            let woken = self.shared.completed.wait(queues);
+            queues = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 
     fn poll(&mut self, _now_ns: u64, completions: &mut Vec<Completion>) {
         let before = completions.len();

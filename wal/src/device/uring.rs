@@ -18,6 +18,7 @@ use io_uring::squeue::{self, Flags};
 use io_uring::{IoUring, opcode, types};
 
 use crate::block::buffer::Buffer;
+use crate::device::ahead::{self, Ahead};
 use crate::device::filler::{Filler, Waker};
 use crate::device::folder::{self, Folder};
 use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
@@ -290,6 +291,22 @@ impl Source for UringDevice {
     ) -> Result<(), DeviceError> {
         folder::read_exact(self.file_now(slot), slot, offset, &mut buffer[..bytes])
     }
+
+    fn read_ahead(&mut self, operation: Operation) -> Result<(), Operation> {
+        self.begin(operation, false)?;
+        self.submit(0);
+        Ok(())
+    }
+
+    fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
+        ahead::take(self)
+    }
+}
+
+impl Ahead for UringDevice {
+    fn has_begun(&self) -> bool {
+        self.free.len() < FLIGHT_MAX
+    }
 }
 
 impl Device for UringDevice {
@@ -363,6 +380,12 @@ impl Device for UringDevice {
         }
         // A ring that is short of resources or interrupted keeps its entries: they leave with the next call.
         if self.ring.submit().is_ok() && self.ring.submission().is_empty() {
+            self.begun = 0;
+        }
+    }
+
+    fn wait(&mut self) {
+        if self.free.len() < FLIGHT_MAX && self.ring.submit_and_wait(1).is_ok() {
             self.begun = 0;
         }
     }
