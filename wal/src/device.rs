@@ -191,8 +191,8 @@ pub trait Source {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError>;
 
-    /// Begins to read while something else is done; at most one at a time. Gives the operation back where that
-    /// cannot be done: it is read when it is needed then.
+    /// Begins to read while something else is done, a few at a time. Gives the operation back where that cannot be
+    /// done: it is read when it is needed then.
     ///
     /// # Errors
     /// The operation itself, untouched.
@@ -200,7 +200,7 @@ pub trait Source {
         Err(operation)
     }
 
-    /// Waits for what was begun to be read ahead; nothing when nothing was.
+    /// Waits for any of what was begun to be read ahead; nothing when nothing was.
     fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
         None
     }

@@ -1,4 +1,4 @@
-//! Waiting for the one read that was begun ahead while a log is opened.
+//! Waiting for reads that were begun ahead while a log is opened.
 
 use crate::device::{Completion, Device, DeviceError, Operation};
 
@@ -8,17 +8,23 @@ pub(crate) trait Ahead: Device {
     fn has_begun(&self) -> bool;
 }
 
-/// Waits for the read in flight, if there is one.
-pub(crate) fn take(device: &mut impl Ahead) -> Option<(Operation, Result<(), DeviceError>)> {
-    let mut completions = Vec::with_capacity(1);
-    while device.has_begun() {
-        device.wait();
-        device.poll(0, &mut completions);
-        for completion in completions.drain(..) {
+/// Waits for a read in flight, if there is one.
+pub(crate) fn take<D: Ahead>(
+    device: &mut D,
+    landed: impl Fn(&mut D) -> &mut Vec<Completion>,
+) -> Option<(Operation, Result<(), DeviceError>)> {
+    loop {
+        while let Some(completion) = landed(device).pop() {
             if let Completion::Read(operation, result) = completion {
                 return Some((operation, result));
             }
         }
+        if !device.has_begun() {
+            return None;
+        }
+        device.wait();
+        let mut completions = std::mem::take(landed(device));
+        device.poll(0, &mut completions);
+        *landed(device) = completions;
     }
-    None
 }

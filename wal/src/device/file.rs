@@ -51,6 +51,8 @@ pub struct FileDevice {
     threads: Vec<JoinHandle<()>>,
     filler: Filler,
     taken: usize,
+    /// Reads ahead that have ended and were not asked for yet.
+    landed: Vec<Completion>,
 }
 
 impl FileDevice {
@@ -74,6 +76,7 @@ impl FileDevice {
             threads: Vec::new(),
             filler,
             taken: 0,
+            landed: Vec::new(),
         };
         for number in 0..threads.max(1) {
             let (shared, waker) = (Arc::clone(&device.shared), waker.clone());
@@ -179,7 +182,7 @@ impl Source for FileDevice {
     }
 
     fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
-        ahead::take(self)
+        ahead::take(self, |device| &mut device.landed)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct UringDevice {
     begun: usize,
     files_registered: bool,
     buffers_registered: bool,
+    /// Reads ahead that have ended and were not asked for yet.
+    landed: Vec<Completion>,
 }
 
 fn barred(error: &io::Error) -> DeviceError {
@@ -106,6 +108,7 @@ impl UringDevice {
             begun: 0,
             files_registered,
             buffers_registered: false,
+            landed: Vec::new(),
         };
         for slot in device.folder.slots() {
             device.register_file(slot);
@@ -299,7 +302,7 @@ impl Source for UringDevice {
     }
 
     fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
-        ahead::take(self)
+        ahead::take(self, |device| &mut device.landed)
     }
 }
 

@@ -1,14 +1,19 @@
-//! A window onto the segment files: reads ahead in large pieces while the last one is looked at, goes on over what the
-//! disk cannot read.
+//! A window onto the segment files: reads ahead in large pieces, several at once, while one is looked at; goes on over
+//! what the disk cannot read.
 //!
 //! - Pieces follow one another in a file, and from file to file in the order that was asked for.
 //! - What lies across two pieces is put together in memory of its own; nothing is read twice.
 
-use crate::block::buffer::Buffer;
-use crate::device::{ALIGNMENT, Operation, Source};
+use std::collections::VecDeque;
 
-/// Bytes read at once.
-const WINDOW_BYTES: usize = 4 << 20;
+use crate::block::buffer::Buffer;
+use crate::device::{ALIGNMENT, DeviceError, Operation, Source};
+
+/// Bytes of a piece; a block of the usual size lies in two of them at most.
+const PIECE_BYTES: usize = 2 << 20;
+
+/// Pieces on their way into memory at once.
+const AHEAD_MAX: usize = 4;
 
 /// What stands where the disk could not be read: nothing that passes a checksum.
 const UNREADABLE: u8 = 0xEE;
@@ -52,9 +57,16 @@ impl Piece {
 /// A piece on its way into memory.
 #[derive(Clone, Copy)]
 struct Ahead {
+    token: u64,
     slot: u32,
     from: u64,
     bytes: usize,
+}
+
+impl Ahead {
+    fn end(&self) -> u64 {
+        self.from + self.bytes as u64
+    }
 }
 
 /// The pieces of files in memory.
@@ -62,8 +74,12 @@ pub(crate) struct Window<'a, D: Source> {
     device: &'a mut D,
     front: Piece,
     joint: Piece,
-    ahead: Option<Ahead>,
-    spare: Option<Buffer>,
+    /// In the order in which they will be looked at.
+    ahead: VecDeque<Ahead>,
+    /// Those of them that are there, and how it went.
+    arrived: Vec<(Operation, Result<(), DeviceError>)>,
+    spare: Vec<Buffer>,
+    next_token: u64,
     /// The files in the order in which they will be looked at; while it is empty, only what is asked for is read.
     order: Vec<u32>,
     segment_bytes: u64,
@@ -76,13 +92,15 @@ pub(crate) struct Window<'a, D: Source> {
 impl<'a, D: Source> Window<'a, D> {
     pub(crate) fn new(device: &'a mut D) -> Self {
         let segment_bytes = device.segment_bytes();
-        let bytes = WINDOW_BYTES.min(segment_bytes as usize);
+        let bytes = PIECE_BYTES.min(segment_bytes as usize);
         Self {
             device,
             front: Piece::new(bytes),
             joint: Piece::new(ALIGNMENT),
-            ahead: None,
-            spare: Some(Buffer::new(bytes)),
+            ahead: VecDeque::with_capacity(AHEAD_MAX),
+            arrived: Vec::with_capacity(AHEAD_MAX),
+            spare: (0..AHEAD_MAX).map(|_| Buffer::new(bytes)).collect(),
+            next_token: 0,
             order: Vec::new(),
             segment_bytes,
             bytes_read: 0,
@@ -117,20 +135,32 @@ impl<'a, D: Source> Window<'a, D> {
 
     /// Nothing is on its way any more.
     pub(crate) fn finish(&mut self) {
-        if self.ahead.take().is_some() {
-            self.spare = self
-                .device
-                .await_ahead()
-                .map(|(operation, _)| operation.buffer);
+        while let Some(ahead) = self.ahead.pop_front() {
+            let landed = self.await_piece(ahead.token);
+            self.spare
+                .extend(landed.map(|(operation, _)| operation.buffer));
         }
     }
 
-    /// Takes the piece that was read ahead, if these bytes end in it.
+    /// Waits for a piece on its way.
+    fn await_piece(&mut self, token: u64) -> Option<(Operation, Result<(), DeviceError>)> {
+        loop {
+            let is_it = |(operation, _): &(Operation, _)| operation.token == token;
+            if let Some(nth) = self.arrived.iter().position(is_it) {
+                return Some(self.arrived.swap_remove(nth));
+            }
+            let arrived = self.device.await_ahead()?;
+            self.arrived.push(arrived);
+        }
+    }
+
+    /// Takes the next piece that was read ahead, if these bytes end in it.
     fn go_on(&mut self, slot: u32, offset: u64, bytes: usize) -> bool {
         let end = offset + bytes as u64;
-        let Some(ahead) = self.ahead.filter(|ahead| {
-            ahead.slot == slot && ahead.from < end && end <= ahead.from + ahead.bytes as u64
-        }) else {
+        let next = self.ahead.front().copied();
+        let Some(ahead) =
+            next.filter(|next| next.slot == slot && next.from < end && end <= next.end())
+        else {
             return false;
         };
         if offset >= ahead.from {
@@ -154,17 +184,17 @@ impl<'a, D: Source> Window<'a, D> {
     }
 
     fn take_ahead(&mut self, ahead: Ahead) -> bool {
-        self.ahead = None;
-        let Some((operation, result)) = self.device.await_ahead() else {
+        self.ahead.pop_front();
+        let Some((operation, result)) = self.await_piece(ahead.token) else {
             return false;
         };
         if result.is_err() {
-            self.spare = Some(operation.buffer);
+            self.spare.push(operation.buffer);
             return false;
         }
         self.bytes_read += ahead.bytes as u64;
         let behind = std::mem::replace(&mut self.front.buffer, operation.buffer);
-        self.spare = Some(behind);
+        self.spare.push(behind);
         (self.front.slot, self.front.from) = (Some(ahead.slot), ahead.from);
         self.front.bytes = ahead.bytes;
         self.look_ahead();
@@ -173,31 +203,44 @@ impl<'a, D: Source> Window<'a, D> {
 
     /// Begins to read what will be looked at next.
     fn look_ahead(&mut self) {
-        let (Some(slot), end) = (self.front.slot, self.front.end()) else {
-            return;
-        };
-        let next = if end < self.segment_bytes {
-            Some((slot, end))
-        } else {
-            let nth = self.order.iter().position(|&other| other == slot);
-            nth.and_then(|nth| self.order.get(nth + 1))
-                .map(|&slot| (slot, 0))
-        };
-        let (Some((slot, from)), Some(buffer)) = (next, self.spare.take()) else {
-            return;
-        };
-        let bytes = buffer.len().min((self.segment_bytes - from) as usize);
-        let operation = Operation {
-            token: 0,
-            slot,
-            offset: from,
-            bytes,
-            buffer,
-        };
-        match self.device.read_ahead(operation) {
-            Ok(()) => self.ahead = Some(Ahead { slot, from, bytes }),
-            Err(operation) => self.spare = Some(operation.buffer),
+        while let Some((slot, from)) = self.next_place() {
+            let Some(buffer) = self.spare.pop() else {
+                return;
+            };
+            let bytes = buffer.len().min((self.segment_bytes - from) as usize);
+            self.next_token += 1;
+            let token = self.next_token;
+            let operation = Operation {
+                token,
+                slot,
+                offset: from,
+                bytes,
+                buffer,
+            };
+            if let Err(operation) = self.device.read_ahead(operation) {
+                self.spare.push(operation.buffer);
+                return;
+            }
+            self.ahead.push_back(Ahead {
+                token,
+                slot,
+                from,
+                bytes,
+            });
         }
+    }
+
+    /// Where the next piece to be read begins.
+    fn next_place(&self) -> Option<(u32, u64)> {
+        let (slot, end) = match self.ahead.back() {
+            Some(last) => (last.slot, last.end()),
+            None => (self.front.slot?, self.front.end()),
+        };
+        if end < self.segment_bytes {
+            return Some((slot, end));
+        }
+        let nth = self.order.iter().position(|&other| other == slot)?;
+        self.order.get(nth + 1).map(|&slot| (slot, 0))
     }
 
     fn load(&mut self, slot: u32, offset: u64, bytes: usize) {
