@@ -28,7 +28,15 @@ const PLAN: [(&str, &[&str]); 11] = [
     ("bench", &["net", "engine/ledger", "engine"]),
     (
         "tools",
-        &["wal", "wal/cold", "net", "engine/ledger", "engine", "bench"],
+        &[
+            "wal",
+            "wal/sealed",
+            "wal/cold",
+            "net",
+            "engine/ledger",
+            "engine",
+            "bench",
+        ],
     ),
 ];
 
