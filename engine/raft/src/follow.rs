@@ -5,6 +5,7 @@
 //! - What is held already is not written again.
 //! - A snapshot is taken only when it reaches beyond the commit index; a log that continues it is kept.
 
+use crate::alarm::Alarms;
 use crate::config::Damage;
 use crate::effects::Role;
 use crate::ids::{EntryId, Index, NodeId, Time};
@@ -55,7 +56,7 @@ impl Raft {
             self.follow(self.term, Some(from));
         }
         self.following.hear(self.now);
-        self.election.rest();
+        self.alarms = Alarms::REST;
         true
     }
 

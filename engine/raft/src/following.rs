@@ -8,6 +8,7 @@ use crate::ids::{Index, Time};
 
 /// One term's dealings with one leader.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Following {
     pub(crate) verified: Index,
     pub(crate) leader_commit: Index,

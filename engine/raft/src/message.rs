@@ -8,6 +8,7 @@ use core::ops::RangeInclusive;
 
 use crate::ids::{EntryId, Index, NodeId, ReadId, Term};
 use crate::membership::Membership;
+use crate::rare::Rare;
 
 /// How many term runs one `Append` may describe; more go into the next one.
 pub const RUNS_MAX: usize = 2;
@@ -109,7 +110,7 @@ pub struct Append {
     /// To a follower that had lost acknowledged entries: it holds all of them again.
     pub repaired: bool,
     /// The configurations among the entries.
-    pub configurations: Vec<(Index, Membership)>,
+    pub configurations: Rare<(Index, Membership)>,
 }
 
 /// A follower's answer.

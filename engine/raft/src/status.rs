@@ -165,6 +165,7 @@ impl Raft {
         self.leading
             .as_deref()?
             .transfer
+            .as_ref()
             .map(|transfer| transfer.to)
     }
 

@@ -6,6 +6,7 @@ use raft::durability::Class;
 use raft::ids::{EntryId, Index, NodeId, ReadId, Term};
 use raft::membership::{Kind, Membership, Place};
 use raft::message::{Append, AppendOutcome, AppendReply, Body, Message, Runs, Successors};
+use raft::rare::Rare;
 use raft::wire::{WireError, decode, encode};
 
 use crate::chaos::cases;
@@ -79,11 +80,10 @@ fn append() -> impl Strategy<Value = Append> {
                     index: Index(last.index.0 + entries),
                 };
             }
-            let configurations = if last == prev {
-                vec![]
-            } else {
-                vec![(last.index, membership)]
-            };
+            let mut configurations = Rare::new();
+            if last != prev {
+                configurations.push((last.index, membership));
+            }
             let commit = Index(round / 2);
             Append {
                 prev,

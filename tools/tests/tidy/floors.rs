@@ -23,7 +23,7 @@ const PLAN: [(&str, &[&str]); 9] = [
         "engine",
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
     ),
-    ("bench", &["net", "engine/ledger", "engine"]),
+    ("bench", &["net", "engine/raft", "engine/ledger", "engine"]),
     ("tools", &["wal", "net", "engine/ledger", "engine", "bench"]),
 ];
 
