@@ -57,6 +57,7 @@ impl Raft {
         self.leader = leader;
         self.election.open();
         self.following.begin(self.commit, self.now);
+        self.whole_at = None;
         if leader.is_some() {
             self.alarms = Alarms::REST;
         } else {

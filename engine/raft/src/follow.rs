@@ -37,7 +37,7 @@ impl Raft {
         self.following.verified = self.following.verified.max(verified);
         self.raise_commit(self.following.leader_commit.min(self.following.verified));
         if append.repaired && self.damage == Damage::Entries {
-            self.following.whole_at = Some(verified);
+            self.whole_at = Some(verified);
             self.settle_repair();
         }
         self.following.owes |= append.reply || append.last <= self.durable();
@@ -48,13 +48,11 @@ impl Raft {
 
     /// The leader has given everything again: once all of it is durable, nothing is lost any more.
     pub(crate) fn settle_repair(&mut self) {
+        if self.damage == Damage::None {
+            return;
+        }
         let durable = self.durable();
-        if self
-            .following
-            .whole_at
-            .take_if(|at| *at <= durable)
-            .is_some()
-        {
+        if self.whole_at.take_if(|at| *at <= durable).is_some() {
             self.damage = Damage::None;
             self.following.owes = true;
         }

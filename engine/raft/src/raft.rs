@@ -64,6 +64,8 @@ pub struct Raft {
     pub(crate) configurations: Configurations,
     // Seldom touched.
     pub(crate) election: Election,
+    /// This replica lost entries, and has them all again when it is durable up to here.
+    pub(crate) whole_at: Option<Index>,
     told: RoleChange,
     told_configuration: u64,
     /// A snapshot that the shard is installing, and who offered it.
@@ -141,6 +143,7 @@ impl Raft {
             mail: Mail::default(),
             alarms: Alarms::REST,
             notable: true,
+            whole_at: None,
             told: RoleChange::default(),
             told_configuration: 0,
             election: Election::new(config.rank, seed),
