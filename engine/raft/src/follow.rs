@@ -15,7 +15,7 @@ use crate::raft::Raft;
 
 impl Raft {
     pub(crate) fn on_append(&mut self, from: NodeId, append: &Append) {
-        if !self.heed_leader(from) {
+        if !append.makes_sense(self.term) || !self.heed_leader(from) {
             return;
         }
         self.following.round = self.following.round.max(append.round);
@@ -32,7 +32,9 @@ impl Raft {
             let reply = self.append_reply(outcome);
             return self.say(from, reply);
         }
-        self.take_entries(append);
+        if !self.take_entries(append) {
+            return;
+        }
         let verified = append.last.max(self.commit);
         self.following.verified = self.following.verified.max(verified);
         self.raise_commit(self.following.leader_commit.min(self.following.verified));
@@ -72,8 +74,9 @@ impl Raft {
         true
     }
 
-    /// Appends what is missing of the entries, behind `prev` which is held.
-    fn take_entries(&mut self, append: &Append) {
+    /// Appends what is missing of the entries, behind `prev` which is held. False when they contradict what
+    /// is committed here, which no leader's entries do.
+    fn take_entries(&mut self, append: &Append) -> bool {
         let runs = append.runs.as_slice();
         if append.prev.index == self.log.last_index()
             && runs.len() == 1
@@ -82,18 +85,27 @@ impl Raft {
             // The usual case: the log's end grows.
             let entries = u32::try_from(append.count()).expect("bounded by the message");
             let taken = self.log.append(runs[0].term, entries);
-            return self.storage.appended(*taken.start());
+            self.storage.appended(*taken.start());
+            return true;
         }
         let first = append
             .first()
             .max(self.commit.next())
             .max(self.log.first_index());
         if first > append.last {
-            return;
+            return true;
         }
         let Some(missing) = self.log.first_missing(first, append.last, &append.runs) else {
-            return;
+            return true;
         };
+        let term = append
+            .runs
+            .spans(missing, missing)
+            .next()
+            .map(|(_, term)| term);
+        if term < self.log.term_at(missing.prev()) {
+            return false;
+        }
         if missing <= self.log.last_index() {
             self.cut(missing);
         }
@@ -111,6 +123,7 @@ impl Raft {
                 self.configurations.push(*index, membership.clone());
             }
         }
+        true
     }
 
     /// Forgets an uncommitted conflicting suffix.

@@ -192,8 +192,9 @@ impl Raft {
         }
         progress.commit_acknowledged = progress.commit_acknowledged.max(reply.commit);
         let told = progress.departing && reply.commit >= self.configurations.latest_index();
-        let confirmed = reply.round > progress.round_acknowledged;
-        progress.round_acknowledged = progress.round_acknowledged.max(reply.round);
+        let round = reply.round.min(leading.reads.round());
+        let confirmed = round > progress.round_acknowledged;
+        progress.round_acknowledged = progress.round_acknowledged.max(round);
         match reply.outcome {
             AppendOutcome::Accepted { matched } if matched <= last => {
                 leading.dirty = true;

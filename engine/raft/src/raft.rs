@@ -199,6 +199,9 @@ impl Raft {
     /// A message of this group arrived. `liveness` is the shard's table, which already knows of it.
     pub fn step(&mut self, from: NodeId, message: &Message, now: Time, liveness: &Liveness) {
         self.now = self.now.max(now);
+        if !message.is_plausible() {
+            return;
+        }
         if message.term == self.term {
             // The usual cases.
             match &message.body {

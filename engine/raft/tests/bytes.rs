@@ -10,6 +10,7 @@ use raft::rare::Rare;
 use raft::wire::{WireError, decode, encode};
 
 use crate::chaos::cases;
+use crate::codec::check;
 
 fn id() -> impl Strategy<Value = EntryId> {
     (0..1000_u64, 0..1_000_000_u64).prop_map(|(term, index)| EntryId {
@@ -99,7 +100,7 @@ fn append() -> impl Strategy<Value = Append> {
     )
 }
 
-fn body() -> impl Strategy<Value = Body> {
+pub(crate) fn body() -> impl Strategy<Value = Body> {
     let nodes = proptest::collection::vec(any::<u32>().prop_map(NodeId), 0..=7);
     prop_oneof![
         id().prop_map(|last| Body::PreVote { last }),
@@ -146,20 +147,6 @@ fn body() -> impl Strategy<Value = Body> {
             ranked: Successors::new(&nodes)
         }),
     ]
-}
-
-/// Whatever decodes encodes to the same bytes. Shared with the fuzz target.
-fn check(bytes: &[u8]) {
-    if let Ok(message) = decode(bytes) {
-        let mut again = Vec::new();
-        encode(&message, &mut again);
-        assert_eq!(again, bytes);
-    }
-    if let Ok(membership) = Membership::decode(bytes) {
-        let mut again = Vec::new();
-        membership.encode(&mut again);
-        assert_eq!(again, bytes);
-    }
 }
 
 proptest! {
