@@ -14,7 +14,7 @@
 //! | `reads`, [`quorum_read`], [`requests`] | reads, transfers, changes |
 //! | [`message`], [`wire`] | what replicas say, and its bytes |
 //! | [`liveness`] | which nodes are heard: one table for all groups |
-//! | [`raft`] | the replica: calls in, effects out |
+//! | [`raft`], `mail`, `alarm`, `prefetch` | the replica: calls in, effects out, its memory at hand |
 
 pub mod change;
 pub mod config;
@@ -31,11 +31,13 @@ pub mod progress;
 pub mod quorum;
 pub mod quorum_read;
 pub mod raft;
+pub mod rare;
 pub mod requests;
 pub mod state_machine;
 pub mod term_log;
 pub mod wire;
 
+mod alarm;
 mod campaign;
 mod configurations;
 mod election;
@@ -43,6 +45,8 @@ mod follow;
 mod following;
 mod lead;
 mod leading;
+mod mail;
+mod prefetch;
 mod reads;
 mod ring;
 mod status;

@@ -239,7 +239,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let (now, wall) = (clock.now(), clock.wall());
         let room = self.journal.is_clear();
         let asking = std::mem::take(&mut self.asking);
-        for slot in asking {
+        for (at, &slot) in asking.iter().enumerate() {
+            self.look_ahead(&asking[at + 1..]);
             let replica = &mut self.replicas[slot as usize];
             if self.storage == Persisted::Full {
                 self.waiting.forget(&replica.waiting);
@@ -257,6 +258,20 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.waiting.forget(&replica.waiting);
                 decide::propose(replica, slot, &mut carriers!(self), now, wall);
             }
+        }
+    }
+
+    /// Has the memory of the groups whose turn follows brought closer.
+    fn look_ahead(&self, following: &[u32]) {
+        let replica = |at: usize| following.get(at).map(|&slot| &self.replicas[slot as usize]);
+        if let Some(third) = replica(2) {
+            third.raft.prefetch();
+        }
+        if let Some(second) = replica(1) {
+            second.raft.prefetch_leading();
+        }
+        if let Some(next) = replica(0) {
+            next.raft.prefetch_peers();
         }
     }
 

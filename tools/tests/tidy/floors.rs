@@ -25,7 +25,7 @@ const PLAN: [(&str, &[&str]); 11] = [
         "engine",
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
     ),
-    ("bench", &["net", "engine/ledger", "engine"]),
+    ("bench", &["net", "engine/raft", "engine/ledger", "engine"]),
     (
         "tools",
         &[

@@ -316,6 +316,7 @@ mod tests {
     use raft::ids::{NodeId, Term};
     use raft::membership::Membership;
     use raft::raft::Raft;
+    use raft::rare::Rare;
     use wal::device::memory::MemoryDisk;
     use wal::{Identity, Options};
 
@@ -370,7 +371,7 @@ mod tests {
         let append = Some(Append {
             first: Index(1),
             last: Index(1),
-            made: Vec::new(),
+            made: Rare::new(),
         });
         journal.push(
             0,
