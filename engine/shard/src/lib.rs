@@ -32,6 +32,7 @@ pub mod peers;
 pub mod promise;
 pub mod recover;
 pub mod replica;
+pub mod sessions;
 pub mod setup;
 pub mod shard;
 pub mod stopwatch;

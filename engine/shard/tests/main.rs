@@ -8,6 +8,8 @@ mod formats;
 mod refusals;
 #[path = "main/replication.rs"]
 mod replication;
+#[path = "main/sessions.rs"]
+mod sessions;
 #[path = "main/tally.rs"]
 mod tally;
 #[path = "main/wire.rs"]
