@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 mod cpus;
+pub mod door;
 pub mod driver;
 pub mod error;
 pub mod folder;

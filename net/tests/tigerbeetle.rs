@@ -182,7 +182,12 @@ fn the_document_shows_these_bytes() {
     let shown: Vec<u8> = dump
         .lines()
         .filter_map(|line| line.split('|').next())
-        .flat_map(|line| line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|line| {
+            line.split_whitespace()
+                .skip(1)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .map(|byte| u8::from_str_radix(&byte, 16).expect("two digits"))
         .collect();
     let mut body = Vec::new();
@@ -207,7 +212,10 @@ fn the_document_shows_these_bytes() {
     let space = reader.space();
     space[..bytes.len()].copy_from_slice(&bytes);
     reader.filled(bytes.len());
-    let frame = reader.next_frame().expect("it is right").expect("it is whole");
+    let frame = reader
+        .next_frame()
+        .expect("it is right")
+        .expect("it is whole");
     assert_eq!(frame.body, Bytes::from(body));
 }
 

@@ -51,8 +51,7 @@ pub const SESSIONS_MAX: usize = 256;
 pub const SESSION_REPLY_MAX: usize = 256 * 1024;
 
 const _: () = assert!(
-    PAYLOAD_BYTES_MAX / 8 + 2 * net::tigerbeetle::batches::BATCHES_MAX + 4
-        <= SESSION_REPLY_MAX
+    PAYLOAD_BYTES_MAX / 8 + 2 * net::tigerbeetle::batches::BATCHES_MAX + 4 <= SESSION_REPLY_MAX
 );
 
 const _: () = assert!(PAYLOAD_COPY_MAX < PAYLOAD_BYTES_MAX);

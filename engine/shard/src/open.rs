@@ -105,6 +105,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             scratch: Vec::new(),
             next_beat: now,
             storage: Persisted::All,
+            annex: None,
             setup,
         };
         for slot in 0..shard.replicas.len() as u32 {

@@ -53,7 +53,9 @@ pub struct Once {
 }
 
 /// What became of a request of a session; stands behind the body of its reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
 #[repr(C)]
 pub struct Verdict {
     /// Index of the entry that carried it out.
@@ -164,7 +166,10 @@ impl<M: StateMachine> Sessions<M> {
 
     fn carry_out(&mut self, once: Once, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
         let (session, request) = ((asker.number >> 32) as u32, asker.number as u32);
-        match self.table.find(asker.client, session, request, command.index.0) {
+        match self
+            .table
+            .find(asker.client, session, request, command.index.0)
+        {
             Found::New(session) => {
                 let start = reply.len();
                 self.run(once, command, reply);

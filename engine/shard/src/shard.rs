@@ -70,7 +70,12 @@ pub struct Shard<D: Device, T, M> {
     /// When the next beat is due.
     pub(crate) next_beat: Time,
     pub(crate) storage: Persisted,
+    /// What runs beside the core and is told with it.
+    pub(crate) annex: Option<Annex>,
 }
+
+/// Something that runs beside the core, in its own words: called when the core's status is asked for.
+pub type Annex = Box<dyn Fn() -> serde_json::Value + Send>;
 
 /// What happened on this core since it started.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -118,6 +123,11 @@ macro_rules! carriers {
 pub(crate) use carriers;
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
+    /// Tells what runs beside this core with its status, as `beside`.
+    pub fn set_annex(&mut self, annex: Annex) {
+        self.annex = Some(annex);
+    }
+
     /// One pass: receive, decide, persist, replicate, apply, reply.
     pub fn turn(&mut self, clock: &impl Clock) -> Next {
         let now = clock.now();

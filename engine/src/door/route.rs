@@ -90,7 +90,9 @@ enum Place {
 #[must_use]
 pub fn unknown_ledgers(batches: &Batches<'_>) -> Vec<u128> {
     let transfers = view::<Transfer>(batches.elements());
-    let unknown = transfers.iter().filter(|transfer| names_no_ledger(transfer));
+    let unknown = transfers
+        .iter()
+        .filter(|transfer| names_no_ledger(transfer));
     let mut ids: Vec<u128> = unknown.map(|transfer| transfer.pending_id.get()).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -177,9 +179,7 @@ fn spread<T: Event>(
         let end = start + usize::from(count);
         for chain in chains(&events[start..end]) {
             let chain = start + chain.start..start + chain.end;
-            let breaks = chain
-                .clone()
-                .find(|&at| of[at] != of[chain.start]);
+            let breaks = chain.clone().find(|&at| of[at] != of[chain.start]);
             for at in chain {
                 places.push(match breaks {
                     None => spreading.take(of[at], batch, counts.len(), events[at].as_bytes()),
@@ -326,8 +326,16 @@ pub struct Filter {
 ///
 /// `None` if an answer is no array of results.
 #[must_use]
-pub fn join_filter(filter: &Filter, result_bytes: usize, time_at: usize, answers: &[Bytes]) -> Option<Bytes> {
-    if answers.iter().any(|answer| !answer.len().is_multiple_of(result_bytes)) {
+pub fn join_filter(
+    filter: &Filter,
+    result_bytes: usize,
+    time_at: usize,
+    answers: &[Bytes],
+) -> Option<Bytes> {
+    if answers
+        .iter()
+        .any(|answer| !answer.len().is_multiple_of(result_bytes))
+    {
         return None;
     }
     if let [only] = answers {

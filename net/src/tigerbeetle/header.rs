@@ -132,6 +132,14 @@ impl Header {
         zerocopy::transmute!(self)
     }
 
+    /// As `seal`, for a body that another header was sealed with.
+    pub(crate) fn seal_again(mut self, other: &[u8; HEADER_BYTES]) -> [u8; HEADER_BYTES] {
+        let other = Self::ref_from_bytes(other).expect("any 256 bytes are a header");
+        (self.size, self.checksum_body) = (other.size, other.checksum_body);
+        self.checksum = checksum(&self.as_bytes()[16..]).into();
+        zerocopy::transmute!(self)
+    }
+
     /// Bytes of the body that follows.
     pub(crate) fn body_bytes(&self) -> usize {
         self.size.get() as usize - HEADER_BYTES

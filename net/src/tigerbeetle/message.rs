@@ -409,6 +409,43 @@ impl Message {
         header.seal(body)
     }
 
+    /// The header of a reply before `body`. Its `context` is the checksum that the header would have in view 0 and
+    /// without a context: it stays the same when the reply is sent again by another leader.
+    ///
+    /// # Panics
+    /// If the body is longer than the longest message allows.
+    #[must_use]
+    pub fn encode_reply(reply: Reply, envelope: &Envelope, body: &[u8]) -> [u8; HEADER_BYTES] {
+        let (bare, first_view) = (
+            Reply {
+                context: 0,
+                ..reply
+            },
+            Envelope {
+                view: 0,
+                replica: 0,
+                ..*envelope
+            },
+        );
+        let stable = Self::Reply(bare).encode(&first_view, body);
+        let (context, _) = stable
+            .split_first_chunk::<16>()
+            .expect("a header is longer");
+        let mut header = Header::new(
+            REPLY,
+            envelope.cluster,
+            envelope.view,
+            envelope.release.0,
+            envelope.replica,
+        );
+        header.own = Self::Reply(Reply {
+            context: u128::from_le_bytes(*context),
+            ..reply
+        })
+        .own();
+        header.seal_again(&stable)
+    }
+
     fn own(&self) -> [u8; 128] {
         match *self {
             Self::Ping(ping) => zerocopy::transmute!(OwnPing {

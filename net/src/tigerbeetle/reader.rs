@@ -47,7 +47,10 @@ impl Reader {
     /// So many bytes were read into `space`.
     pub fn filled(&mut self, count: usize) {
         self.filled += count;
-        assert!(self.filled <= self.bytes.len(), "more than there was space for");
+        assert!(
+            self.filled <= self.bytes.len(),
+            "more than there was space for"
+        );
     }
 
     /// Bytes that wait here.
@@ -70,7 +73,8 @@ impl Reader {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
-        self.advance().inspect_err(|&error| self.failed = Some(error))
+        self.advance()
+            .inspect_err(|&error| self.failed = Some(error))
     }
 
     fn advance(&mut self) -> Result<Option<Frame>, BadMessage> {

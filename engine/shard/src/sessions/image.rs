@@ -89,7 +89,11 @@ impl Restoring {
     ///
     /// # Errors
     /// `Version`, `Malformed`, `Full`.
-    pub(crate) fn take<'a>(&mut self, piece: &'a [u8], table: &mut Table) -> Result<&'a [u8], RestoreError> {
+    pub(crate) fn take<'a>(
+        &mut self,
+        piece: &'a [u8],
+        table: &mut Table,
+    ) -> Result<&'a [u8], RestoreError> {
         let mut rest = piece;
         while !self.done {
             let wanted = self.wanted()?;
@@ -157,7 +161,12 @@ impl Restoring {
         self.finish(count, table, malformed)
     }
 
-    fn finish(&mut self, count: usize, table: &mut Table, malformed: RestoreError) -> Result<(), RestoreError> {
+    fn finish(
+        &mut self,
+        count: usize,
+        table: &mut Table,
+        malformed: RestoreError,
+    ) -> Result<(), RestoreError> {
         if self.entries.len() < count {
             return Ok(());
         }

@@ -140,7 +140,10 @@ impl Table {
 
     /// The client's last request and its reply.
     pub fn keep(&mut self, client: u128, request: u32, index: u64, reply: &[u8]) {
-        assert!(reply.len() <= SESSION_REPLY_MAX, "a reply longer than a session keeps");
+        assert!(
+            reply.len() <= SESSION_REPLY_MAX,
+            "a reply longer than a session keeps"
+        );
         let place = self.place(client).expect("it was found or inserted before");
         self.change(place, client, |entry| {
             entry.request = request;
@@ -178,7 +181,8 @@ impl Table {
 
     /// Everything, in order of last use: an order that all replicas agree about.
     pub(crate) fn in_order(&self) -> Vec<(u128, &Entry)> {
-        let mut all: Vec<(u128, &Entry)> = self.clients.iter().copied().zip(&self.entries).collect();
+        let mut all: Vec<(u128, &Entry)> =
+            self.clients.iter().copied().zip(&self.entries).collect();
         all.sort_unstable_by_key(|(client, entry)| (entry.used_at, *client));
         all
     }

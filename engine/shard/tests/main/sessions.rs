@@ -85,7 +85,10 @@ fn a_request_is_carried_out_once_and_answered_the_same() {
     }
     assert_eq!(group.count(), 2);
     let (results, told, outcome) = verdict(&first).expect("a verdict");
-    assert_eq!((outcome, told.index.get(), told.time.get()), (Outcome::Done, 2, 2000));
+    assert_eq!(
+        (outcome, told.index.get(), told.time.get()),
+        (Outcome::Done, 2, 2000)
+    );
     let counts: Vec<usize> = batches::Batches::parse(results, 8)
         .expect("batches")
         .counts()
@@ -108,7 +111,10 @@ fn register_is_repeated_until_the_first_request() {
     assert_eq!(verdict(&nobody).expect("a verdict").2, Outcome::NoSession);
     let mut other = Group::new(false);
     let elsewhere = other.apply(9, 0, REGISTER, &[]);
-    assert_eq!(verdict(&elsewhere).expect("a verdict").2, Outcome::NoSession);
+    assert_eq!(
+        verdict(&elsewhere).expect("a verdict").2,
+        Outcome::NoSession
+    );
 }
 
 #[test]
@@ -120,7 +126,11 @@ fn the_quietest_makes_room_and_stays_forgotten() {
     group.add(1, 1, 1);
     assert_eq!(group.register(1000), SESSIONS_MAX as u32 + 1);
     assert_eq!(group.machine.len(), SESSIONS_MAX);
-    assert_eq!(group.outcome(1, 1, 2), Outcome::Done, "it was not the quietest");
+    assert_eq!(
+        group.outcome(1, 1, 2),
+        Outcome::Done,
+        "it was not the quietest"
+    );
     let before = group.count();
     assert_eq!(group.outcome(2, 2, 1), Outcome::NoSession);
     assert_eq!(group.count(), before);
@@ -157,7 +167,11 @@ fn what_is_no_list_of_batches_is_not_admitted() {
     let admit = |operation, body: &[u8]| group.machine.admit(operation, body);
     assert_eq!(admit(250, &body(&[2])), Ok(Admission::Write));
     assert_eq!(admit(250, &[1, 2, 3]), Err(Refusal::MalformedBody));
-    assert_eq!(admit(250, &body(&[0])), Err(Refusal::MalformedBody), "the inner machine's word");
+    assert_eq!(
+        admit(250, &body(&[0])),
+        Err(Refusal::MalformedBody),
+        "the inner machine's word"
+    );
     assert_eq!(admit(REGISTER, &[1]), Err(Refusal::MalformedBody));
     assert_eq!(admit(SESSION_OF, &[0; 15]), Err(Refusal::MalformedBody));
     assert_eq!(admit(SESSION_OF, &[0; 16]), Ok(Admission::Read));
@@ -291,7 +305,11 @@ fn an_image_brings_every_session_back() {
         restored
             .restore_piece(&whole[..end])
             .expect("the beginning of an image");
-        assert_eq!(restored.end_restore(), Err(RestoreError::Incomplete), "{end}");
+        assert_eq!(
+            restored.end_restore(),
+            Err(RestoreError::Incomplete),
+            "{end}"
+        );
     }
 }
 
@@ -316,9 +334,20 @@ fn a_damaged_image_is_refused() {
         operation: REGISTER,
         payload: &[],
     };
-    machine.apply_for(Asker { client: 5, number: 0 }, command, &mut Vec::new());
+    machine.apply_for(
+        Asker {
+            client: 5,
+            number: 0,
+        },
+        command,
+        &mut Vec::new(),
+    );
     let whole = image(&mut machine, 1 << 20);
-    assert_eq!(whole[..whole.len() - 8], documented(), "docs/formats-shard.md");
+    assert_eq!(
+        whole[..whole.len() - 8],
+        documented(),
+        "docs/formats-shard.md"
+    );
     let refused = |at: usize, byte: u8| {
         let mut bytes = whole.clone();
         bytes[at] = byte;
@@ -329,5 +358,9 @@ fn a_damaged_image_is_refused() {
     assert_eq!(refused(0, 0), Some(RestoreError::Malformed(0)));
     assert_eq!(refused(4, 2), Some(RestoreError::Version(2)));
     assert_eq!(refused(17, 2), Some(RestoreError::Full));
-    assert_eq!(refused(24 + 34, 9), Some(RestoreError::Malformed(24)), "a reply too long");
+    assert_eq!(
+        refused(24 + 34, 9),
+        Some(RestoreError::Malformed(24)),
+        "a reply too long"
+    );
 }
