@@ -1,6 +1,7 @@
 //! The engine from outside: both drivers under an echoing shard, folders, and whole clusters in one process.
 
 mod clusters;
+mod door;
 mod drivers;
 mod echo;
 mod measure;
