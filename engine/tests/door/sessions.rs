@@ -179,6 +179,9 @@ fn a_session_outlives_its_node() {
     assert_eq!(caller.balance(1), (1, 0));
 }
 
+/// What a client does that ends its session.
+type Ask<'a> = &'a dyn Fn(&mut Caller) -> Vec<u8>;
+
 fn evicted(bank: &Bank, client: u128, ask: impl FnOnce(&mut Caller) -> Vec<u8>) -> Reason {
     let mut caller = Caller::registered(bank.door(0), client);
     let bytes = ask(&mut caller);
@@ -210,7 +213,7 @@ fn sessions_end_with_the_protocols_reasons() {
         let (_, told) = caller.reply();
         assert_eq!(told.len(), 64, "0.17.{patch}");
     }
-    let checks: [(Reason, &dyn Fn(&mut Caller) -> Vec<u8>); 8] = [
+    let checks: [(Reason, Ask<'_>); 8] = [
         (Reason::InvalidOperation, &|caller| {
             caller.bytes_of(1, 139, &ids)
         }),
