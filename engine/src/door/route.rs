@@ -16,9 +16,12 @@ use net::tigerbeetle::operation::Shape;
 use rustc_hash::FxHashMap;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Status of the event by which a chain leaves the group of the events before it. Ours; others of its chain answer
-/// `linked_event_failed`.
-pub const CHAIN_ACROSS_GROUPS: u32 = 1004;
+/// Status of the event by which a chain leaves the group of the events before it: `linked_event_chain_open`, since no
+/// group can close it. Others of its chain answer `linked_event_failed`. Clients end their process at a status that
+/// they do not know, so it has to be one of theirs.
+pub const CHAIN_ACROSS_GROUPS: u32 = 2;
+/// Statuses from here on are ours: no client of the protocol knows them.
+const OURS: u32 = 1000;
 const LINKED_EVENT_FAILED: u32 = 1;
 const RESULT_BYTES: usize = size_of::<CreateResult>();
 
@@ -276,6 +279,17 @@ impl Spread {
         batches::close(&mut body, 0, &self.counts, RESULT_BYTES);
         Some(body.into())
     }
+}
+
+/// Does a result have a status that no client of the protocol knows: is a table of the ledger full?
+#[must_use]
+pub fn is_full(body: &[u8]) -> bool {
+    let Ok(results) = Batches::parse(body, RESULT_BYTES) else {
+        return false;
+    };
+    let results = <[CreateResult]>::ref_from_bytes(results.elements());
+    let ours = |result: &CreateResult| (OURS..u32::MAX).contains(&result.status.get());
+    results.is_ok_and(|results| results.iter().any(ours))
 }
 
 /// Joins the answers of all groups to a lookup: for each id what the first group that has it says.

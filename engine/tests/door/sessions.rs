@@ -9,7 +9,7 @@ use ledger::transfer::{Transfer, TransferFlags};
 use net::tigerbeetle::Release;
 use net::tigerbeetle::message::Reason;
 use net::tigerbeetle::operation::{
-    CREATE_TRANSFERS, LOOKUP_ACCOUNTS, LOOKUP_TRANSFERS, QUERY_TRANSFERS, REGISTER,
+    CREATE_ACCOUNTS, CREATE_TRANSFERS, LOOKUP_ACCOUNTS, LOOKUP_TRANSFERS, QUERY_TRANSFERS, REGISTER,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -285,4 +285,19 @@ fn the_forgotten_are_told_and_the_quietest_is_forgotten_first() {
     second.send(&bytes);
     assert_eq!(second.reason(), Reason::NoSession);
     assert_eq!(first.balance(1), (0, 0), "it had asked since");
+}
+
+#[test]
+fn a_full_table_ends_the_session_and_not_the_clients_process() {
+    let bank = Bank::open(Io::Threads, 1, 1, 1);
+    let mut caller = Caller::registered(bank.door(0), 1);
+    let accounts: Vec<_> = (1..=8000).map(|id| account(id, 1)).collect();
+    assert!(caller.create_accounts(&accounts).iter().all(|&status| status == CREATED));
+    let accounts: Vec<_> = (8001..=12_000).map(|id| account(id, 1)).collect();
+    let bytes = caller.bytes_of(2, CREATE_ACCOUNTS, &batch(accounts.as_bytes(), 128));
+    caller.send(&bytes);
+    assert_eq!(caller.reason(), Reason::InvalidBody);
+    let mut again = Caller::registered(bank.door(0), 2);
+    assert_eq!(again.balance(10_000), (0, 0), "what fitted was created");
+    assert_eq!(again.create_accounts(&[account(10_000, 1)]), [21], "exists");
 }

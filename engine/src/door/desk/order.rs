@@ -248,15 +248,23 @@ impl Desk {
                 let (phase, asks) = plan::spread(order.request.operation, spread);
                 self.enter(id, phase, asks, now, out);
             }
-            Phase::Whole => self.reply(id, answers[0].clone(), out),
+            Phase::Whole => self.reply_created(id, Some(answers[0].clone()), out),
             Phase::Spread(spread) => {
                 let joined = Spread::join(spread, &answers);
-                self.reply_joined(id, joined, out);
+                self.reply_created(id, joined, out);
             }
             Phase::Read(reading) => {
                 let joined = reading.join(&order.body, &answers);
                 self.reply_joined(id, joined, out);
             }
+        }
+    }
+
+    /// A client ends its process at a status that it does not know: where a table is full its session ends.
+    fn reply_created(&mut self, id: u64, joined: Option<Bytes>, out: &mut Vec<Effect>) {
+        match joined {
+            Some(body) if route::is_full(&body) => self.end_with(id, Reason::InvalidBody, out),
+            joined => self.reply_joined(id, joined, out),
         }
     }
 
