@@ -14,6 +14,7 @@ pub mod folder;
 mod host;
 pub mod log;
 pub mod node;
+pub mod teller;
 
 pub use raft::ids::{GroupId, NodeId};
 pub use raft::state_machine::{Admission, Command, Refusal, StateMachine};
@@ -24,3 +25,4 @@ pub use crate::error::EngineError;
 pub use crate::folder::FormatOptions;
 pub use crate::log::format;
 pub use crate::node::Node;
+pub use crate::teller::{Pending, Teller, TellerError};

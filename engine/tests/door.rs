@@ -1,6 +1,6 @@
 //! The door for TigerBeetle's clients, from outside: sessions, leaders, groups, and those that mean no good.
 
-mod caller;
+pub(crate) mod caller;
 mod hostile;
 mod leaders;
 mod sessions;
@@ -92,6 +92,15 @@ impl Bank {
 
     pub(crate) fn door(&self, place: usize) -> SocketAddr {
         self.doors[place]
+    }
+
+    pub(crate) fn cluster(&self) -> u64 {
+        self.layout.cluster
+    }
+
+    /// Where core 0 of each node listens.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.layout.nodes.iter().map(|node| node.address).collect()
     }
 
     /// A counter of a node's door.

@@ -7,3 +7,4 @@ mod echo;
 mod measure;
 mod ports;
 mod refusals;
+mod teller;

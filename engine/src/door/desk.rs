@@ -83,7 +83,8 @@ struct Known {
 #[derive(Debug)]
 pub struct Desk {
     layout: Layout,
-    place: usize,
+    /// Of the node whose door this is; none in a client's own process.
+    place: Option<usize>,
     counters: Arc<Counters>,
     orders: FxHashMap<u64, Order>,
     errands: FxHashMap<u64, Errand>,
@@ -111,6 +112,16 @@ impl Desk {
     #[must_use]
     pub fn new(layout: Layout, place: usize, counters: Arc<Counters>) -> Self {
         assert!(place < layout.nodes.len());
+        Self::at(layout, Some(place), counters)
+    }
+
+    /// A desk without a door, in the process of a client: it asks all nodes itself.
+    #[must_use]
+    pub fn of_client(layout: Layout, counters: Arc<Counters>) -> Self {
+        Self::at(layout, None, counters)
+    }
+
+    fn at(layout: Layout, place: Option<usize>, counters: Arc<Counters>) -> Self {
         Self {
             layout,
             place,
@@ -195,7 +206,8 @@ impl Desk {
         }
     }
 
-    fn request(
+    /// A client asks for something. In a client's own process there is no other way in.
+    pub fn request(
         &mut self,
         guest: GuestId,
         envelope: Envelope,
@@ -225,8 +237,9 @@ impl Desk {
             }
             let superseded = self.under_way[&request.client];
             self.close(superseded);
-        } else if open.0 >= limits::ORDERS_PER_GUEST
-            || open.1 + registers > limits::REGISTERS_PER_GUEST
+        } else if self.place.is_some()
+            && (open.0 >= limits::ORDERS_PER_GUEST
+                || open.1 + registers > limits::REGISTERS_PER_GUEST)
         {
             self.counters.ignored.add(1);
             return;
@@ -261,10 +274,10 @@ impl Desk {
 
     /// Is this request better left to the leader's door, which the client has asked as well?
     fn is_the_leaders(&mut self, envelope: &Envelope, request: &Request, now: Time) -> bool {
-        if self.layout.nodes.len() == 1 {
+        let Some(place) = self.place.filter(|_| self.layout.nodes.len() > 1) else {
             return false;
-        }
-        let elsewhere = self.leaders.get(&0).is_some_and(|&at| at != self.place);
+        };
+        let elsewhere = self.leaders.get(&0).is_some_and(|&at| at != place);
         if !elsewhere || envelope.view < self.view {
             return false;
         }
@@ -320,7 +333,7 @@ impl Desk {
             cluster: self.layout.cluster.into(),
             view: self.view,
             release,
-            replica: u8::try_from(self.place).expect("a layout has at most 128 nodes"),
+            replica: u8::try_from(self.place.unwrap_or(0)).expect("a layout has at most 128 nodes"),
         }
     }
 

@@ -292,7 +292,12 @@ fn a_full_table_ends_the_session_and_not_the_clients_process() {
     let bank = Bank::open(Io::Threads, 1, 1, 1);
     let mut caller = Caller::registered(bank.door(0), 1);
     let accounts: Vec<_> = (1..=8000).map(|id| account(id, 1)).collect();
-    assert!(caller.create_accounts(&accounts).iter().all(|&status| status == CREATED));
+    assert!(
+        caller
+            .create_accounts(&accounts)
+            .iter()
+            .all(|&status| status == CREATED)
+    );
     let accounts: Vec<_> = (8001..=12_000).map(|id| account(id, 1)).collect();
     let bytes = caller.bytes_of(2, CREATE_ACCOUNTS, &batch(accounts.as_bytes(), 128));
     caller.send(&bytes);

@@ -114,13 +114,17 @@ impl Desk {
             self.ask(id, now, out);
         }
         let long_ago = |at: Time| now.since(at) >= limits::LOOK_NS;
-        if guests && !self.is_looking && self.looked_at.is_none_or(long_ago) {
-            self.look(now, out);
+        if let Some(place) = self.place
+            && guests
+            && !self.is_looking
+            && self.looked_at.is_none_or(long_ago)
+        {
+            self.look(place, now, out);
         }
     }
 
     /// Who leads group 0, in the eyes of this node?
-    fn look(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn look(&mut self, place: usize, now: Time, out: &mut Vec<Effect>) {
         self.looked_at = Some(now);
         self.is_looking = true;
         self.next += 1;
@@ -134,9 +138,9 @@ impl Desk {
             body: Bytes::from_static(&[0; 16]),
             crc: crc(&[0; 16]),
             tries: 0,
-            state: State::Asked(self.place, now),
+            state: State::Asked(place, now),
         };
-        out.push(self.effect(self.next, &errand, self.place, now));
+        out.push(self.effect(self.next, &errand, place, now));
         self.errands.insert(self.next, errand);
     }
 

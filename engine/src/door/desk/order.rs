@@ -263,7 +263,9 @@ impl Desk {
     /// A client ends its process at a status that it does not know: where a table is full its session ends.
     fn reply_created(&mut self, id: u64, joined: Option<Bytes>, out: &mut Vec<Effect>) {
         match joined {
-            Some(body) if route::is_full(&body) => self.end_with(id, Reason::InvalidBody, out),
+            Some(body) if self.place.is_some() && route::is_full(&body) => {
+                self.end_with(id, Reason::InvalidBody, out)
+            }
             joined => self.reply_joined(id, joined, out),
         }
     }
