@@ -19,6 +19,15 @@ pub struct Command<'a> {
     pub payload: &'a [u8],
 }
 
+/// Who asked for a command, as its entry's head says: a number that the client drew, and its own count of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asker {
+    /// The client.
+    pub client: u128,
+    /// Its number of the request.
+    pub number: u64,
+}
+
 /// A deterministic machine: its state after an entry is a function of the log up to that entry alone.
 ///
 /// No clock, no dice, no floats, no iteration over hash maps: two replicas at one index must have one
@@ -31,6 +40,12 @@ pub trait StateMachine {
     /// Applies one committed entry and appends the reply to `reply`. Never fails: what a customer did
     /// wrong is an outcome inside the reply.
     fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>);
+
+    /// As [`StateMachine::apply`], told who asked: for a machine that remembers its clients.
+    fn apply_for(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
+        let _ = asker;
+        self.apply(command, reply);
+    }
 
     /// Answers a read-only request from the state as it stands.
     fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>);

@@ -38,6 +38,7 @@ pub mod recover;
 pub mod replica;
 pub mod restoring;
 mod serve;
+pub mod sessions;
 pub mod setup;
 pub mod shard;
 pub mod shelf;

@@ -372,7 +372,8 @@ impl<M: StateMachine> Recovering<M> {
             }
             if entry.head.kind() == EntryKind::Command {
                 reply.clear();
-                self.machine.apply(
+                self.machine.apply_for(
+                    entry.head.asker(),
                     Command {
                         index: entry.index,
                         time: entry.head.time.get(),

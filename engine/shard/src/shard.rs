@@ -86,11 +86,16 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) faults: Vec<Fault>,
     /// Until then files of interrupted installations are kept.
     pub(crate) strays_until: Option<Time>,
+    /// What runs beside the core and is told with it.
+    pub(crate) annex: Option<Annex>,
     /// What was found wrong with the log, the first things only.
     pub(crate) damage: Vec<Damage>,
     /// How many things were found wrong with it.
     pub(crate) damaged: u64,
 }
+
+/// Something that runs beside the core, in its own words: called when the core's status is asked for.
+pub type Annex = Box<dyn Fn() -> serde_json::Value + Send>;
 
 /// What happened on this core since it started.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -139,6 +144,11 @@ macro_rules! carriers {
 pub(crate) use carriers;
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
+    /// Tells what runs beside this core with its status, as `beside`.
+    pub fn set_annex(&mut self, annex: Annex) {
+        self.annex = Some(annex);
+    }
+
     /// One pass: receive, decide, persist, replicate, apply, reply.
     pub fn turn(&mut self, clock: &impl Clock) -> Next {
         let now = clock.now();

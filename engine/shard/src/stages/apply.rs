@@ -49,7 +49,8 @@ pub fn apply<M: StateMachine>(
         budget.bytes = budget.bytes.saturating_sub(entry.payload.len().max(1));
         scratch.clear();
         if entry.head.kind() == EntryKind::Command {
-            replica.machine.apply(
+            replica.machine.apply_for(
+                entry.head.asker(),
                 Command {
                     index,
                     time: entry.head.time.get(),
@@ -68,6 +69,7 @@ pub fn apply<M: StateMachine>(
             let position = Position {
                 index,
                 term: replica.raft.term(),
+                leader: replica.raft.leader(),
             };
             replies.answer(
                 asked.connection,
@@ -114,6 +116,7 @@ pub fn read<M: StateMachine>(
     let position = Position {
         index: replica.applied,
         term: replica.raft.term(),
+        leader: replica.raft.leader(),
     };
     replies.answer(request.connection, &request.head, position, body, stamps);
 }
