@@ -1,4 +1,4 @@
-//! raft-rs's side: three `RawNode`s of each group over its own in-memory storage, driven as its guide says.
+//! The side of raft-rs: three `RawNode`s of each group over its own in-memory storage, driven as its guide says.
 //!
 //! - Entries carry their 128 bytes; the log is compacted after every operation, so that it stays short.
 //! - Everything else is as it comes: `max_size_per_msg` and `max_inflight_msgs` are set as TiKV sets them.

@@ -10,7 +10,7 @@
 //! | [`term_log`], `configurations`, `storage` | what the log says, what of it is durable |
 //! | `election`, `campaign` | when to campaign, whom to vote for |
 //! | `following`, `follow` | a follower's duties |
-//! | `leading`, `lead`, `progress`, `tail` | a leader's duties |
+//! | `leading`, `lead`, `progress`, `cut`, `tail` | a leader's duties |
 //! | `reads`, [`quorum_read`], [`requests`] | reads, transfers, changes |
 //! | [`message`], [`wire`] | what replicas say, and its bytes |
 //! | [`liveness`] | which nodes are heard: one table for all groups |
@@ -40,6 +40,7 @@ pub mod wire;
 mod alarm;
 mod campaign;
 mod configurations;
+mod cut;
 mod election;
 mod follow;
 mod following;

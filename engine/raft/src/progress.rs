@@ -6,14 +6,12 @@
 //! - A member that is not heard is sent nothing; it is probed when it returns.
 
 use crate::config::Config;
-use crate::configurations::Configurations;
-use crate::ids::{EntryId, Index, NodeId, Term};
+use crate::cut::{Cut, View};
+use crate::ids::{EntryId, Index, NodeId};
 use crate::membership::{Member, Membership};
 use crate::message::{Append, Body, Message, Runs};
 use crate::rare::Rare;
 use crate::ring::Ring;
-use crate::tail::Tail;
-use crate::term_log::TermLog;
 
 /// How entries flow to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,28 +92,6 @@ pub(crate) struct Progress {
     repair: Index,
     /// Snapshot: its last index.
     offered: Index,
-}
-
-/// The entries of the last append that was made in a drain: members mostly lack the same ones.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cut {
-    /// 0: nothing was cut yet.
-    first: Index,
-    last: Index,
-    bytes: u64,
-    prev_term: Term,
-    runs: Runs,
-}
-
-/// What sending needs of the leader, lent for one drain.
-pub(crate) struct View<'a> {
-    pub(crate) term: Term,
-    pub(crate) commit: Index,
-    pub(crate) round: u64,
-    pub(crate) log: &'a TermLog,
-    pub(crate) configurations: &'a Configurations,
-    pub(crate) tail: &'a Tail,
-    pub(crate) config: &'a Config,
 }
 
 impl Progress {
@@ -439,26 +415,5 @@ impl Progress {
                 body: Body::Snapshot { last, membership },
             },
         ));
-    }
-}
-
-impl Cut {
-    /// As many entries from `first` on as one append may carry.
-    fn new(view: &View<'_>, first: Index) -> Self {
-        let prev = first.prev();
-        let most = Index(prev.0 + u64::from(view.config.max_append_entries));
-        let last = view.log.last_index().min(most);
-        let (last, mut bytes) = view.tail.fit(first, last, view.config.max_append_bytes);
-        let (runs, described) = view.log.describe(first, last);
-        if described < last {
-            bytes = view.tail.bytes_of(first, described);
-        }
-        Self {
-            first,
-            last: described,
-            bytes,
-            prev_term: view.log.term_at(prev).unwrap_or_default(),
-            runs,
-        }
     }
 }

@@ -11,6 +11,7 @@ use core::ops::RangeInclusive;
 use crate::alarm::{Alarm, Alarms};
 use crate::config::{Config, ConfigError, Damage, Restored};
 use crate::configurations::Configurations;
+use crate::cut::{Cut, View};
 use crate::effects::{Effects, HardState, Install, Role, RoleChange};
 use crate::election::Election;
 use crate::following::Following;
@@ -20,7 +21,6 @@ use crate::liveness::Liveness;
 use crate::mail::Mail;
 use crate::membership::Membership;
 use crate::message::{AppendOutcome, AppendReply, Body, Message};
-use crate::progress::{Cut, View};
 use crate::storage::Storage;
 use crate::term_log::TermLog;
 
