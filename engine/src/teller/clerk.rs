@@ -308,7 +308,7 @@ impl Work {
             let same = asks
                 .first()
                 .is_none_or(|first| first.operation == next.operation);
-            if !asks.is_empty() && !(fits && same) {
+            if !(asks.is_empty() || fits && same) {
                 break;
             }
             (events, results) = (events + count, results + more);
