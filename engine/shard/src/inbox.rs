@@ -13,6 +13,7 @@ use crate::limits;
 use crate::packet;
 use crate::shard::{Shard, carriers};
 use crate::stages::decide::{self, Carriers};
+use crate::stages::persist::Persisted;
 use crate::stages::receive::{self, Received};
 use crate::stages::reply::Status;
 
@@ -26,6 +27,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             Event::Received(connection, frame) => match frame.kind {
                 Kind::REQUEST => self.request(connection, frame, now),
                 Kind::ENVELOPE => self.envelope(connection, &frame, now),
+                Kind::FETCH => {
+                    if !self.asked_for(connection, &frame) {
+                        self.malformed(connection);
+                    }
+                }
+                Kind::PART => {
+                    if !self.part_came(&frame, now) {
+                        self.malformed(connection);
+                    }
+                }
                 Kind::INSPECT => inspect::answer(self, connection, &frame),
                 _ => self.malformed(connection),
             },
@@ -130,6 +141,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             peer.alive_since = now;
         }
         self.liveness.heard(node, incarnation, now);
+        self.fetches.peer_reset(node, now);
         for slot in 0..self.replicas.len() as u32 {
             let replica = &mut self.replicas[slot as usize];
             replica.raft.peer_reset(node, now);
@@ -160,9 +172,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     fn beat(&mut self, now: Time) {
         self.wal.witness();
         self.ask_again(now);
+        self.tidy_up(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;
+        let is_full = self.storage == Persisted::Full;
         for peer in self.peers.iter_mut() {
+            peer.are_we_full = is_full;
             let alive = peer.heard.is_some_and(|heard| now.since(heard) < timeout);
             if alive != peer.alive {
                 changed = true;
@@ -178,9 +193,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.tick(slot, now);
             }
         }
-        for (slot, to) in self
-            .balance
-            .wanted(&self.replicas, &self.peers, &self.setup, now)
+        for (slot, to) in
+            self.balance
+                .wanted(&self.replicas, &self.peers, &self.setup, is_full, now)
         {
             let replica = &mut self.replicas[slot as usize];
             if replica.raft.transfer(to, now).is_ok() {
