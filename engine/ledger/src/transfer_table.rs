@@ -22,7 +22,7 @@ use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
 use crate::limits::{EVENTS_MAX, TIMESTAMP_MAX};
 use crate::shelf::Shelf;
-use crate::transfer::Transfer;
+use crate::transfer::{Transfer, TransferFlags};
 
 /// Number of a transfer's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -283,7 +283,8 @@ impl TransferTable {
                 || id > self.runs.highest()
                 || self.runs.find(id, id_of(rows)).is_some()
                 || (self.strays.find(hash, |row| id_of(rows)(row) == id)).is_some());
-        if !rises || timestamp > TIMESTAMP_MAX || known {
+        let wide = both.is_wide() == row.has(TransferFlags::WIDE);
+        if !rises || timestamp > TIMESTAMP_MAX || known || !wide {
             return false;
         }
         let number = self.rows.restore(row, both);
