@@ -13,6 +13,7 @@ use crate::limits;
 use crate::packet;
 use crate::shard::{Shard, carriers};
 use crate::stages::decide::{self, Carriers};
+use crate::stages::persist::Persisted;
 use crate::stages::receive::{self, Received};
 use crate::stages::reply::Status;
 
@@ -155,12 +156,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 
     /// Says to every peer that this node is alive, and looks who of them is. Only a change of that
-    /// touches the groups.
+    /// touches the groups. A log at rest says that its last records were durable: rot in them is not taken for a
+    /// write that never ended then.
     fn beat(&mut self, now: Time) {
+        self.wal.witness();
         self.ask_again(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;
+        let is_full = self.storage == Persisted::Full;
         for peer in self.peers.iter_mut() {
+            peer.are_we_full = is_full;
             let alive = peer.heard.is_some_and(|heard| now.since(heard) < timeout);
             if alive != peer.alive {
                 changed = true;
@@ -176,9 +181,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.tick(slot, now);
             }
         }
-        for (slot, to) in self
-            .balance
-            .wanted(&self.replicas, &self.peers, &self.setup, now)
+        for (slot, to) in
+            self.balance
+                .wanted(&self.replicas, &self.peers, &self.setup, is_full, now)
         {
             let replica = &mut self.replicas[slot as usize];
             if replica.raft.transfer(to, now).is_ok() {

@@ -26,6 +26,7 @@ pub mod entry;
 mod inbox;
 mod inspect;
 pub mod limits;
+pub mod losses;
 pub mod open;
 pub mod packet;
 pub mod peers;
