@@ -17,9 +17,10 @@ pub mod node;
 pub mod teller;
 
 pub use raft::ids::{GroupId, NodeId};
-pub use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+pub use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
 
 pub use crate::client::{Client, ClientError};
+pub use crate::config::size::ByteSize;
 pub use crate::config::{Io, Layout, Limits, NodeAddress, Options};
 pub use crate::error::EngineError;
 pub use crate::folder::FormatOptions;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use net::checksum::crc;
 use net::envelope::{Beat, Envelope, EnvelopeBuilder};
+use net::fetch::{FetchHead, PartHead, PartStatus};
 use net::frame::{Codec, Kind};
 use net::handshake::{Hello, Identity};
 use net::inbound::Inbound;
@@ -103,6 +104,21 @@ fn examples() -> Vec<(&'static str, Outgoing)> {
         id: 8,
         status: Status::Ok,
     };
+    let fetch = FetchHead {
+        id: 9,
+        group: 3,
+        number: 12,
+        offset: 262_144,
+        bytes: 4,
+        kind: 2,
+    };
+    let part = PartHead {
+        id: 9,
+        group: 3,
+        number: 12,
+        total: 262_148,
+        status: PartStatus::Ok,
+    };
     vec![
         ("HELLO", hello().encode()),
         ("WELCOME", welcome.encode()),
@@ -114,6 +130,8 @@ fn examples() -> Vec<(&'static str, Outgoing)> {
         ("REPLY", Outgoing::bare(Kind::REPLY, &reply().encode())),
         ("INSPECT", Outgoing::bare(Kind::INSPECT, &inspect.encode())),
         ("REPORT", with_bulk(Kind::REPORT, &report.encode(), b"{}")),
+        ("FETCH", Outgoing::bare(Kind::FETCH, &fetch.encode())),
+        ("PART", with_bulk(Kind::PART, &part.encode(), b"part")),
         ("GOODBYE", Refusal::WrongCore { core: 1, cores: 4 }.encode()),
     ]
 }

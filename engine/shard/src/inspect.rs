@@ -19,6 +19,7 @@ use crate::shard::{Counts, Shard};
 use crate::stages::persist::Persisted;
 use crate::stages::reply::ReplyCounts;
 use crate::stopwatch::STAGES;
+use crate::upkeep::UpkeepCounts;
 
 /// Groups in one page of a status.
 const PAGE: usize = 2048;
@@ -39,6 +40,12 @@ struct Status {
     peers: Vec<PeerStatus>,
     /// What was found wrong with the log, the first things only.
     log_damage: Vec<DamageStatus>,
+    /// Images, chapters and manifests that were found wrong at the start.
+    file_damage: Vec<String>,
+    /// Groups whose state is being fetched from a peer.
+    fetching: usize,
+    /// States kept for peers that fetch them.
+    pinned: usize,
     groups: Vec<GroupStatus>,
     /// Where the next page begins; absent on the last one.
     next: Option<u64>,
@@ -54,6 +61,8 @@ struct Counters {
     shard: Counts,
     #[serde(flatten)]
     replies: ReplyCounts,
+    #[serde(flatten)]
+    upkeep: UpkeepCounts,
     /// Durable writes of the log that were begun, each with a flush of its own.
     fsyncs_issued: u64,
     /// Those of them that are done.
@@ -85,6 +94,14 @@ struct GroupStatus {
     commit: u64,
     applied: u64,
     digest: String,
+    /// The index of the last image; 0 without one.
+    image: u64,
+    /// The first entry of the log.
+    log_first: u64,
+    /// Bytes of the group's records in the log.
+    log_bytes: u64,
+    /// Chapters beside the log.
+    chapters: usize,
     /// What this replica lost of what it had promised and has not been given back: none, entries or votes.
     damage: &'static str,
 }
@@ -174,6 +191,10 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             commit: replica.commit.0,
             applied: replica.applied.0,
             digest: format!("{:032x}", replica.machine.digest()),
+            image: replica.shelf.image_index().0,
+            log_first: replica.raft.first_index().0,
+            log_bytes: shard.wal.group_bytes(replica.group.0),
+            chapters: replica.shelf.chapters.len(),
             damage: damage_name(replica.raft.damage()),
         });
     }
@@ -194,6 +215,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
         counters: Counters {
             shard: shard.counts,
             replies: shard.replies.counts,
+            upkeep: shard.upkeep.counts,
             fsyncs_issued: log.writes,
             fsyncs: log.syncs,
             log_bytes: log.written_bytes,
@@ -214,6 +236,9 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             })
             .collect(),
         log_damage: shard.damage.iter().map(DamageStatus::from).collect(),
+        file_damage: shard.faults.iter().map(ToString::to_string).collect(),
+        fetching: shard.fetches.len(),
+        pinned: shard.serves.pins(),
         groups: page,
         next,
         beside: shard.annex.as_ref().map(|annex| annex()),

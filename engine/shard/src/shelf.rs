@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use raft::ids::Index;
 use wal::archive::{Contents, Name};
 
 use crate::manifest::{FileId, Manifest};
@@ -32,6 +33,16 @@ pub struct Shelf {
     pub wants_image: bool,
     /// Stands in the list of those with a chapter due.
     pub wants_chapter: bool,
+}
+
+impl Shelf {
+    /// The last entry in the newest durable state; 0 without one.
+    #[must_use]
+    pub fn image_index(&self) -> Index {
+        self.manifest
+            .as_ref()
+            .map_or(Index(0), |manifest| manifest.last.index)
+    }
 }
 
 /// A file's bytes as a machine is lent them.

@@ -5,17 +5,24 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft::effects::HardState;
 use raft::ids::{EntryId, Index, NodeId, Term};
+use raft::membership::Membership;
 use raft::message::{Append, Body, Message, Runs};
 use shard::entry::{Entry, EntryHead};
+use shard::manifest::{FileId, Manifest};
 use shard::packet;
-use shard::promise::Promise;
+use shard::promise::{Base, Promise};
 use zerocopy::IntoBytes;
 
+const FOLDER: &str = include_str!("../../../../docs/formats-folder.md");
 const DOCUMENT: &str = include_str!("../../../../docs/formats-shard.md");
 
 /// The bytes of the block of hex that follows the heading.
 fn example(heading: &str) -> Vec<u8> {
-    let after = DOCUMENT
+    example_of(DOCUMENT, heading)
+}
+
+fn example_of(document: &str, heading: &str) -> Vec<u8> {
+    let after = document
         .split(heading)
         .nth(1)
         .expect("the heading is there");
@@ -97,6 +104,58 @@ fn the_promise_is_as_drawn() {
     promise.encode(&mut written);
     assert_eq!(written, bytes, "{written:02x?}");
     assert_eq!(Promise::parse(&bytes), Ok(promise));
+}
+
+#[test]
+fn the_promise_with_a_base_is_as_drawn() {
+    let promise = Promise {
+        state: HardState {
+            term: Term(3),
+            vote: Some(NodeId(2)),
+        },
+        commit: Index(6),
+        base: Some(Base {
+            last: EntryId {
+                term: Term(2),
+                index: Index(5),
+            },
+            digest: 0xab,
+            is_fetched: true,
+        }),
+        ..Promise::default()
+    };
+    let mut written = Vec::new();
+    promise.encode(&mut written);
+    let bytes = example("and the log begins behind entry 5");
+    assert_eq!(written, bytes, "{written:02x?}");
+    assert_eq!(Promise::parse(&bytes), Ok(promise));
+}
+
+#[test]
+fn the_manifest_is_as_drawn() {
+    let voters = [NodeId(1), NodeId(2), NodeId(3)];
+    let manifest = Manifest {
+        group: 3,
+        last: EntryId {
+            term: Term(4),
+            index: Index(90),
+        },
+        digest: 0x1234,
+        membership: Membership::of_voters(&voters).expect("three voters"),
+        image: FileId {
+            length: 99,
+            hash: 0x11,
+        },
+        chapters: vec![FileId {
+            length: 7,
+            hash: 0x22,
+        }],
+        sealed: Vec::new(),
+    };
+    let (written, digest) = manifest.encode();
+    let bytes = example_of(FOLDER, "Group 3 at entry 90");
+    assert_eq!(written, bytes, "{written:02x?}");
+    assert_eq!(Manifest::parse(&bytes), Ok((manifest, digest)));
 }
 
 #[test]
