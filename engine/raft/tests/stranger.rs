@@ -56,12 +56,12 @@ impl Stranded {
             self.raft.applied(commit);
         }
         if let Some(persist) = self.effects.persist.take()
-            && mood % 3 > 0
+            && !mood.is_multiple_of(3)
         {
             self.raft.persisted(persist.seq, now);
         }
         if let Some(install) = self.effects.install {
-            if mood % 2 == 0 {
+            if mood.is_multiple_of(2) {
                 self.raft.snapshot_installed(install.last, now);
             } else {
                 self.raft.snapshot_failed(install.last);
