@@ -9,6 +9,7 @@ use net::config::TransportConfig;
 use net::frame::Codec;
 use raft::ids::{GroupId, NodeId};
 use raft::state_machine::StateMachine;
+use wal::archive::folder::Clerk;
 
 use crate::clock::SystemClock;
 use crate::config::{Layout, Limits, Options};
@@ -41,9 +42,11 @@ impl Node {
         options: &Options,
         machine: impl Fn(GroupId, Limits) -> M + Clone + Send + 'static,
     ) -> Result<Self, EngineError> {
+        let clerk = Clerk::start().map_err(|source| EngineError::Start { core: 0, source })?;
         let counters = Arc::<Counters>::default();
         let door = options.tigerbeetle.is_some().then(|| Arc::clone(&counters));
         Self::begin(dir, options, counters, |folder, core| Host {
+            clerk: clerk.clone(),
             node: folder.node(),
             core,
             layout: folder.layout().clone(),

@@ -4,6 +4,7 @@ mod clusters;
 mod door;
 mod drivers;
 mod echo;
+mod full_disks;
 mod measure;
 mod ports;
 mod refusals;

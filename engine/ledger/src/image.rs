@@ -88,7 +88,8 @@ pub(crate) struct FrameHead {
 }
 
 /// The checksum of frame `frame`: also of its place and of its head, so that none can be left out, repeated or moved.
-pub(crate) fn frame_checksum(frame: u64, section: u32, elements: &[u8]) -> u64 {
+#[must_use]
+pub fn frame_checksum(frame: u64, section: u32, elements: &[u8]) -> u64 {
     let place = frame << 8 | u64::from(section);
     xxh3_64_with_seed(elements, place ^ (elements.len() as u64) << 48)
 }

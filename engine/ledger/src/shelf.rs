@@ -211,16 +211,21 @@ impl Shelf {
         })
     }
 
-    /// The row of an id, if a chapter has it.
-    pub(crate) fn find_id(&self, id: u128) -> Option<usize> {
+    /// The row of an id, if a chapter has it among the rows before `end`, and perhaps some after.
+    pub(crate) fn find_id(&self, id: u128, end: usize) -> Option<usize> {
         if id > self.id_max {
             return None;
         }
         let id_of = |row: usize| self.row(row).fields().id.get();
         self.asked()
             .rev()
-            .filter(|chapter| chapter.spans(id))
+            .filter(|chapter| chapter.spans(id) && chapter.rows().start < end)
             .find_map(|chapter| chapter.find_id(id, id_of))
+    }
+
+    /// Rows that a chapter above tier 0 indexes: all before this number.
+    pub(crate) fn merged_rows(&self) -> usize {
+        self.tiers[1].last().map_or(0, |chapter| chapter.rows().end)
     }
 
     /// Visits the rows of a range that may have the key, or all of them without one, in order or in reverse, until

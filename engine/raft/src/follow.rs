@@ -5,6 +5,7 @@
 //! - What is held already is not written again.
 //! - A snapshot is taken only when it reaches beyond the commit index; a log that continues it is kept.
 
+use crate::alarm::Alarms;
 use crate::config::Damage;
 use crate::effects::Role;
 use crate::ids::{EntryId, Index, NodeId, Time};
@@ -14,7 +15,7 @@ use crate::raft::Raft;
 
 impl Raft {
     pub(crate) fn on_append(&mut self, from: NodeId, append: &Append) {
-        if !self.heed_leader(from) {
+        if !append.makes_sense(self.term) || !self.heed_leader(from) {
             return;
         }
         self.following.round = self.following.round.max(append.round);
@@ -31,12 +32,14 @@ impl Raft {
             let reply = self.append_reply(outcome);
             return self.say(from, reply);
         }
-        self.take_entries(append);
+        if !self.take_entries(append) {
+            return;
+        }
         let verified = append.last.max(self.commit);
         self.following.verified = self.following.verified.max(verified);
         self.raise_commit(self.following.leader_commit.min(self.following.verified));
         if append.repaired && self.damage == Damage::Entries {
-            self.following.whole_at = Some(verified);
+            self.whole_at = Some(verified);
             self.settle_repair();
         }
         self.following.owes |= append.reply || append.last <= self.durable();
@@ -47,13 +50,11 @@ impl Raft {
 
     /// The leader has given everything again: once all of it is durable, nothing is lost any more.
     pub(crate) fn settle_repair(&mut self) {
+        if self.damage == Damage::None {
+            return;
+        }
         let durable = self.durable();
-        if self
-            .following
-            .whole_at
-            .take_if(|at| *at <= durable)
-            .is_some()
-        {
+        if self.whole_at.take_if(|at| *at <= durable).is_some() {
             self.damage = Damage::None;
             self.following.owes = true;
         }
@@ -69,12 +70,13 @@ impl Raft {
             self.follow(self.term, Some(from));
         }
         self.following.hear(self.now);
-        self.election.rest();
+        self.alarms = Alarms::REST;
         true
     }
 
-    /// Appends what is missing of the entries, behind `prev` which is held.
-    fn take_entries(&mut self, append: &Append) {
+    /// Appends what is missing of the entries, behind `prev` which is held. False when they contradict what
+    /// is committed here, which no leader's entries do.
+    fn take_entries(&mut self, append: &Append) -> bool {
         let runs = append.runs.as_slice();
         if append.prev.index == self.log.last_index()
             && runs.len() == 1
@@ -83,18 +85,27 @@ impl Raft {
             // The usual case: the log's end grows.
             let entries = u32::try_from(append.count()).expect("bounded by the message");
             let taken = self.log.append(runs[0].term, entries);
-            return self.storage.appended(*taken.start());
+            self.storage.appended(*taken.start());
+            return true;
         }
         let first = append
             .first()
             .max(self.commit.next())
             .max(self.log.first_index());
         if first > append.last {
-            return;
+            return true;
         }
         let Some(missing) = self.log.first_missing(first, append.last, &append.runs) else {
-            return;
+            return true;
         };
+        let term = append
+            .runs
+            .spans(missing, missing)
+            .next()
+            .map(|(_, term)| term);
+        if term < self.log.term_at(missing.prev()) {
+            return false;
+        }
         if missing <= self.log.last_index() {
             self.cut(missing);
         }
@@ -112,6 +123,7 @@ impl Raft {
                 self.configurations.push(*index, membership.clone());
             }
         }
+        true
     }
 
     /// Forgets an uncommitted conflicting suffix.
@@ -156,6 +168,20 @@ impl Raft {
         let Some(offer) = self.installing.take_if(|offer| offer.1 == last) else {
             return false;
         };
+        self.install(last, offer.2)
+    }
+
+    /// State up to `last`, which some member had committed and applied, is durable and applied here, with the
+    /// configuration as of that entry: a snapshot newer than the one that was offered, or from another member.
+    /// Returns false when the log has overtaken it: then nothing has changed.
+    pub fn state_installed(&mut self, last: EntryId, membership: Membership, now: Time) -> bool {
+        self.now = self.now.max(now);
+        self.installing = None;
+        self.install_wanted = false;
+        self.install(last, membership)
+    }
+
+    fn install(&mut self, last: EntryId, membership: Membership) -> bool {
         if last.index <= self.commit {
             self.following.owes |= self.leader.is_some();
             return false;
@@ -167,7 +193,7 @@ impl Raft {
             self.storage
                 .truncated(self.log.first_index().min(last.index));
             self.log.reset(last);
-            self.configurations.reset(offer.2, last.index);
+            self.configurations.reset(membership, last.index);
             self.notable = true;
         }
         self.storage.installed(last.index);

@@ -32,12 +32,7 @@ impl Hash for Raft {
             &self.configurations,
         )
             .hash(state);
-        (
-            self.following.verified,
-            self.following.round,
-            self.following.whole_at,
-        )
-            .hash(state);
+        (self.following.verified, self.following.round, self.whole_at).hash(state);
         if let Some(leading) = self.leading.as_deref() {
             (
                 leading.first_own,
@@ -170,6 +165,7 @@ impl Raft {
         self.leading
             .as_deref()?
             .transfer
+            .as_ref()
             .map(|transfer| transfer.to)
     }
 

@@ -7,9 +7,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ledger::ledger::Ledger;
-use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::verdict::{Broken, Scope};
@@ -206,5 +207,46 @@ impl StateMachine for Watched {
 
     fn digest(&self) -> u128 {
         self.ledger.digest()
+    }
+
+    fn begin_image(&mut self) -> bool {
+        self.ledger.begin_image()
+    }
+
+    fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        self.ledger.next_image_piece(budget, piece)
+    }
+
+    fn abandon_image(&mut self) {
+        self.ledger.abandon_image();
+    }
+
+    fn begin_restore(&mut self) {
+        self.last = 0;
+        self.ledger.begin_restore();
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.ledger.restore_piece(piece)
+    }
+
+    fn end_restore(&mut self) -> Result<(), RestoreError> {
+        self.ledger.end_restore()
+    }
+
+    fn due_chapter(&self) -> Option<u64> {
+        self.ledger.due_chapter()
+    }
+
+    fn next_chapter_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        self.ledger.next_chapter_piece(budget, piece)
+    }
+
+    fn shelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        self.ledger.shelve(chapter, bytes)
+    }
+
+    fn chapters(&self) -> u64 {
+        self.ledger.chapters()
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use shard::limits;
 use shard::shard::Next;
+use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Fault, MemoryDisk};
 
 use crate::bank::Teller;
@@ -184,6 +185,9 @@ impl World {
                     groups: cluster.groups,
                     clock,
                     disks: (0..plan.cores).map(&mut disk).collect(),
+                    stores: (0..plan.cores)
+                        .map(|core| store(&plan, node, core))
+                        .collect(),
                     cores: Vec::new(),
                     paused_until: 0,
                     slow_ns: 0,
@@ -486,6 +490,13 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The files beside a core's log.
+fn store(plan: &Plan, node: usize, core: u16) -> MemoryStore {
+    let store = MemoryStore::new(plan.seed ^ (node as u64) << 20 ^ u64::from(core));
+    store.set_latency_ns(plan.disk_ns.0, 4 * plan.disk_ns.1);
+    store
 }
 
 /// A disk of a core, with latencies of its own.

@@ -37,6 +37,9 @@ pub fn apply<M: StateMachine>(
     scratch: &mut Vec<u8>,
     clock: &impl Clock,
 ) -> bool {
+    if replica.is_void {
+        return false;
+    }
     while replica.applied < replica.commit && budget.entries > 0 && budget.bytes > 0 {
         let index = replica.applied.next();
         let Some(entry) = replica.window.get(index) else {
