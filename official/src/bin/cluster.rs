@@ -36,6 +36,7 @@ fn main() {
 }
 
 fn say(words: &str) {
-    println!("{words}");
-    std::io::stdout().flush().expect("somebody listens");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{words}").expect("somebody listens");
+    out.flush().expect("somebody listens");
 }
