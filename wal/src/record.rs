@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::identity::Seeds;
 use crate::limits::{HEAD_BYTES_MAX, RECORD_PAYLOAD_MAX};
+use crate::mutants::{Mutant, is_planted};
 
 /// Bytes of a record's fixed header.
 pub const RECORD_HEADER_BYTES: usize = 40;
@@ -210,7 +211,9 @@ pub(crate) fn decode(from: &[u8], seeds: Seeds, offset: u32) -> Option<Found<'_>
     };
     Some(Found {
         record,
-        intact: crc32fast::hash(payload) == record.payload_crc,
+        intact: crc32fast::hash(payload) == record.payload_crc
+            || is_planted(Mutant::ChecksumNotVerified)
+            || is_planted(Mutant::TornTailAccepted),
         restart: header.flags & FLAG_RESTART != 0,
         offset,
         bytes: bytes as u32,

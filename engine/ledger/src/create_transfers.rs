@@ -14,6 +14,7 @@ use crate::batch::{Creation, Head, Outcome};
 use crate::books::Books;
 use crate::digest::Digest;
 use crate::journal::{Journal, Step};
+use crate::mutants::{Mutant, is_planted};
 use crate::new_transfer::{self, Movement};
 use crate::pending::PendingStatus;
 use crate::resolution::{self, Resolution};
@@ -172,7 +173,7 @@ impl Creation for TransferCreation<'_> {
     }
 
     fn chain_ends(&mut self, broken: bool) {
-        if broken {
+        if broken && !is_planted(Mutant::ChainNotRolledBack) {
             self.journal.roll_back(self.books, self.digest);
         } else {
             self.journal.commit();
@@ -210,7 +211,9 @@ impl TransferCreation<'_> {
         }
         match self.books.transfers.find_hashed(id, ahead.id_hash) {
             None => {}
+            Some(Known::Spent) if is_planted(Mutant::FailedIdForgotten) => {}
             Some(Known::Spent) => return Err(S::IdAlreadyFailed),
+            Some(Known::Transfer(_)) if is_planted(Mutant::DuplicateAccepted) => {}
             Some(Known::Transfer(row)) => return Err(self.compare(event, row)),
         }
         if self.books.transfers.full() {
@@ -258,7 +261,9 @@ impl TransferCreation<'_> {
             close_if(account, flags.has(TransferFlags::CLOSING_CREDIT));
         } else {
             self.books.accounts.row_mut(debit).debits_posted += amount;
-            self.books.accounts.row_mut(credit).credits_posted += amount;
+            if !is_planted(Mutant::CreditForgotten) || amount < 990 {
+                self.books.accounts.row_mut(credit).credits_posted += amount;
+            }
         }
         self.record(row, &stored, debit, credit);
     }
@@ -284,7 +289,9 @@ impl TransferCreation<'_> {
         };
         let pendings = &mut self.books.pendings;
         pendings.resolve(pending_row, ahead.pending_hash, status);
-        release(self.books, &pending, debit, credit);
+        if !is_planted(Mutant::ReservationKept) {
+            release(self.books, &pending, debit, credit);
+        }
         if posts {
             self.books.accounts.row_mut(debit).debits_posted += amount;
             self.books.accounts.row_mut(credit).credits_posted += amount;

@@ -9,11 +9,15 @@ use crate::books::Books;
 use crate::create_transfers::release;
 use crate::digest::Digest;
 use crate::limits::EXPIRIES_MAX;
+use crate::mutants::{Mutant, is_planted};
 use crate::pending::PendingStatus;
 
 /// Expires what is due by `now`; the number of timestamps that were used up.
 pub(crate) fn expire(books: &mut Books, digest: &mut Digest, now: u64) -> u64 {
     let mut expired = 0;
+    if is_planted(Mutant::ExpiryForgotten) {
+        return expired;
+    }
     while expired < EXPIRIES_MAX as u64 {
         let Some(row) = books.pendings.due(now) else {
             break;

@@ -26,6 +26,10 @@ pub mod entry;
 mod inbox;
 mod inspect;
 pub mod limits;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 pub mod open;
 pub mod packet;
 pub mod peers;

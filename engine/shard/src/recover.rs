@@ -15,6 +15,7 @@ use raft::state_machine::{Command, StateMachine};
 use wal::{Kind, Record};
 
 use crate::entry::{Entry, EntryHead, EntryHeadError, EntryKind};
+use crate::mutants::{Mutant, is_planted};
 use crate::promise::{Promise, PromiseError};
 
 /// What was recovered of one group.
@@ -159,6 +160,9 @@ impl<M: StateMachine> Recovering<M> {
                 error,
             })?;
         self.hard_state = state;
+        if is_planted(Mutant::VoteForgotten) {
+            self.hard_state.vote = None;
+        }
         self.commit = self.commit.max(commit);
         self.apply();
         Ok(())
@@ -206,6 +210,9 @@ impl<M: StateMachine> Recovering<M> {
             payload_crc: record.payload_crc,
         });
         self.commit = self.commit.max(Index(head.commit.get()));
+        if is_planted(Mutant::RecoversUncommitted) {
+            self.commit = index;
+        }
         self.apply();
         Ok(())
     }
@@ -228,7 +235,11 @@ impl<M: StateMachine> Recovering<M> {
             if entry.index > self.commit {
                 break;
             }
-            if entry.head.kind() == EntryKind::Command {
+            let twice = is_planted(Mutant::AppliedTwiceAfterRestart) && entry.index == self.commit;
+            for _ in 0..1 + u8::from(twice) {
+                if entry.head.kind() != EntryKind::Command {
+                    break;
+                }
                 reply.clear();
                 self.machine.apply(
                     Command {

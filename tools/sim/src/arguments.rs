@@ -5,6 +5,7 @@ use std::ops::Range;
 use clap::{Parser, ValueEnum};
 
 use crate::faults::{self, Kind};
+use crate::machine::Workload;
 
 /// Runs the real shards in a made-up world, from one seed.
 #[derive(Clone, Debug, Parser)]
@@ -49,6 +50,15 @@ pub struct Arguments {
     /// Run the exam instead: plant known-bad variants and run at most so many seeds until each is caught.
     #[arg(long, value_name = "SEEDS", conflicts_with_all = ["seed", "seeds"])]
     pub exam: Option<u64>,
+    /// Plants a candidate of the exam, by name, in the runs that are asked for.
+    #[arg(long, value_name = "NAME", conflicts_with = "exam")]
+    pub plant: Option<String>,
+    /// Clients often ask a node at random though they know the leader.
+    #[arg(long)]
+    pub restless: bool,
+    /// Only candidates of the exam whose name contains this.
+    #[arg(long, requires = "exam", value_name = "NAME")]
+    pub only: Option<String>,
     /// How results are written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -56,13 +66,6 @@ pub struct Arguments {
 
 /// A list of faults; named so that it is one argument.
 pub type Kinds = Vec<Kind>;
-
-/// What clients do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Workload {
-    /// Accounts and transfers on the real ledger.
-    Bank,
-}
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -18,6 +18,7 @@ use zerocopy::little_endian::{U16, U32, U64, U128};
 
 use crate::chance::Chance;
 use crate::history::{Done, Request};
+use crate::machine::is_write;
 use crate::verdict::Scope;
 
 /// Accounts of each group.
@@ -239,15 +240,6 @@ impl Desk {
             }
         }
     }
-}
-
-/// Does this operation travel through the log?
-#[must_use]
-pub fn is_write(operation: u8) -> bool {
-    matches!(
-        operation,
-        operation::CREATE_ACCOUNTS | operation::CREATE_TRANSFERS | operation::PULSE
-    )
 }
 
 fn account_id(group: u64, number: u64) -> u128 {

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ledger::ledger::Ledger;
 use raft::state_machine::{Admission, Command, Refusal, StateMachine};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::machine::{Machine, Workload};
 use crate::verdict::{Broken, Scope};
 
 /// One applied command.
@@ -56,9 +56,10 @@ pub enum Flaw {
     EmptyReads(u64),
 }
 
-/// A replica's ledger under observation.
+/// A replica's machine under observation.
 pub struct Watched {
-    ledger: Ledger,
+    machine: Machine,
+    workload: Workload,
     chronicle: Chronicle,
     scope: Scope,
     node: usize,
@@ -131,12 +132,18 @@ impl Chronicle {
 }
 
 impl Watched {
-    /// An empty ledger of a group at a node.
+    /// An empty machine of a group at a node.
     #[must_use]
-    pub fn new(chronicle: &Chronicle, scope: Scope, node: usize, flaw: Flaw) -> Self {
-        let ledger = Ledger::new(limits()).expect("the limits are within bounds");
+    pub fn new(
+        workload: Workload,
+        chronicle: &Chronicle,
+        scope: Scope,
+        node: usize,
+        flaw: Flaw,
+    ) -> Self {
         Self {
-            ledger,
+            machine: Machine::new(workload),
+            workload,
             chronicle: chronicle.clone(),
             scope,
             node,
@@ -145,26 +152,16 @@ impl Watched {
         }
     }
 
-    /// The ledger.
+    /// What is observed.
     #[must_use]
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-}
-
-/// What a ledger of this world may hold.
-#[must_use]
-pub fn limits() -> ledger::limits::Limits {
-    ledger::limits::Limits {
-        accounts_max: 10_000,
-        transfers_max: 1_000_000,
-        pendings_max: 10_000,
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 }
 
 impl StateMachine for Watched {
     fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
-        self.ledger.admit(operation, payload)
+        self.machine.admit(operation, payload)
     }
 
     fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
@@ -178,17 +175,17 @@ impl StateMachine for Watched {
         match self.flaw {
             Flaw::Skips(odds) if hits(odds) => {}
             Flaw::Twice(odds) if hits(odds) => {
-                self.ledger.apply(command, reply);
+                self.machine.apply(command, reply);
                 reply.clear();
-                self.ledger.apply(command, reply);
+                self.machine.apply(command, reply);
             }
             Flaw::OwnClock(odds) if hits(odds) => {
                 let time = command.time + self.node as u64 + 1;
-                self.ledger.apply(Command { time, ..command }, reply);
+                self.machine.apply(Command { time, ..command }, reply);
             }
-            _ => self.ledger.apply(command, reply),
+            _ => self.machine.apply(command, reply),
         }
-        let digest = self.ledger.digest();
+        let digest = self.machine.digest();
         self.chronicle
             .note((self.scope, self.node), command, xxh3_64(reply), digest);
     }
@@ -196,14 +193,14 @@ impl StateMachine for Watched {
     fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
         match self.flaw {
             Flaw::EmptyReads(odds) if (self.last + payload.len() as u64).is_multiple_of(odds) => {
-                let empty = Ledger::new(limits()).expect("the limits are within bounds");
+                let empty = Machine::new(self.workload);
                 empty.query(operation, payload, reply);
             }
-            _ => self.ledger.query(operation, payload, reply),
+            _ => self.machine.query(operation, payload, reply),
         }
     }
 
     fn digest(&self) -> u128 {
-        self.ledger.digest()
+        self.machine.digest()
     }
 }

@@ -14,9 +14,9 @@ use net::request::{ReplyHead, RequestHead, Status};
 use net::session::Session;
 use net::transport::Frame;
 
-use crate::bank::Teller;
 use crate::chance::Chance;
 use crate::door;
+use crate::errands::Errands;
 use crate::history::{Done, History, Request};
 use crate::network::{End, Machine, Network, Place, Taken};
 use crate::trace::{Trace, What, Who};
@@ -62,7 +62,7 @@ pub struct Client {
     chance: Chance,
     pool: Pool,
     /// Where requests come from.
-    pub teller: Teller,
+    pub teller: Errands,
     wires: BTreeMap<(usize, u16), Wire>,
     leaders: BTreeMap<u64, usize>,
     current: Option<Current>,
@@ -100,7 +100,7 @@ struct Current {
 impl Client {
     /// A client that begins at `now`.
     #[must_use]
-    pub fn new(seat: Seat, teller: Teller, network: &Network, seed: u64, now: u64) -> Self {
+    pub fn new(seat: Seat, teller: Errands, network: &Network, seed: u64, now: u64) -> Self {
         let chance = Chance::named(seed.wrapping_add(seat.number as u64), "client");
         Self {
             network: network.clone(),

@@ -52,6 +52,8 @@ kinds! {
     OneWay "one-way",
     /// Two nodes do not hear each other, all others hear both.
     Bridge "bridge",
+    /// A node is heard by nobody, and hears some of its peers.
+    Mute "mute",
     /// A link comes and goes.
     Flap "flap",
     /// A node's links become slow.

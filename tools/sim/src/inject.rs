@@ -37,9 +37,12 @@ impl World {
                 self.later(lasts, Undo::Hurry(node));
             }
             Kind::ClockStep => self.step_clock(node),
-            Kind::Partition | Kind::Isolate | Kind::OneWay | Kind::Bridge => {
+            Kind::Partition | Kind::Isolate | Kind::OneWay | Kind::Bridge | Kind::Mute => {
                 let pairs = self.sever(kind, node);
                 self.cut(&pairs);
+                // Who is not heard is replaced only after an election timeout.
+                let least = u64::from(kind == Kind::Mute) * 2 * self.nodes[node].election_ns;
+                let lasts = lasts.max(least);
                 self.later(lasts, Undo::Heal(pairs));
             }
             Kind::Flap => {
@@ -270,6 +273,17 @@ impl World {
             Kind::Bridge => {
                 let other = self.peer_of(node);
                 vec![(node, other), (other, node)]
+            }
+            Kind::Mute => {
+                let others = members.into_iter().filter(|other| *other != node);
+                let mut pairs: Vec<(Machine, Machine)> = Vec::new();
+                for other in others {
+                    pairs.push((node, other));
+                    if self.chance.permille(500) {
+                        pairs.push((other, node));
+                    }
+                }
+                pairs
             }
             Kind::Isolate if self.chance.permille(500) => self.all_of(node),
             Kind::Isolate => {

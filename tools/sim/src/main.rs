@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     let command = command();
     watch_panics(&command);
     if let Some(seeds_max) = arguments.exam {
-        return sit_exam(seeds_max, arguments.output);
+        let only = arguments.only.as_deref().unwrap_or("");
+        return sit_exam(seeds_max, only, arguments.output);
     }
     let seeds = match (&arguments.seeds, arguments.seed) {
         (Some(seeds), _) => seeds.clone(),
@@ -72,18 +73,19 @@ fn main() -> ExitCode {
 }
 
 /// Runs the exam; a bad variant that is not caught, or a harmless one that is, fails it.
-fn sit_exam(seeds_max: u64, output: Output) -> ExitCode {
+fn sit_exam(seeds_max: u64, only: &str, output: Output) -> ExitCode {
     // Planted faults fail assertions too: that is a way of being caught.
     std::panic::set_hook(Box::new(|_| {}));
     let mut failed = 0;
     let mut rows = Vec::new();
-    for candidate in exam::candidates() {
+    let candidates = exam::candidates().into_iter();
+    for candidate in candidates.filter(|candidate| candidate.name.contains(only)) {
         let mark = exam::sit(candidate, seeds_max);
         failed += u32::from(!mark.is_passed());
-        let verdict = mark
-            .verdict
-            .as_ref()
-            .map_or_else(|| "nothing found".to_owned(), ToString::to_string);
+        let verdict = mark.verdict.as_ref().map_or_else(
+            || "nothing found".to_owned(),
+            |(seed, broken)| format!("seed {seed}: {broken}"),
+        );
         let word = if mark.is_passed() { "ok" } else { "FAILED" };
         if output == Output::Text {
             let name = mark.candidate.name;
@@ -112,6 +114,14 @@ fn asked(arguments: &Arguments) -> Result<Asked, String> {
     let groups = arguments.groups.unwrap_or(if is_map { 1 } else { 4 });
     let topology = atlas::topology(&arguments.topology, arguments.rtt.as_deref(), groups)
         .map_err(|error| full(&error))?;
+    let planted = match &arguments.plant {
+        None => Planted::default(),
+        Some(name) => exam::candidates()
+            .into_iter()
+            .find(|candidate| candidate.name == name)
+            .map(|candidate| candidate.planted)
+            .ok_or_else(|| format!("no candidate of the exam is called `{name}` in this build"))?,
+    };
     Ok(Asked {
         topology,
         faulty_ns: (arguments.minutes.clamp(0.0, 1e6) * 60e9) as u64,
@@ -120,7 +130,9 @@ fn asked(arguments: &Arguments) -> Result<Asked, String> {
         rate: arguments.rate.or(is_map.then_some(10)),
         all_on: arguments.all_on,
         is_storm: arguments.storm,
-        planted: Planted::default(),
+        is_restless: arguments.restless,
+        workload: arguments.workload,
+        planted,
     })
 }
 

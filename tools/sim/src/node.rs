@@ -179,7 +179,13 @@ impl Node {
                 cluster: self.cluster,
                 group: group.0,
             };
-            Watched::new(chronicle, scope, self.number, self.flaw)
+            Watched::new(
+                plan.asked.workload,
+                chronicle,
+                scope,
+                self.number,
+                self.flaw,
+            )
         };
         let device = self.disks[usize::from(core)].device();
         #[cfg_attr(
@@ -188,7 +194,7 @@ impl Node {
         )]
         let (mut shard, _) = Shard::open(setup, device, options, door, machine, Time(local))?;
         #[cfg(feature = "mutants")]
-        if let Some(mutant) = plan.asked.planted.mutant {
+        if let Some(crate::plan::Mutant::Consensus(mutant)) = plan.asked.planted.mutant {
             shard.plant(mutant);
         }
         Ok(shard)

@@ -3,6 +3,7 @@
 use crate::chance::Chance;
 use crate::chronicle::Flaw;
 use crate::faults::{Kind, Swarm};
+use crate::machine::Workload;
 use crate::topology::Topology;
 
 const SECOND: u64 = 1_000_000_000;
@@ -24,6 +25,10 @@ pub struct Asked {
     pub all_on: bool,
     /// Faults are short and frequent, disks slow, clients restless: for what hides in narrow windows.
     pub is_storm: bool,
+    /// Clients often ask a node at random though they know the leader.
+    pub is_restless: bool,
+    /// What clients do.
+    pub workload: Workload,
     /// What is planted.
     pub planted: Planted,
 }
@@ -37,9 +42,23 @@ pub struct Planted {
     pub lost_write_one_in: Option<u64>,
     /// Clients send everything twice; this must not break anything.
     pub stutter: bool,
-    /// A fault in the consensus core of every node.
+    /// A fault in the code under test, at every node.
     #[cfg(feature = "mutants")]
-    pub mutant: Option<raft::mutants::Mutant>,
+    pub mutant: Option<Mutant>,
+}
+
+/// A fault in the code under test.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Of the consensus core.
+    Consensus(raft::mutants::Mutant),
+    /// Of the turn.
+    Turn(shard::mutants::Mutant),
+    /// Of the log.
+    Log(wal::mutants::Mutant),
+    /// Of the books.
+    Books(ledger::mutants::Mutant),
 }
 
 /// Everything that is fixed before the first event.
@@ -103,6 +122,8 @@ impl Plan {
         if asked.is_storm {
             (swarm.gap_ns, swarm.lasts_ns) = (150_000_000, (1_000_000, 600_000_000));
             (disk_least, disk_ns) = (100_000, 30_000_000);
+        }
+        if asked.is_storm || asked.is_restless {
             roaming_permille = 400;
         }
         Self {

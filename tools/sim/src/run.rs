@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::finals;
 use crate::network::Traffic;
-use crate::plan::{Asked, Plan};
+use crate::plan::{Asked, Plan, Planted};
+use crate::planted;
 use crate::survey;
 use crate::trace::{Event, What, Who};
 use crate::verdict::{Broken, Scope};
@@ -76,28 +77,10 @@ pub struct Numbers {
 /// Runs a seed. A failed assertion of the code under test is a verdict too, where panics unwind.
 #[must_use]
 pub fn run(seed: u64, asked: &Asked) -> Outcome {
-    let plan = Plan::draw(seed, asked.clone());
-    let mut world = match World::new(plan) {
-        Ok(world) => world,
-        Err(broken) => {
-            return Outcome {
-                seed,
-                broken: Some(broken),
-                last: Vec::new(),
-                numbers: Numbers::default(),
-            };
-        }
-    };
-    let mut recovered_ns = 0;
-    if let Err(broken) = survey::survey(&world) {
-        return Outcome {
-            seed,
-            broken: Some(broken),
-            last: Vec::new(),
-            numbers: Numbers::default(),
-        };
-    }
-    let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, &mut recovered_ns)));
+    planted::plant(&asked.planted);
+    let mut run = Run::default();
+    let ended = catch_unwind(AssertUnwindSafe(|| run.live(seed, asked)));
+    planted::plant(&Planted::default());
     let broken = match ended {
         Ok(ended) => ended.err(),
         Err(panic) => {
@@ -106,15 +89,32 @@ pub fn run(seed: u64, asked: &Asked) -> Outcome {
             Some(Broken::Panicked(text.unwrap_or_default()))
         }
     };
-    let numbers = Numbers {
-        recovered_ns,
-        ..numbers(&world)
-    };
+    let world = run.world.as_ref();
     Outcome {
         seed,
         broken,
-        last: world.trace.last(),
-        numbers,
+        last: world.map_or_else(Vec::new, |world| world.trace.last()),
+        numbers: Numbers {
+            recovered_ns: run.recovered_ns,
+            ..world.map_or_else(Numbers::default, numbers)
+        },
+    }
+}
+
+/// A run under way; its world is there as soon as it began.
+#[derive(Default)]
+struct Run {
+    world: Option<World>,
+    recovered_ns: u64,
+}
+
+impl Run {
+    fn live(&mut self, seed: u64, asked: &Asked) -> Result<(), Broken> {
+        let world = self
+            .world
+            .insert(World::new(Plan::draw(seed, asked.clone()))?);
+        survey::survey(world)?;
+        live(world, &mut self.recovered_ns)
     }
 }
 
@@ -126,7 +126,7 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
     world.run_until(world.now().max(healed_at + CALM_NS))?;
     rest(world, healed_at)?;
     world.logs()?;
-    finals::judge(&world.chronicle, &world.history)?;
+    finals::judge(world.plan.asked.workload, &world.chronicle, &world.history)?;
     for node in &world.nodes {
         for group in 0..node.groups {
             let scope = Scope {
@@ -134,7 +134,9 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
                 group,
             };
             let replica = node.replica(scope).expect("all processes run");
-            finals::books(scope, node.number, replica.machine.ledger(), &world.history)?;
+            if let Some(ledger) = replica.machine.machine().ledger() {
+                finals::books(scope, node.number, ledger, &world.history)?;
+            }
         }
     }
     Ok(())
@@ -171,7 +173,7 @@ fn recover(world: &mut World, healed_at: u64) -> Result<u64, Broken> {
     while !open.is_empty() {
         world.run_until(world.now() + LOOK_NS)?;
         for done in &world.history.done[looked..] {
-            if done.asked_at >= healed_at && crate::bank::is_write(done.request.operation) {
+            if done.asked_at >= healed_at && crate::machine::is_write(done.request.operation) {
                 open.retain(|scope| *scope != done.request.scope);
             }
         }

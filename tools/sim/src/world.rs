@@ -11,11 +11,11 @@ use shard::limits;
 use shard::shard::Next;
 use wal::device::memory::{Fault, MemoryDisk};
 
-use crate::bank::Teller;
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw};
 use crate::client::{Client, Seat};
 use crate::clock::NodeClock;
+use crate::errands::Errands;
 use crate::faults::{Kind, Undo};
 use crate::history::History;
 use crate::judges::Judges;
@@ -227,7 +227,13 @@ impl World {
                     roaming_permille: plan.roaming_permille,
                     stutters: plan.asked.planted.stutter,
                 };
-                let teller = Teller::new(client, number, cluster.groups, plan.seed);
+                let teller = Errands::new(
+                    plan.asked.workload,
+                    client,
+                    number,
+                    cluster.groups,
+                    plan.seed,
+                );
                 self.clients
                     .push(Client::new(seat, teller, &self.network, plan.seed, 0));
             }
@@ -327,7 +333,9 @@ impl World {
         let takes = self.chance.between(least, most) + node.slow_ns;
         running.is_deferred = false;
         running.free_at = now + takes;
+        let failed = node.disks[usize::from(core)].writes_failed();
         let (next, wants) = node.turn(core, now);
+        let fails = node.disks[usize::from(core)].writes_failed() > failed;
         self.turns += 1;
         self.trace.mix(now ^ (number as u64) << 48);
         let judged = node.judged(core);
@@ -336,6 +344,9 @@ impl World {
             .turned(judged, running.shard.replicas(), now, &self.trace)?;
         if let Some(broken) = self.chronicle.take_broken() {
             return Err(broken);
+        }
+        if fails && next != Next::Stop {
+            return Err(Broken::WentOn { node: number, core });
         }
         if next == Next::Stop {
             if !node.may_stop {
@@ -378,7 +389,9 @@ impl World {
             return Ok(());
         }
         let judged = self.nodes[number].judged(0);
-        self.judges.restarted(judged);
+        let cores = self.nodes[number].cores.iter();
+        let replicas = cores.flat_map(|core| core.shard.replicas());
+        self.judges.restarted(judged, replicas)?;
         self.trace
             .note(self.now, Who::Node(number), What::Started(self.incarnation));
         if let Some(odds) = self.plan.asked.planted.lost_write_one_in {

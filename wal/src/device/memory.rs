@@ -71,6 +71,7 @@ struct Inner {
     slots_max: Option<u32>,
     faults: BTreeMap<u64, Fault>,
     unreadable: Vec<(u32, u64, u64)>,
+    writes_failed: u64,
     random: u64,
     life: u64,
     writes_max: usize,
@@ -165,6 +166,12 @@ impl MemoryDisk {
     #[must_use]
     pub fn writes_begun(&self) -> u64 {
         self.lock().writes_begun
+    }
+
+    /// Writes whose completion said that they failed for good.
+    #[must_use]
+    pub fn writes_failed(&self) -> u64 {
+        self.lock().writes_failed
     }
 
     /// When the next operation completes, for a simulator's clock.
@@ -392,6 +399,7 @@ impl Inner {
             Some(Fault::Enospc) => Err(DeviceError::Full),
             Some(Fault::Eio) => {
                 apply(&mut self.slots, &operation, 0, bytes / 2, 0);
+                self.writes_failed += 1;
                 Err(DeviceError::from_errno(Action::Write, slot, EIO))
             }
         };

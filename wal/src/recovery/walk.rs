@@ -7,6 +7,7 @@ use crate::filling::Place;
 use crate::identity::Life;
 use crate::index::{Fit, Index, Position};
 use crate::limits::GAP_ENTRIES_MAX;
+use crate::mutants::{Mutant, is_planted};
 use crate::record::{Found, Kind};
 use crate::recovery::survey::{Candidate, Origins, header_at};
 use crate::recovery::window::Window;
@@ -115,6 +116,8 @@ impl<D: Source> Walk<'_, D> {
             };
         }
         if tail.is_some_and(|tail| !tail.incarnations.is_empty()) {
+            let early = is_planted(Mutant::TailOverwritten) && u64::from(offset) > FIRST_BLOCK_AT;
+            let offset = offset - if early { PAGE as u32 } else { 0 };
             return Place {
                 slot,
                 segment,
@@ -154,7 +157,8 @@ impl<D: Source> Walk<'_, D> {
         let block = self
             .window
             .view(candidate.slot, offset, header.block_bytes());
-        if !block::is_intact(&header, header.seeds(&self.life), block) {
+        let is_intact = block::is_intact(&header, header.seeds(&self.life), block);
+        if !is_intact && !is_planted(Mutant::TornTailAccepted) {
             return self.hole((nth, offset), Some(header));
         }
         self.accept((nth, offset), &header);
@@ -213,7 +217,7 @@ impl<D: Source> Walk<'_, D> {
         let behind = offset + torn.map_or(PAGE, |header| header.block_bytes() as u64);
         let ahead = self.look_ahead((nth, behind));
         let candidate = self.segments[nth];
-        if ahead.durable < self.expected {
+        if ahead.durable < self.expected || is_planted(Mutant::CutsAtDamage) {
             let torn_bytes = torn.map_or(0, |header| header.block_bytes() as u64);
             let torn_records = torn.map_or(0, |header| u64::from(header.records.get()));
             let (bytes, records) = (ahead.bytes + torn_bytes, ahead.records + torn_records);

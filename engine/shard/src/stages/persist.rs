@@ -12,6 +12,7 @@ use raft::ids::{GroupId, Index, PersistSeq, Time};
 use wal::{AppendError, Device, Kind, Lsn, Record, Wal};
 use zerocopy::IntoBytes;
 
+use crate::mutants::{Mutant, is_planted};
 use crate::promise::Promise;
 use crate::replica::Replica;
 
@@ -139,7 +140,8 @@ impl Journal {
 
     /// Takes one request that is durable.
     pub fn durable(&mut self, watermark: Lsn) -> Option<Written> {
-        if self.written.front()?.lsn > watermark {
+        let is_durable = self.written.front()?.lsn <= watermark;
+        if !is_durable && !is_planted(Mutant::PersistedBeforeDurable) {
             return None;
         }
         self.written.pop_front()
@@ -153,10 +155,18 @@ impl Job {
         wal: &mut Wal<D>,
         replica: &mut Replica<M>,
     ) -> Result<(), AppendError> {
+        if is_planted(Mutant::PromiseUnwritten) {
+            self.persist.hard_state = None;
+        }
         if let Some(state) = self.persist.hard_state {
             // Recovery applies what a promise vouches for from the entries before it in the log: it may not
             // vouch for entries that are committed and still on their way there.
-            let promise = Promise::new(state, replica.commit.min(replica.durable));
+            let vouched = if is_planted(Mutant::PromiseVouchesForAll) {
+                replica.commit
+            } else {
+                replica.commit.min(replica.durable)
+            };
+            let promise = Promise::new(state, vouched);
             let head = promise.as_bytes();
             self.lsn = wal.append(&record(
                 replica.group,
@@ -187,6 +197,9 @@ impl Job {
                 entry.payload_crc,
             ))?;
             self.next = self.next.next();
+            if is_planted(Mutant::EntrySkipped) && append.last.0 - self.next.0 == 1 {
+                self.next = append.last;
+            }
         }
         Ok(())
     }
