@@ -86,7 +86,9 @@ impl Teller {
             88..=89 => (operation::PULSE, Bytes::new()),
             _ => self.again(group),
         };
-        self.request(group, operation, payload)
+        let mut request = self.request(group, operation, payload);
+        request.is_repeat = has_accounts && draw >= 90;
+        request
     }
 
     /// A write to this group that is sure to be one.
@@ -114,6 +116,7 @@ impl Teller {
                 Consistency::Linearizable
             },
             is_once: self.chance.permille(100),
+            is_repeat: false,
         }
     }
 

@@ -88,7 +88,8 @@ impl Clerk {
         } else {
             Consistency::Linearizable
         };
-        self.request(group, shelf::READ, (key, 0, 0), consistency)
+        let of = u64::from(self.workload == Workload::Register) * shelf::REGISTER;
+        self.request(group, shelf::READ, (key, 0, of), consistency)
     }
 
     fn write(&mut self, group: u64) -> Request {
@@ -116,6 +117,7 @@ impl Clerk {
         let (group, operation, payload) = self.written[place].clone();
         let mut request = self.request(group, operation, (0, 0, 0), Consistency::Linearizable);
         request.payload = payload;
+        request.is_repeat = true;
         request
     }
 
@@ -144,6 +146,7 @@ impl Clerk {
             payload: Bytes::copy_from_slice(&wish.encode()),
             consistency,
             is_once: self.chance.permille(100),
+            is_repeat: false,
         }
     }
 

@@ -117,6 +117,10 @@ pub fn question(seed: u64, planted: Planted) -> Asked {
         is_storm: seed % 3 == 1,
         is_restless: seed % 3 > 0,
         workload: Workload::Bank,
+        keeps_history: false,
+        only_faults: None,
+        clients: None,
+        requests_max: None,
         planted,
     }
 }

@@ -171,7 +171,7 @@ fn refusals(
     groups: &BTreeMap<Scope, BTreeMap<u64, Applied>>,
     history: &History,
 ) -> Result<(), Broken> {
-    for request in &history.refused {
+    for request in history.refused.iter().map(|refused| &refused.request) {
         // Only transfers carry ids of their own; accounts are opened by many.
         if request.operation != operation::CREATE_TRANSFERS {
             continue;

@@ -11,6 +11,7 @@ use raft::invariants::{RaftInvariants, Violation};
 use raft::raft::Raft;
 use shard::replica::Replica;
 
+use crate::coverage::{Coverage, sometimes};
 use crate::trace::{Trace, What, Who};
 use crate::verdict::{Broken, Scope};
 
@@ -46,6 +47,8 @@ struct Seen {
     /// What the turn takes for durable.
     held: u64,
     keeps_vote: bool,
+    /// Where its configuration stands.
+    configuration: u64,
 }
 
 /// What a replica knew to be durable.
@@ -126,7 +129,7 @@ impl Judges {
         judged: Judged,
         replicas: &[Replica<M>],
         now: u64,
-        trace: &Trace,
+        (trace, coverage): (&Trace, &mut Coverage),
     ) -> Result<(), Broken> {
         for replica in replicas {
             let GroupId(group) = replica.group;
@@ -140,6 +143,7 @@ impl Judges {
                 last: raft.last_index().0,
                 durable: raft.durable().0,
                 held: replica.durable.0,
+                configuration: raft.membership_index().0,
                 keeps_vote: raft.keeps_term_and_vote(),
             };
             let was = self.seen.entry((judged.node, group)).or_default();
@@ -152,6 +156,7 @@ impl Judges {
                 group,
             };
             regress(scope, judged.node, was, is)?;
+            cover(raft, was, is, now, coverage);
             self.keep(judged.node, group, raft, is);
             if is.role == Role::Leader && (was.role, was.term) != (is.role, is.term) {
                 self.votes_are_kept(scope, judged, raft)?;
@@ -241,6 +246,23 @@ impl Judges {
             .check(rafts.iter().copied())
             .map_err(|violation| Broken::Raft { scope, violation })
     }
+}
+
+/// The rare things that a replica's numbers show.
+fn cover(raft: &Raft, was: Seen, is: Seen, now: u64, coverage: &mut Coverage) {
+    if was.term == 0 {
+        return;
+    }
+    let leads = |seen: Seen| seen.role == Role::Leader;
+    sometimes!(coverage, leads(is) && !leads(was) => Elected, now);
+    sometimes!(coverage, leads(was) && !leads(is) => Deposed, now);
+    sometimes!(coverage, is.last < was.last => Cut, now);
+    let committed = raft
+        .term_at(Index(is.commit))
+        .map_or(is.term, |term| term.0);
+    sometimes!(coverage, is.commit > was.commit && committed < is.term => OldTerm, now);
+    sometimes!(coverage, is.configuration != was.configuration => Reconfigured, now);
+    sometimes!(coverage, raft.membership().is_joint() => Joint, now);
 }
 
 fn regress(scope: Scope, node: usize, was: Seen, is: Seen) -> Result<(), Broken> {

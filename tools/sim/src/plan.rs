@@ -29,6 +29,14 @@ pub struct Asked {
     pub is_restless: bool,
     /// What clients do.
     pub workload: Workload,
+    /// The clients' history is kept as JSON lines.
+    pub keeps_history: bool,
+    /// Only the faults with these numbers strike; all of them when absent.
+    pub only_faults: Option<Vec<u64>>,
+    /// Clients of each cluster; drawn when absent.
+    pub clients: Option<usize>,
+    /// Requests of all clients together at most, but for those at the end.
+    pub requests_max: Option<u64>,
     /// What is planted.
     pub planted: Planted,
 }
@@ -115,6 +123,7 @@ impl Plan {
         let rate = asked.rate.unwrap_or(rate).max(1);
         // A client waits for its answers: half of its time is left for thinking.
         let clients = usize::try_from(rate / 12).expect("small").clamp(3, 64);
+        let clients = asked.clients.unwrap_or(clients).max(1);
         let turn_ns = chance.magnitude(1_000, 100_000);
         let mut disk_ns = chance.magnitude(10_000, 2_000_000);
         let segment_mib = chance.pick(&[1, 1, 4]);

@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::finals;
+use crate::jsonl;
 use crate::network::Traffic;
 use crate::plan::{Asked, Plan, Planted};
 use crate::planted;
@@ -37,6 +39,10 @@ pub struct Outcome {
     pub last: Vec<Event>,
     /// Numbers.
     pub numbers: Numbers,
+    /// Rare things that were reached.
+    pub coverage: Coverage,
+    /// The clients' history as JSON lines, if it was asked for.
+    pub history: Option<String>,
 }
 
 /// A run in numbers.
@@ -94,6 +100,10 @@ pub fn run(seed: u64, asked: &Asked) -> Outcome {
         seed,
         broken,
         last: world.map_or_else(Vec::new, |world| world.trace.last()),
+        coverage: world.map_or_else(Coverage::default, |world| world.coverage.clone()),
+        history: world
+            .filter(|_| asked.keeps_history)
+            .map(|world| jsonl::lines(&world.history)),
         numbers: Numbers {
             recovered_ns: run.recovered_ns,
             ..world.map_or_else(Numbers::default, numbers)
@@ -268,7 +278,7 @@ fn numbers(world: &World) -> Numbers {
         faults: world.faults.clone(),
         answered: history.done.len() as u64,
         refused: history.refused.len() as u64,
-        unknown: history.unknown,
+        unknown: history.unknown.len() as u64,
         attempts: history.attempts,
         timeouts: history.timeouts,
         applied: world.chronicle.applications(),

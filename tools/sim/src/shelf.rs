@@ -2,7 +2,7 @@
 //! handful of numbers, and every request carries an id by which it is done once.
 //!
 //! ```text
-//! request   u64 id | u64 key | u64 value | u64 from      (a read: only its key counts)
+//! request   u64 id | u64 key | u64 value | u64 from      (a read: only its key counts; `from` 1 names a register)
 //! reply     the numbers at the key, 8 bytes each; of a write, u64 1 if it was done, 0 if `from` did not fit
 //! ```
 //!
@@ -24,6 +24,9 @@ pub const CAS: u8 = 202;
 pub const APPEND: u8 = 203;
 /// The value is put among the others, in order of size, once.
 pub const ADD: u8 = 204;
+
+/// In the place of `from`, a read says that it reads a register.
+pub const REGISTER: u64 = 1;
 
 /// Bytes of a request.
 const REQUEST_BYTES: usize = 32;

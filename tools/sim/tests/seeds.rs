@@ -1,6 +1,7 @@
 //! Seeds that must pass, and runs that must repeat event for event.
 
 use sim::faults::Kind;
+use sim::machine::Workload;
 use sim::plan::{Asked, Planted};
 use sim::report;
 use sim::run;
@@ -15,6 +16,12 @@ pub(crate) fn asked(nodes: usize, seconds: u64) -> Asked {
         rate: Some(40),
         all_on: false,
         is_storm: false,
+        is_restless: false,
+        workload: Workload::Bank,
+        keeps_history: false,
+        only_faults: None,
+        clients: None,
+        requests_max: None,
         planted: Planted::default(),
     }
 }
