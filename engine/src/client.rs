@@ -4,20 +4,19 @@
 //!   that timed out was carried out is not known.
 //! - An answered request was durable on a quorum before its reply was sent.
 
-pub mod wire;
-
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use net::checksum::crc;
+use net::client::{ClientConnection, ClientError as ConnectionError, ClientOptions};
 use net::frame::Kind;
 use net::request::{Consistency, ReplyHead, RequestHead, Status};
-use net::transport::Outgoing;
+use net::session::SessionError;
 use raft::ids::{GroupId, NodeId, Time};
 
-use crate::client::wire::{Wire, WireError};
 use crate::clock::SystemClock;
 use crate::config::Layout;
 
@@ -33,7 +32,7 @@ pub enum ClientError {
     Refused(Status),
     /// Nobody answered in time; the last cause.
     #[error("no answer in time")]
-    TimedOut(#[source] Option<WireError>),
+    TimedOut(#[source] Option<ConnectionError>),
     /// Nobody answered in time; the last answer was this one.
     #[error("no result in time: {0:?}")]
     Unavailable(Status),
@@ -46,7 +45,7 @@ pub struct Client {
     identity: u128,
     number: u64,
     patience: Duration,
-    wires: BTreeMap<(NodeId, u16), Wire>,
+    connections: BTreeMap<(NodeId, u16), ClientConnection>,
     leaders: BTreeMap<GroupId, NodeId>,
 }
 
@@ -66,7 +65,7 @@ impl Client {
             identity,
             number: 0,
             patience: PATIENCE_DEFAULT,
-            wires: BTreeMap::new(),
+            connections: BTreeMap::new(),
             leaders: BTreeMap::new(),
         }
     }
@@ -176,39 +175,37 @@ impl Client {
         head: &RequestHead,
         body: &Bytes,
         deadline: Time,
-    ) -> Result<Attempt, WireError> {
+    ) -> Result<Attempt, ConnectionError> {
         let core = self.layout.core_of(GroupId(head.group));
-        let mut wire = match self.wires.remove(&(node, core)) {
-            Some(wire) => wire,
+        let mut connection = match self.connections.remove(&(node, core)) {
+            Some(connection) => connection,
             None => {
-                let address = self
-                    .layout
-                    .address_of(node, core)
-                    .ok_or(WireError::Protocol)?;
-                Wire::connect(address, self.layout.cluster, deadline)?
+                let address = self.layout.address_of(node, core);
+                let address = address.ok_or(io::Error::from(ErrorKind::AddrNotAvailable))?;
+                let options = ClientOptions {
+                    timeout: left(deadline)?,
+                    clock: || SystemClock.now().0,
+                    ..ClientOptions::new(self.layout.cluster)
+                };
+                ClientConnection::connect_with(address, options)?
             }
         };
-        wire.push(Outgoing {
-            kind: Kind::REQUEST,
-            head: head.encode().to_vec(),
-            bulk: vec![body.clone()],
-            bulk_crc: crc(body),
-            token: 0,
-        })?;
-        wire.flush(deadline)?;
+        connection.set_timeout(left(deadline)?);
+        connection.send(head, std::slice::from_ref(body), crc(body))?;
         let (reply, result) = loop {
-            let frame = wire.receive(deadline)?;
-            if frame.kind != Kind::REPLY {
-                return Err(WireError::Protocol);
-            }
-            let reply = ReplyHead::decode(&frame.head)?;
+            let frame = connection.receive(left(deadline)?)?;
+            let reply = match frame.kind {
+                Kind::REPLY => ReplyHead::decode(&frame.head).ok(),
+                _ => None,
+            };
+            let reply = reply.ok_or(SessionError::WrongKind(frame.kind))?;
             // Replies to requests that were given up arrive late, on the same connection.
             if reply.id == head.id {
                 break (reply, frame.bulk);
             }
         };
         // Only a connection that is in step is kept.
-        self.wires.insert((node, core), wire);
+        self.connections.insert((node, core), connection);
         Ok(match reply.status {
             Status::Ok => Attempt::Done(result),
             Status::NotLeader | Status::Busy | Status::Unavailable | Status::ShuttingDown => {
@@ -217,5 +214,12 @@ impl Client {
             }
             refused => Attempt::Refused(refused),
         })
+    }
+}
+
+fn left(deadline: Time) -> Result<Duration, ConnectionError> {
+    match deadline.since(SystemClock.now()) {
+        0 => Err(ConnectionError::TimedOut),
+        nanos => Ok(Duration::from_nanos(nanos)),
     }
 }

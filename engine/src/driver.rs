@@ -6,6 +6,7 @@
 //! - A core that has work never sleeps; one that has none always does.
 
 pub mod glommio;
+mod sockets;
 pub mod threads;
 pub mod wake;
 
@@ -86,7 +87,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-pub(crate) fn socket_options(socket: &Socket) -> io::Result<()> {
+fn socket_options(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     // A remote that vanished is found out.
     socket.set_tcp_keepalive(

@@ -6,18 +6,18 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::client::wire::{Wire, WireError};
 use engine::clock::SystemClock;
 use engine::config::Io;
 use engine::core::Cores;
 use engine::driver::Seat;
 use engine::error::EngineError;
+use net::client::{ClientConnection, ClientError, ClientOptions};
 use net::config::TransportConfig;
 use net::frame::{Codec, Kind};
 use net::limits::{CLIENT_BULK_BYTES_MAX, Limits};
 use net::refusal::Refusal;
 use net::request::{ReplyHead, RequestHead, Status};
-use net::transport::Outgoing;
+use net::session::SessionError;
 use raft::ids::Time;
 
 use crate::echo::{ECHO, EchoBuild, LATER, PANIC, PEERS, WRITE};
@@ -55,8 +55,17 @@ on_both_drivers! {
 }
 
 /// Tests end in minutes even when something is lost.
-pub(crate) fn deadline() -> Time {
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn deadline() -> Time {
     SystemClock.now().plus(120_000_000_000)
+}
+
+/// What the node told before it closed the connection.
+macro_rules! refused {
+    ($refusal:pat) => {
+        ClientError::Session(SessionError::ToldOff($refusal))
+    };
 }
 
 fn free_addresses<const N: usize>() -> [SocketAddr; N] {
@@ -115,8 +124,8 @@ impl Alone {
         })
     }
 
-    pub(crate) fn wire(&self) -> Wire {
-        Wire::connect(self.address, CLUSTER, deadline()).expect("a connection")
+    pub(crate) fn wire(&self) -> ClientConnection {
+        connect(self.address, CLUSTER).expect("a connection")
     }
 
     pub(crate) fn stop(self) {
@@ -125,25 +134,41 @@ impl Alone {
     }
 }
 
-pub(crate) fn request(operation: u8, group: u64, id: u64, bulk: Bytes) -> Outgoing {
+/// Connects with a patience that outlasts every test.
+fn connect(address: SocketAddr, cluster: u64) -> Result<ClientConnection, ClientError> {
+    let options = ClientOptions {
+        timeout: PATIENCE,
+        clock: || SystemClock.now().0,
+        ..ClientOptions::new(cluster)
+    };
+    ClientConnection::connect_with(address, options)
+}
+
+/// Queues a request; it leaves with the next flush.
+pub(crate) fn queue(wire: &mut ClientConnection, operation: u8, group: u64, id: u64, bulk: Bytes) {
+    let crc = net::checksum::crc(&bulk);
+    queue_with(wire, operation, group, id, bulk, crc);
+}
+
+fn queue_with(
+    wire: &mut ClientConnection,
+    operation: u8,
+    group: u64,
+    id: u64,
+    bulk: Bytes,
+    crc: u32,
+) {
     let head = RequestHead {
         id,
         group,
         operation,
         ..RequestHead::default()
     };
-    let bulk_crc = net::checksum::crc(&bulk);
-    Outgoing {
-        kind: Kind::REQUEST,
-        head: head.encode().to_vec(),
-        bulk: vec![bulk],
-        bulk_crc,
-        token: 0,
-    }
+    wire.queue(&head, &[bulk], crc).expect("room");
 }
 
-pub(crate) fn reply(wire: &mut Wire, id: u64) -> Bytes {
-    let frame = wire.receive(deadline()).expect("a reply");
+pub(crate) fn reply(wire: &mut ClientConnection, id: u64) -> Bytes {
+    let frame = wire.receive(PATIENCE).expect("a reply");
     assert_eq!(frame.kind, Kind::REPLY);
     let head = ReplyHead::decode(&frame.head).expect("a reply's head");
     assert_eq!((head.id, head.status), (id, Status::Ok));
@@ -151,9 +176,9 @@ pub(crate) fn reply(wire: &mut Wire, id: u64) -> Bytes {
 }
 
 /// The ids of the next replies, in order of number.
-fn reply_ids(wire: &mut Wire, count: usize) -> Vec<u64> {
+fn reply_ids(wire: &mut ClientConnection, count: usize) -> Vec<u64> {
     let next = |_| {
-        let frame = wire.receive(deadline()).expect("a reply");
+        let frame = wire.receive(PATIENCE).expect("a reply");
         ReplyHead::decode(&frame.head).expect("a reply's head").id
     };
     let mut ids: Vec<u64> = (0..count).map(next).collect();
@@ -161,9 +186,9 @@ fn reply_ids(wire: &mut Wire, count: usize) -> Vec<u64> {
     ids
 }
 
-fn ask(wire: &mut Wire, operation: u8, group: u64, bulk: Bytes) -> Bytes {
-    wire.push(request(operation, group, 1, bulk)).expect("room");
-    wire.flush(deadline()).expect("the node reads");
+fn ask(wire: &mut ClientConnection, operation: u8, group: u64, bulk: Bytes) -> Bytes {
+    queue(wire, operation, group, 1, bulk);
+    wire.flush().expect("the node reads");
     reply(wire, 1)
 }
 
@@ -183,9 +208,9 @@ fn a_burst_of_small_requests_is_echoed(io: Io) {
     for first in (0..REQUESTS).step_by(WINDOW as usize) {
         // The queue of a wire is bounded in frames.
         for id in first..first + WINDOW {
-            wire.push(request(ECHO, 0, id, bulk.clone())).expect("room");
+            queue(&mut wire, ECHO, 0, id, bulk.clone());
             if id % 50 == 49 {
-                wire.flush(deadline()).expect("the node reads");
+                wire.flush().expect("the node reads");
             }
         }
         for id in first..first + WINDOW {
@@ -218,13 +243,12 @@ fn frames_of_every_size_are_echoed(io: Io) {
 fn many_connections_are_served_side_by_side(io: Io) {
     const CONNECTIONS: usize = 64;
     let alone = Alone::start(io, Limits::default());
-    let mut wires: Vec<Wire> = (0..CONNECTIONS).map(|_| alone.wire()).collect();
+    let mut wires: Vec<ClientConnection> = (0..CONNECTIONS).map(|_| alone.wire()).collect();
     for round in 0..200 {
         let bulk = |index: usize| content(128 + 100 * index, round);
         for (index, wire) in wires.iter_mut().enumerate() {
-            wire.push(request(ECHO, 0, round, bulk(index)))
-                .expect("room");
-            wire.flush(deadline()).expect("the node reads");
+            queue(wire, ECHO, 0, round, bulk(index));
+            wire.flush().expect("the node reads");
         }
         for (index, wire) in wires.iter_mut().enumerate() {
             assert_eq!(reply(wire, round), bulk(index));
@@ -244,10 +268,9 @@ fn a_finished_write_wakes_an_idle_core(io: Io) {
     }
     // Many at once: completions come together and out of step with the wake-ups.
     for id in 0..50 {
-        wire.push(request(WRITE, 0, id, content(64, id)))
-            .expect("room");
+        queue(&mut wire, WRITE, 0, id, content(64, id));
     }
-    wire.flush(deadline()).expect("the node reads");
+    wire.flush().expect("the node reads");
     assert_eq!(reply_ids(&mut wire, 50), (0..50).collect::<Vec<u64>>());
     alone.stop();
 }
@@ -261,9 +284,9 @@ fn an_instant_wakes_an_idle_core(io: Io) {
         assert!(SystemClock.now().since(before) >= milliseconds * 1_000_000);
     }
     // The later of two is not forgotten when the earlier one fires.
-    wire.push(request(LATER, 6, 6, Bytes::new())).expect("room");
-    wire.push(request(LATER, 2, 2, Bytes::new())).expect("room");
-    wire.flush(deadline()).expect("the node reads");
+    queue(&mut wire, LATER, 6, 6, Bytes::new());
+    queue(&mut wire, LATER, 2, 2, Bytes::new());
+    wire.flush().expect("the node reads");
     assert_eq!(reply_ids(&mut wire, 2), [2, 6]);
     alone.stop();
 }
@@ -286,8 +309,7 @@ fn peers_find_each_other_again_after_a_restart(io: Io) {
     };
     // Each end of a connection sends one envelope when it opens.
     let met = |node: u32, expected: u64| {
-        let mut wire =
-            Wire::connect(addresses[node as usize - 1], CLUSTER, deadline()).expect("a connection");
+        let mut wire = connect(addresses[node as usize - 1], CLUSTER).expect("a connection");
         let until = deadline();
         loop {
             let count = ask(&mut wire, PEERS, 0, Bytes::new());
@@ -326,12 +348,10 @@ fn a_stopped_core_leaves_its_port_at_once(io: Io) {
             ask(wire, ECHO, 0, content(128, 1));
         }
         // Connections are open, one request is in the middle of nothing: none of it holds the port.
-        wires[0]
-            .push(request(LATER, 1_000_000, 1, Bytes::new()))
-            .expect("room");
-        wires[0].flush(deadline()).expect("the node reads");
+        queue(&mut wires[0], LATER, 1_000_000, 1, Bytes::new());
+        wires[0].flush().expect("the node reads");
         alone.stop();
-        assert!(wires[1].receive(deadline()).is_err());
+        assert!(wires[1].receive(PATIENCE).is_err());
     }
 }
 
@@ -351,9 +371,9 @@ fn a_panic_stops_all_cores_and_is_reported(io: Io) {
         )
     });
     let cores = Cores::start(io, Vec::from(seats)).expect("two cores");
-    let mut wire = Wire::connect(addresses[1], CLUSTER, deadline()).expect("a connection");
-    wire.push(request(PANIC, 0, 1, Bytes::new())).expect("room");
-    wire.flush(deadline()).expect("the node reads");
+    let mut wire = connect(addresses[1], CLUSTER).expect("a connection");
+    queue(&mut wire, PANIC, 0, 1, Bytes::new());
+    wire.flush().expect("the node reads");
     match cores.wait() {
         Err(EngineError::Panicked { core: 1, report }) => assert_eq!(report, "asked to panic"),
         other => panic!("a panic was expected: {other:?}"),
@@ -412,10 +432,10 @@ fn a_flood_of_connections_is_refused_by_name(io: Io) {
         ..Limits::default()
     };
     let alone = Alone::start(io, limits);
-    let mut kept: Vec<Wire> = (0..4).map(|_| alone.wire()).collect();
+    let mut kept: Vec<ClientConnection> = (0..4).map(|_| alone.wire()).collect();
     for _ in 0..200 {
-        match Wire::connect(alone.address, CLUSTER, deadline()) {
-            Err(WireError::Refused(Refusal::TooManyConnections(4))) => {}
+        match connect(alone.address, CLUSTER) {
+            Err(refused!(Refusal::TooManyConnections(4))) => {}
             other => panic!("the house is full: {:?}", other.map(|_| "connected")),
         }
     }
@@ -425,9 +445,9 @@ fn a_flood_of_connections_is_refused_by_name(io: Io) {
     // A place that becomes free is given away again.
     drop(kept.pop());
     let until = deadline();
-    while let Err(error) = Wire::connect(alone.address, CLUSTER, deadline()) {
+    while let Err(error) = connect(alone.address, CLUSTER) {
         assert!(
-            matches!(error, WireError::Refused(Refusal::TooManyConnections(4))),
+            matches!(error, refused!(Refusal::TooManyConnections(4))),
             "{error}"
         );
         assert!(SystemClock.now() < until, "the place stays taken");
@@ -459,7 +479,7 @@ fn those_who_do_not_shake_hands_are_shown_out(io: Io) {
     // a timeout, and tries again.
     let until = deadline();
     let mut wire = loop {
-        match Wire::connect(alone.address, CLUSTER, deadline()) {
+        match connect(alone.address, CLUSTER) {
             Ok(wire) => break wire,
             Err(error) => assert!(SystemClock.now() < until, "no place becomes free: {error}"),
         }
@@ -479,9 +499,8 @@ fn a_client_that_stops_reading_does_not_hurt_others(io: Io) {
         .expect("a socket");
     let mut sent = 0;
     let ended = loop {
-        deaf.push(request(ECHO, 0, sent, bulk.clone()))
-            .expect("room");
-        if let Err(error) = deaf.flush(deadline()) {
+        queue(&mut deaf, ECHO, 0, sent, bulk.clone());
+        if let Err(error) = deaf.flush() {
             break error;
         }
         sent += 1;
@@ -490,7 +509,7 @@ fn a_client_that_stops_reading_does_not_hurt_others(io: Io) {
             ask(&mut alone.wire(), ECHO, 0, content(128, sent));
         }
     };
-    assert!(matches!(ended, WireError::Io(_)), "{ended}");
+    assert!(matches!(ended, ClientError::Io(_) | refused!(_)), "{ended}");
     ask(&mut alone.wire(), ECHO, 0, bulk);
     alone.stop();
 }
@@ -498,8 +517,8 @@ fn a_client_that_stops_reading_does_not_hurt_others(io: Io) {
 fn what_is_no_frame_ends_its_connection_only(io: Io) {
     let alone = Alone::start(io, Limits::default());
     let mut good = alone.wire();
-    match Wire::connect(alone.address, CLUSTER + 1, deadline()) {
-        Err(WireError::Refused(Refusal::WrongCluster(CLUSTER))) => {}
+    match connect(alone.address, CLUSTER + 1) {
+        Err(refused!(Refusal::WrongCluster(CLUSTER))) => {}
         other => panic!(
             "another cluster is refused: {:?}",
             other.map(|_| "connected")
@@ -518,13 +537,13 @@ fn what_is_no_frame_ends_its_connection_only(io: Io) {
     }
     // Damaged in the middle of a session: one wrong bit in a bulk.
     let mut damaged = alone.wire();
-    let mut frame = request(ECHO, 0, 1, content(100, 1));
-    frame.bulk_crc ^= 1;
-    damaged.push(frame).expect("room");
-    damaged.flush(deadline()).expect("the node reads");
+    let bulk = content(100, 1);
+    let wrong = net::checksum::crc(&bulk) ^ 1;
+    queue_with(&mut damaged, ECHO, 0, 1, bulk, wrong);
+    damaged.flush().expect("the node reads");
     assert!(matches!(
-        damaged.receive(deadline()),
-        Err(WireError::Refused(Refusal::Malformed(_)))
+        damaged.receive(PATIENCE),
+        Err(refused!(Refusal::Malformed(_)))
     ));
     ask(&mut good, ECHO, 0, content(128, 1));
     alone.stop();

@@ -6,7 +6,7 @@ use std::thread;
 
 use engine::config::Io;
 
-use crate::drivers::{Alone, content, reply, request};
+use crate::drivers::{Alone, content, queue, reply};
 use crate::echo::ECHO;
 use engine::clock::SystemClock;
 use net::limits::{CLIENT_BULK_BYTES_MAX, Limits};
@@ -38,11 +38,9 @@ fn measure(io: Io, threads: usize, wires: usize, window: u64, bytes: usize, roun
                 for round in 0..rounds {
                     for wire in &mut wires {
                         for id in 0..window {
-                            wire.push(request(ECHO, 0, round * window + id, bulk.clone()))
-                                .expect("room");
+                            queue(wire, ECHO, 0, round * window + id, bulk.clone());
                         }
-                        wire.flush(crate::drivers::deadline())
-                            .expect("the node reads");
+                        wire.flush().expect("the node reads");
                     }
                     for wire in &mut wires {
                         for id in 0..window {

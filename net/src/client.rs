@@ -1,7 +1,8 @@
 //! A client's connection over a socket: blocking for tools, non-blocking for load generators that poll many.
 //!
 //! - One thread, one connection at a time: nothing is shared, nothing runs in the background.
-//! - Blocking calls are bounded by their timeout per system call; stamps come from the clock that was given.
+//! - A blocking call ends when its time is up, however many system calls it takes; the clock is an argument, which
+//!   also stamps what arrives. Under a clock that stands still each system call has the whole time.
 //! - After an error the connection is of no further use; whether the last request was carried out is not known.
 
 use std::io::{ErrorKind, IoSlice, Read, Write};
@@ -62,9 +63,9 @@ pub struct ClientOptions {
     pub cluster: u64,
     /// How to pack bulk in both directions.
     pub codec: Codec,
-    /// Bound of each blocking system call of the handshake.
+    /// How long connecting with its handshake may take, and sending one request.
     pub timeout: Duration,
-    /// Where the stamps of received frames come from, in ns.
+    /// Measures the time that is left and stamps received frames, in ns; monotonic.
     pub clock: fn() -> u64,
     /// Receive buffers; may be shared by the connections of a thread.
     pub pool: Pool,
@@ -89,8 +90,11 @@ pub struct ClientConnection {
     stream: TcpStream,
     session: Session,
     clock: fn() -> u64,
-    /// What the socket was told last, to spare a system call per reply.
+    /// How long sending may take.
     timeout: Duration,
+    /// What the socket was told last, to spare a system call per reply.
+    read_timeout: Duration,
+    write_timeout: Duration,
     /// Whether the node has closed its side.
     is_ended: bool,
 }
@@ -116,27 +120,34 @@ impl ClientConnection {
         address: SocketAddr,
         options: ClientOptions,
     ) -> Result<ClientConnection, ClientError> {
+        let began = (options.clock)();
         let stream = TcpStream::connect_timeout(&address, options.timeout)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(options.timeout))?;
-        stream.set_write_timeout(Some(options.timeout))?;
         let session = Session::new(options.cluster, options.codec, options.pool);
         let mut connection = ClientConnection {
             stream,
             session,
             clock: options.clock,
             timeout: options.timeout,
+            read_timeout: Duration::ZERO,
+            write_timeout: Duration::ZERO,
             is_ended: false,
         };
-        connection.flush()?;
+        let deadline = began.saturating_add(nanos(options.timeout));
+        connection.flush_until(deadline)?;
         while connection.session.welcome().is_none() {
             // A node that refuses says so before it closes: look before giving up.
             if connection.session.next_frame()?.is_none() && connection.session.welcome().is_none()
             {
-                connection.read()?;
+                connection.read_until(deadline)?;
             }
         }
         Ok(connection)
+    }
+
+    /// How long sending may take from here on.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Who answered.
@@ -146,6 +157,11 @@ impl ClientConnection {
             .expect("a connection is given out with its handshake done")
     }
 
+    /// The socket, for whoever tests what becomes of those that misbehave.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Sends a request, blocking. `bulk` is lent; `crc` is the CRC-32 over its pieces in order.
     pub fn send(
         &mut self,
@@ -153,8 +169,23 @@ impl ClientConnection {
         bulk: &[Bytes],
         crc: u32,
     ) -> Result<(), ClientError> {
-        self.session.request(head, bulk, crc)?;
+        self.queue(head, bulk, crc)?;
         self.flush()
+    }
+
+    /// Queues a request as [`ClientConnection::send`] does; `flush` sends it, with all others that were queued.
+    pub fn queue(
+        &mut self,
+        head: &RequestHead,
+        bulk: &[Bytes],
+        crc: u32,
+    ) -> Result<(), ClientError> {
+        Ok(self.session.request(head, bulk, crc)?)
+    }
+
+    /// Sends what was queued, blocking.
+    pub fn flush(&mut self) -> Result<(), ClientError> {
+        self.flush_until((self.clock)().saturating_add(nanos(self.timeout)))
     }
 
     /// Sends a question about the node, blocking.
@@ -163,16 +194,13 @@ impl ClientConnection {
         self.flush()
     }
 
-    /// Receives the next reply or report, blocking; no single wait is longer than `timeout`.
+    /// Receives the next reply or report, blocking.
     pub fn receive(&mut self, timeout: Duration) -> Result<Frame, ClientError> {
-        if self.timeout != timeout {
-            self.stream.set_read_timeout(Some(timeout))?;
-            self.timeout = timeout;
-        }
+        let deadline = (self.clock)().saturating_add(nanos(timeout));
         loop {
             match self.session.next_frame()? {
                 Some(frame) => return Ok(frame),
-                None => self.read()?,
+                None => self.read_until(deadline)?,
             }
         }
     }
@@ -195,7 +223,7 @@ impl ClientConnection {
 
     /// Writes what the socket takes; answers whether everything was written. If not, wait until it is writable.
     pub fn try_flush(&mut self) -> Result<bool, ClientError> {
-        match self.flush() {
+        match self.write() {
             Ok(()) => Ok(true),
             Err(ClientError::TimedOut) => Ok(false),
             Err(other) => Err(other),
@@ -219,20 +247,54 @@ impl ClientConnection {
         }
     }
 
-    fn flush(&mut self) -> Result<(), ClientError> {
+    fn flush_until(&mut self, deadline: u64) -> Result<(), ClientError> {
         while !self.session.outbound.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.session.outbound.slices(&mut slices);
-            match self.stream.write_vectored(&slices[..count]) {
-                Ok(0) => return Err(ClientError::Closed),
-                Ok(written) => self.session.outbound.wrote(written),
-                Err(error) if is_wait(error.kind()) => return Err(ClientError::TimedOut),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.last_words(error)),
+            let left = left(self.clock, deadline)?;
+            if self.write_timeout != left {
+                self.stream.set_write_timeout(Some(left))?;
+                self.write_timeout = left;
             }
+            self.write_once()?;
         }
-        while self.session.outbound.next_sent().is_some() {}
+        self.sent();
         Ok(())
+    }
+
+    fn read_until(&mut self, deadline: u64) -> Result<(), ClientError> {
+        let left = left(self.clock, deadline)?;
+        if self.read_timeout != left {
+            self.stream.set_read_timeout(Some(left))?;
+            self.read_timeout = left;
+        }
+        self.read()
+    }
+
+    fn write(&mut self) -> Result<(), ClientError> {
+        while !self.session.outbound.is_empty() {
+            self.write_once()?;
+        }
+        self.sent();
+        Ok(())
+    }
+
+    fn write_once(&mut self) -> Result<(), ClientError> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = self.session.outbound.slices(&mut slices);
+        match self.stream.write_vectored(&slices[..count]) {
+            Ok(0) => Err(ClientError::Closed),
+            Ok(written) => {
+                self.session.outbound.wrote(written);
+                Ok(())
+            }
+            Err(error) if is_wait(error.kind()) => Err(ClientError::TimedOut),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(self.last_words(error)),
+        }
+    }
+
+    /// Nobody asks when a client's frames have left.
+    fn sent(&mut self) {
+        while self.session.outbound.next_sent().is_some() {}
     }
 
     fn read(&mut self) -> Result<(), ClientError> {
@@ -267,6 +329,18 @@ impl ClientConnection {
             }
         }
         error.into()
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Until the deadline; at least a microsecond, since zero would mean for ever.
+fn left(clock: fn() -> u64, deadline: u64) -> Result<Duration, ClientError> {
+    match deadline.saturating_sub(clock()) {
+        0 => Err(ClientError::TimedOut),
+        nanos => Ok(Duration::from_nanos(nanos.max(1000))),
     }
 }
 

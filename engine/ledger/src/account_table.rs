@@ -160,10 +160,10 @@ impl AccountTable {
     ) -> impl DoubleEndedIterator<Item = &AccountState> {
         let first = self
             .rows
-            .partition_point(|account| account.timestamp < period.first);
+            .partition_point(0, |account| account.timestamp < period.first);
         let end = self
             .rows
-            .partition_point(|account| account.timestamp <= period.last);
+            .partition_point(0, |account| account.timestamp <= period.last);
         (first..end).map(|row| self.rows.get(row))
     }
 

@@ -149,13 +149,13 @@ impl Audit {
         };
         Self {
             accounts: (books.accounts.len() as u64).into(),
-            transfers: (books.transfers.len() as u64).into(),
+            transfers: books.transfers.counts().transfers.into(),
             pendings_open: (books.pendings.open_count() as u64).into(),
-            ids_spent: (books.transfers.spent_len() as u64).into(),
+            ids_spent: books.transfers.counts().spent.into(),
             timestamp: timestamp.into(),
             conservation_holds: u32::from(totals.conservation_holds()).into(),
             reserved: U32::ZERO,
-            transfer_id_sum: books.transfers.id_sum().into(),
+            transfer_id_sum: books.transfers.counts().id_sum.into(),
             debits_pending: sum(|ledger| ledger.debits_pending),
             debits_posted: sum(|ledger| ledger.debits_posted),
             credits_pending: sum(|ledger| ledger.credits_pending),

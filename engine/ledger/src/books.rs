@@ -1,11 +1,10 @@
-//! The books of a group: its accounts, its transfers, what is reserved, and the account histories.
+//! The books of a group: its accounts, its transfers, and what is reserved.
 //!
 //! - Parts that only hold; the rules that change them are in `create_accounts`, `new_transfer`,
 //!   `resolution` and `expiry`.
 
 use crate::account_table::AccountTable;
 use crate::find_blocks::FindBlocks;
-use crate::history::History;
 use crate::id_index::IdHasher;
 use crate::limits::Limits;
 use crate::pending::Pendings;
@@ -16,7 +15,6 @@ pub(crate) struct Books {
     pub(crate) accounts: AccountTable,
     pub(crate) transfers: TransferTable,
     pub(crate) pendings: Pendings,
-    pub(crate) history: History,
     /// Hashes ids for the indexes of all tables.
     pub(crate) hasher: IdHasher,
     /// Derived from the transfers; no part of the replicated state.
@@ -29,7 +27,6 @@ impl Books {
             accounts: AccountTable::new(limits.accounts_max, hasher),
             transfers: TransferTable::new(limits.transfers_max, hasher),
             pendings: Pendings::new(limits.pendings_max),
-            history: History::new(),
             hasher,
             blocks: FindBlocks::default(),
         }
@@ -38,16 +35,13 @@ impl Books {
     /// Indexes the transfers that a command has added.
     pub(crate) fn index(&mut self) {
         let transfers = &self.transfers;
-        self.blocks
-            .extend(transfers.len(), |row| transfers.row(TransferRow::new(row)));
+        self.blocks.extend(transfers.len(), |row| {
+            transfers.event(TransferRow::new(row))
+        });
     }
 
     /// Bytes that all of it occupies.
     pub(crate) fn bytes(&self) -> usize {
-        self.accounts.bytes()
-            + self.transfers.bytes()
-            + self.pendings.bytes()
-            + self.history.bytes()
-            + self.blocks.bytes()
+        self.accounts.bytes() + self.transfers.bytes() + self.pendings.bytes() + self.blocks.bytes()
     }
 }

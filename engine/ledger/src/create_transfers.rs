@@ -13,10 +13,11 @@ use crate::account_table::{AccountRow, AccountState};
 use crate::batch::{Creation, Head, Outcome};
 use crate::books::Books;
 use crate::digest::Digest;
+use crate::fates::Fate;
 use crate::journal::{Journal, Step};
 use crate::mutants::{Mutant, is_planted};
 use crate::new_transfer::{self, Movement};
-use crate::pending::PendingStatus;
+use crate::pending::Reservation;
 use crate::resolution::{self, Resolution};
 use crate::status::CreateTransferStatus;
 use crate::transfer::{Transfer, TransferFlags};
@@ -40,7 +41,6 @@ struct Ahead {
     pending_hash: u64,
     debit: Option<AccountRow>,
     credit: Option<AccountRow>,
-    pending: Option<TransferRow>,
 }
 
 impl Ahead {
@@ -51,7 +51,6 @@ impl Ahead {
         pending_hash: 0,
         debit: None,
         credit: None,
-        pending: None,
     };
 }
 
@@ -122,10 +121,7 @@ impl<'a> TransferCreation<'a> {
         };
         let ahead = &mut self.ahead[place % PLACES];
         if event.flags().has(TransferFlags::RESOLVING) {
-            ahead.pending = self.books.pendings.guess(ahead.pending_hash);
-            if let Some(row) = ahead.pending {
-                self.books.transfers.prefetch_row(row);
-            }
+            self.books.pendings.prefetch_slot(ahead.pending_hash);
             return;
         }
         ahead.debit = self.books.accounts.guess(ahead.debit_hash);
@@ -220,7 +216,7 @@ impl TransferCreation<'_> {
             return Err(S::TransfersFull);
         }
         if flags.has(TransferFlags::RESOLVING) {
-            let resolution = resolution::judge(self.books, event, ahead.pending, at)?;
+            let resolution = resolution::judge(self.books, event, ahead.pending_hash, at)?;
             self.resolve(event, &resolution, ahead);
             return Ok(resolution.timestamp);
         }
@@ -252,7 +248,13 @@ impl TransferCreation<'_> {
         self.note(row, None, debit, credit);
         let flags = event.flags();
         if flags.has(TransferFlags::PENDING) {
-            self.books.pendings.open(row, hash, stored.expires_at());
+            let reservation = Reservation {
+                transfer: stored,
+                row,
+                debit,
+                credit,
+            };
+            self.books.pendings.open(&reservation, hash);
             let account = self.books.accounts.row_mut(debit);
             account.debits_pending += amount;
             close_if(account, flags.has(TransferFlags::CLOSING_DEBIT));
@@ -265,38 +267,33 @@ impl TransferCreation<'_> {
                 self.books.accounts.row_mut(credit).credits_posted += amount;
             }
         }
-        self.record(row, &stored, debit, credit);
+        self.record(&stored, debit, credit);
     }
 
     /// Stores a post or a void, gives back the reservation and moves what is posted.
     fn resolve(&mut self, event: &Transfer, resolution: &Resolution, ahead: &Ahead) {
         let Resolution {
-            pending: pending_row,
-            debit,
-            credit,
+            slot,
+            reservation,
             amount,
             ..
-        } = *resolution;
-        let pending = *self.books.transfers.row(pending_row);
-        let stored = resolution::complete(event, &pending, resolution);
+        } = resolution;
+        let Reservation { debit, credit, .. } = *reservation;
+        let stored = resolution::complete(event, &reservation.transfer, resolution);
         let row = self.books.transfers.push(&stored, ahead.id_hash);
-        self.note(row, Some(pending_row), debit, credit);
+        self.note(row, Some(*reservation), debit, credit);
         let posts = event.flags().has(TransferFlags::POST_PENDING_TRANSFER);
-        let status = if posts {
-            PendingStatus::Posted
-        } else {
-            PendingStatus::Voided
-        };
+        let fate = if posts { Fate::Posted } else { Fate::Voided };
         let pendings = &mut self.books.pendings;
-        pendings.resolve(pending_row, ahead.pending_hash, status);
+        pendings.resolve(*slot, ahead.pending_hash, fate);
         if !is_planted(Mutant::ReservationKept) {
-            release(self.books, &pending, debit, credit);
+            release(self.books, reservation);
         }
         if posts {
             self.books.accounts.row_mut(debit).debits_posted += amount;
             self.books.accounts.row_mut(credit).credits_posted += amount;
         }
-        self.record(row, &stored, debit, credit);
+        self.record(&stored, debit, credit);
     }
 
     /// Notes the balances from before, if a chain may have to take them back.
@@ -304,7 +301,7 @@ impl TransferCreation<'_> {
     fn note(
         &mut self,
         row: TransferRow,
-        resolved: Option<TransferRow>,
+        resolved: Option<Reservation>,
         debit: AccountRow,
         credit: AccountRow,
     ) {
@@ -319,20 +316,12 @@ impl TransferCreation<'_> {
         }
     }
 
-    /// Takes the new balances into the histories and the digest.
+    /// Takes the new balances into the newest row and the digest.
     #[inline]
-    fn record(
-        &mut self,
-        row: TransferRow,
-        stored: &Transfer,
-        debit: AccountRow,
-        credit: AccountRow,
-    ) {
-        let (debit, credit) = (
-            self.books.accounts.row(debit),
-            self.books.accounts.row(credit),
-        );
-        self.books.history.record(row, debit, credit);
+    fn record(&mut self, stored: &Transfer, debit: AccountRow, credit: AccountRow) {
+        let accounts = &self.books.accounts;
+        let (debit, credit) = (accounts.row(debit), accounts.row(credit));
+        self.books.transfers.settle(debit, credit);
         self.digest.moved(stored, debit, credit);
     }
 
@@ -340,7 +329,7 @@ impl TransferCreation<'_> {
     #[cold]
     fn compare(&self, event: &Transfer, row: TransferRow) -> CreateTransferStatus {
         use CreateTransferStatus as S;
-        let existing = self.books.transfers.row(row);
+        let existing = &self.books.transfers.row(row);
         // What the other fields mean depends on these three.
         if event.flags != existing.flags {
             return S::ExistsWithDifferentFlags;
@@ -362,7 +351,7 @@ impl TransferCreation<'_> {
             .books
             .transfers
             .row(pending.expect("what a stored transfer resolved is stored"));
-        resolution::compare(event, existing, pending)
+        resolution::compare(event, existing, &pending)
     }
 
     /// The timestamp to report with a refusal: that of the transfer which exists, else the moment.
@@ -386,23 +375,18 @@ fn close_if(account: &mut AccountState, closes: bool) {
     }
 }
 
-/// Gives back what a pending transfer reserved, and reopens what it closed.
+/// Gives back what was reserved, and reopens what that closed.
 ///
 /// A posted transfer cannot have closed an account, for a closed account refuses posts.
-pub(crate) fn release(
-    books: &mut Books,
-    pending: &Transfer,
-    debit: AccountRow,
-    credit: AccountRow,
-) {
-    let amount = pending.amount.get();
-    let flags = pending.flags();
-    let account = books.accounts.row_mut(debit);
+pub(crate) fn release(books: &mut Books, reservation: &Reservation) {
+    let amount = reservation.transfer.amount.get();
+    let flags = reservation.transfer.flags();
+    let account = books.accounts.row_mut(reservation.debit);
     account.debits_pending -= amount;
     if flags.has(TransferFlags::CLOSING_DEBIT) {
         account.flags = account.flags.without(AccountFlags::CLOSED);
     }
-    let account = books.accounts.row_mut(credit);
+    let account = books.accounts.row_mut(reservation.credit);
     account.credits_pending -= amount;
     if flags.has(TransferFlags::CLOSING_CREDIT) {
         account.flags = account.flags.without(AccountFlags::CLOSED);

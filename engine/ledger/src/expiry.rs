@@ -3,14 +3,15 @@
 //! - Driven by the command's time alone, so that every replica expires the same transfers at the same
 //!   index.
 //! - In order of expiry, then of age; at most [`EXPIRIES_MAX`] for one command.
-//! - Each expiry takes a timestamp of its own. It writes no transfer and no account history.
+//! - Each expiry takes a timestamp of its own and a row of its own, with the balances after it. It is no transfer and
+//!   shows in no account history, but among the changes.
 
 use crate::books::Books;
 use crate::create_transfers::release;
 use crate::digest::Digest;
+use crate::fates::Fate;
 use crate::limits::EXPIRIES_MAX;
 use crate::mutants::{Mutant, is_planted};
-use crate::pending::PendingStatus;
 
 /// Expires what is due by `now`; the number of timestamps that were used up.
 pub(crate) fn expire(books: &mut Books, digest: &mut Digest, now: u64) -> u64 {
@@ -19,28 +20,23 @@ pub(crate) fn expire(books: &mut Books, digest: &mut Digest, now: u64) -> u64 {
         return expired;
     }
     while expired < EXPIRIES_MAX as u64 {
-        let Some(row) = books.pendings.due(now) else {
+        let Some(slot) = books.pendings.due(now) else {
             break;
         };
-        let pending = *books.transfers.row(row);
+        let reservation = books.pendings.reservation(slot);
+        let pending = &reservation.transfer;
         let hash = books.hasher.hash(pending.id.get());
-        books.pendings.resolve(row, hash, PendingStatus::Expired);
-        let find = |id| {
-            books
-                .accounts
-                .find(id)
-                .expect("the accounts of a stored transfer exist")
-        };
+        books.pendings.resolve(slot, hash, Fate::Expired);
+        release(books, &reservation);
         let (debit, credit) = (
-            find(pending.debit_account_id.get()),
-            find(pending.credit_account_id.get()),
+            books.accounts.row(reservation.debit),
+            books.accounts.row(reservation.credit),
         );
-        release(books, &pending, debit, credit);
-        digest.expired(
-            &pending,
-            books.accounts.row(debit),
-            books.accounts.row(credit),
-        );
+        books
+            .transfers
+            .expire(pending, reservation.row, now + expired);
+        books.transfers.settle(debit, credit);
+        digest.expired(pending, debit, credit);
         expired += 1;
     }
     expired

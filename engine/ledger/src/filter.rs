@@ -172,7 +172,7 @@ pub(crate) struct Period {
 
 impl Period {
     /// The period of a filter's two fields, where 0 is no bound; none if they make no sense.
-    fn new(min: u64, max: u64) -> Option<Self> {
+    pub(crate) fn new(min: u64, max: u64) -> Option<Self> {
         let sound = min <= TIMESTAMP_MAX && max <= TIMESTAMP_MAX && (max == 0 || min <= max);
         sound.then_some(Self {
             first: min.max(1),

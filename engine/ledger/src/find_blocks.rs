@@ -1,7 +1,7 @@
 //! Finds the transfers of an account, or with some user data, without visiting all of them.
 //!
 //! Transfers are numbered in order of time. Every 4,096 of them become a block once they are complete:
-//! a list of 32-bit entries, one for each account and each user data of each transfer. An entry is 20
+//! a list of 32-bit entries, one for each account and each user data of each transfer or expiry. An entry is 20
 //! bits of a hash of field and value, and the transfer's place in the block; entries are dealt into
 //! 1,024 groups by the first half of the hash, in order of place. A search goes through the blocks of
 //! its period; each costs two or three cache lines if it has nothing. The newest transfers, not yet a
@@ -13,8 +13,8 @@
 
 use core::ops::{ControlFlow, Range};
 
+use crate::event_row::{EventRow, RowKind};
 use crate::id_index;
-use crate::transfer::Transfer;
 
 /// Transfers of a block.
 const BLOCK: usize = 1 << PLACE_BITS;
@@ -122,7 +122,7 @@ pub(crate) struct FindBlocks {
 
 impl FindBlocks {
     /// Builds the blocks that have become complete.
-    pub(crate) fn extend<'a>(&mut self, transfers: usize, row: impl Fn(usize) -> &'a Transfer) {
+    pub(crate) fn extend<'a>(&mut self, transfers: usize, row: impl Fn(usize) -> &'a EventRow) {
         while (self.blocks.len() + 1) * BLOCK <= transfers {
             let first = self.blocks.len() * BLOCK;
             self.gathered.clear();
@@ -181,26 +181,35 @@ fn each(
     }
 }
 
-/// Appends the entries of one transfer.
+/// What a row can be found by.
 #[inline]
-fn gather(transfer: &Transfer, place: usize, entries: &mut Vec<u32>, counts: &mut [u16; GROUPS]) {
-    let place = u32::try_from(place).expect("a place has 12 bits");
-    let mut add = |field, value| {
-        let entry = Key::new(field, value).entry(place);
-        entries.push(entry);
-        counts[group(entry)] += 1;
-    };
-    add(Field::Account, transfer.debit_account_id.get());
-    add(Field::Account, transfer.credit_account_id.get());
+pub(crate) fn keys(row: &EventRow, mut add: impl FnMut(Key)) {
+    if row.kind() == RowKind::Spent {
+        return;
+    }
+    let fields = row.fields();
+    add(Key::new(Field::Account, fields.debit_account_id.get()));
+    add(Key::new(Field::Account, fields.credit_account_id.get()));
     for (field, value) in [
-        (Field::UserData128, transfer.user_data_128.get()),
-        (Field::UserData64, transfer.user_data_64.get().into()),
-        (Field::UserData32, transfer.user_data_32.get().into()),
+        (Field::UserData128, fields.user_data_128.get()),
+        (Field::UserData64, fields.user_data_64.get().into()),
+        (Field::UserData32, fields.user_data_32.get().into()),
     ] {
         if value != 0 {
-            add(field, value);
+            add(Key::new(field, value));
         }
     }
+}
+
+/// Appends the entries of one row.
+#[inline]
+fn gather(row: &EventRow, place: usize, entries: &mut Vec<u32>, counts: &mut [u16; GROUPS]) {
+    let place = u32::try_from(place).expect("a place has 12 bits");
+    keys(row, |key| {
+        let entry = key.entry(place);
+        entries.push(entry);
+        counts[group(entry)] += 1;
+    });
 }
 
 #[cfg(test)]
@@ -208,6 +217,7 @@ mod tests {
     use core::ops::ControlFlow;
 
     use super::{Field, FindBlocks, Key};
+    use crate::event_row::EventRow;
     use crate::transfer::Transfer;
 
     fn transfers(count: u64) -> Vec<Transfer> {
@@ -225,9 +235,10 @@ mod tests {
     #[test]
     fn a_search_visits_all_that_match_in_order_within_its_range() {
         let rows = transfers(20_000);
+        let events: Vec<EventRow> = rows.iter().map(EventRow::of).collect();
         let mut blocks = FindBlocks::default();
         for transfers in [1_000, 4_095, 4_096, 13_000, 20_000] {
-            blocks.extend(transfers, |row| &rows[row]);
+            blocks.extend(transfers, |row| &events[row]);
         }
         let by_account =
             |id: u128| move |t: &Transfer| t.debit_account_id == id || t.credit_account_id == id;
@@ -280,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_search_for_what_is_rare_skips_nearly_all() {
-        let rows = transfers(16_384);
+        let rows: Vec<EventRow> = transfers(16_384).iter().map(EventRow::of).collect();
         let mut blocks = FindBlocks::default();
         blocks.extend(rows.len(), |row| &rows[row]);
         let mut visited = 0;

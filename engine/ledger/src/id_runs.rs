@@ -139,12 +139,6 @@ impl IdRuns {
         self.runs.iter().find_map(|run| run.find(id, &id_of))
     }
 
-    /// Notes that an id is kept elsewhere.
-    #[inline]
-    pub(crate) fn note_stray(&mut self, id: u128) {
-        self.highest = self.highest.max(id);
-    }
-
     /// Records a new id, or says that it is a stray.
     #[inline]
     pub(crate) fn record(&mut self, id: u128, row: u32) -> Recorded {

@@ -3,6 +3,7 @@
 //! | number | operation | body: any number of | reply: any number of |
 //! |---|---|---|---|
 //! | 128 | pulse | nothing | nothing |
+//! | 137 | get_change_events | one [`ChangeEventsFilter`] | `ChangeEvent` |
 //! | 140 | lookup_accounts | id, 16 bytes | [`Account`] |
 //! | 141 | lookup_transfers | id, 16 bytes | [`Transfer`] |
 //! | 142 | get_account_transfers | one [`AccountFilter`] | [`Transfer`] |
@@ -12,6 +13,7 @@
 //! | 146 | create_accounts | [`Account`] | `CreateResult`, one per event |
 //! | 147 | create_transfers | [`Transfer`] | `CreateResult`, one per event |
 //! | 200 | audit (ours) | nothing | one `Audit` |
+//! | 201 | get_changes (ours) | one [`ChangesFilter`] | `Change` |
 //!
 //! - Numbers below 200 are TigerBeetle's, with bodies as plain arrays.
 //! - A body is at most [`EVENTS_MAX`] elements and a whole number of them.
@@ -20,6 +22,7 @@ use zerocopy::little_endian::U128;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::account::Account;
+use crate::change::{ChangeEventsFilter, ChangesFilter};
 use crate::filter::{AccountFilter, QueryFilter};
 use crate::limits::EVENTS_MAX;
 use crate::transfer::Transfer;
@@ -28,6 +31,8 @@ use crate::transfer::Transfer;
 pub mod operation {
     /// Lets time pass: expires what is due and does nothing else.
     pub const PULSE: u8 = 128;
+    /// What happened within a period.
+    pub const GET_CHANGE_EVENTS: u8 = 137;
     /// Accounts by id.
     pub const LOOKUP_ACCOUNTS: u8 = 140;
     /// Transfers by id.
@@ -46,6 +51,8 @@ pub mod operation {
     pub const CREATE_TRANSFERS: u8 = 147;
     /// Ours: proves the books.
     pub const AUDIT: u8 = 200;
+    /// Ours: what happened, from any change on.
+    pub const GET_CHANGES: u8 = 201;
 }
 
 /// A request, parsed: the operation with its body in place.
@@ -69,8 +76,12 @@ pub enum Instruction<'a> {
     QueryAccounts(&'a QueryFilter),
     /// See [`operation::QUERY_TRANSFERS`].
     QueryTransfers(&'a QueryFilter),
+    /// See [`operation::GET_CHANGE_EVENTS`].
+    GetChangeEvents(&'a ChangeEventsFilter),
     /// See [`operation::AUDIT`].
     Audit,
+    /// See [`operation::GET_CHANGES`].
+    GetChanges(&'a ChangesFilter),
 }
 
 /// Why bytes are no instruction.
@@ -123,6 +134,8 @@ impl<'a> Instruction<'a> {
             operation::GET_ACCOUNT_BALANCES => Self::GetAccountBalances(one(body)?),
             operation::QUERY_ACCOUNTS => Self::QueryAccounts(one(body)?),
             operation::QUERY_TRANSFERS => Self::QueryTransfers(one(body)?),
+            operation::GET_CHANGE_EVENTS => Self::GetChangeEvents(one(body)?),
+            operation::GET_CHANGES => Self::GetChanges(one(body)?),
             unknown => return Err(InstructionError::UnknownOperation(unknown)),
         })
     }
@@ -171,6 +184,13 @@ mod tests {
         assert_eq!(parsed, expected, "operation {operation} with {bytes} bytes");
     }
 
+    fn too_many(elements: usize, elements_max: usize) -> InstructionError {
+        InstructionError::TooMany {
+            elements,
+            elements_max,
+        }
+    }
+
     #[test]
     fn bodies_are_whole_numbers_of_elements_within_bounds() {
         for op in [operation::CREATE_ACCOUNTS, operation::CREATE_TRANSFERS] {
@@ -185,12 +205,11 @@ mod tests {
                 }),
             );
             check(op, EVENTS_MAX * 128, Ok(()));
-            let elements = EVENTS_MAX + 1;
-            let expected = InstructionError::TooMany {
-                elements,
-                elements_max: EVENTS_MAX,
-            };
-            check(op, elements * 128, Err(expected));
+            check(
+                op,
+                (EVENTS_MAX + 1) * 128,
+                Err(too_many(EVENTS_MAX + 1, EVENTS_MAX)),
+            );
         }
         for op in [operation::LOOKUP_ACCOUNTS, operation::LOOKUP_TRANSFERS] {
             check(op, 16, Ok(()));
@@ -203,17 +222,17 @@ mod tests {
                 }),
             );
         }
-        for (op, size) in [(142, 128), (143, 128), (144, 64), (145, 64)] {
+        for (op, size) in [
+            (137, 64),
+            (142, 128),
+            (143, 128),
+            (144, 64),
+            (145, 64),
+            (201, 64),
+        ] {
             check(op, size, Ok(()));
             check(op, 0, Err(InstructionError::NoFilter));
-            check(
-                op,
-                2 * size,
-                Err(InstructionError::TooMany {
-                    elements: 2,
-                    elements_max: 1,
-                }),
-            );
+            check(op, 2 * size, Err(too_many(2, 1)));
             check(
                 op,
                 size - 1,
@@ -225,16 +244,9 @@ mod tests {
         }
         for op in [operation::PULSE, operation::AUDIT] {
             check(op, 0, Ok(()));
-            check(
-                op,
-                1,
-                Err(InstructionError::TooMany {
-                    elements: 1,
-                    elements_max: 0,
-                }),
-            );
+            check(op, 1, Err(too_many(1, 0)));
         }
-        for op in [0, 127, 129, 137, 139, 148, 199, 201, 255] {
+        for op in [0, 127, 129, 136, 138, 139, 148, 199, 210, 255] {
             check(op, 0, Err(InstructionError::UnknownOperation(op)));
         }
     }

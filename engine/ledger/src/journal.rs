@@ -6,14 +6,15 @@
 use crate::account_table::{AccountRow, Balances};
 use crate::books::Books;
 use crate::digest::Digest;
-use crate::pending::PendingStatus;
+use crate::pending::Reservation;
+use crate::transfer::TransferFlags;
 use crate::transfer_table::TransferRow;
 
 /// What one transfer of the chain changed.
 pub(crate) struct Step {
     pub(crate) row: TransferRow,
-    /// The pending transfer that it resolved.
-    pub(crate) resolved: Option<TransferRow>,
+    /// The reservation that it resolved.
+    pub(crate) resolved: Option<Reservation>,
     pub(crate) debit: (AccountRow, Balances),
     pub(crate) credit: (AccountRow, Balances),
 }
@@ -50,16 +51,15 @@ impl Journal {
     /// The chain broke: takes everything back.
     pub(crate) fn roll_back(&mut self, books: &mut Books, digest: &mut Digest) {
         while let Some(step) = self.steps.pop() {
-            if books.pendings.status(step.row) != PendingStatus::None {
-                let id = books.transfers.row(step.row).id.get();
-                books.pendings.forget(step.row, books.hasher.hash(id));
+            let transfer = books.transfers.row(step.row);
+            if transfer.flags().has(TransferFlags::PENDING) {
+                let id = transfer.id.get();
+                books.pendings.forget(id, books.hasher.hash(id));
             }
             if let Some(resolved) = step.resolved {
-                let pending = books.transfers.row(resolved);
-                let hash = books.hasher.hash(pending.id.get());
-                books.pendings.reopen(resolved, hash, pending.expires_at());
+                let hash = books.hasher.hash(resolved.transfer.id.get());
+                books.pendings.reopen(&resolved, hash);
             }
-            books.history.forget(step.row);
             books.transfers.pop();
             for (row, balances) in [step.credit, step.debit] {
                 let account = books.accounts.row_mut(row);

@@ -15,6 +15,7 @@ use crate::account::Account;
 use crate::audit::{Audit, Totals};
 use crate::batch;
 use crate::books::Books;
+use crate::changes;
 use crate::create_accounts::AccountCreation;
 use crate::create_transfers::TransferCreation;
 use crate::digest::Digest;
@@ -78,7 +79,7 @@ impl Ledger {
     #[must_use]
     pub fn transfer(&self, id: u128) -> Option<Transfer> {
         let row = self.books.transfers.find_transfer(id)?;
-        Some(*self.books.transfers.row(row))
+        Some(self.books.transfers.row(row))
     }
 
     /// The sums of all accounts, by ledger. Visits every account.
@@ -161,6 +162,8 @@ impl Ledger {
             }
             Instruction::QueryAccounts(filter) => query::accounts(&self.books, filter, reply),
             Instruction::QueryTransfers(filter) => query::transfers(&self.books, filter, reply),
+            Instruction::GetChangeEvents(filter) => changes::of_period(&self.books, filter, reply),
+            Instruction::GetChanges(filter) => changes::from_number(&self.books, filter, reply),
             Instruction::Audit => reply.extend_from_slice(self.audit().as_bytes()),
             Instruction::Pulse
             | Instruction::CreateAccounts(_)
@@ -222,11 +225,12 @@ impl StateMachine for Ledger {
     }
 
     fn digest(&self) -> u128 {
+        let counts = self.books.transfers.counts();
         self.digest.value(&[
             self.timestamp,
             self.books.accounts.len() as u64,
-            self.books.transfers.len() as u64,
-            self.books.transfers.spent_len() as u64,
+            counts.transfers,
+            counts.spent,
             self.books.pendings.open_count() as u64,
         ])
     }

@@ -12,6 +12,14 @@ pub const EVENTS_MAX: usize = 8_190;
 /// Rows in one reply to a query: as many as events in a request.
 pub const RESULTS_MAX: usize = EVENTS_MAX;
 
+/// Changes in one reply to `get_change_events`, of 384 bytes each; of `get_changes`, of 400 bytes, fewer fit.
+pub const CHANGE_EVENTS_MAX: usize = EVENTS_MAX * 128 / 384;
+
+/// Changes in one reply to `get_changes`.
+pub const CHANGES_MAX: usize = EVENTS_MAX * 128 / 400;
+
+const _: () = assert!(CHANGE_EVENTS_MAX * 384 <= 1_048_320 && CHANGES_MAX * 400 <= 1_048_320);
+
 /// Pending transfers that expire at the start of one command. The rest follow with the next commands,
 /// so that a crowd that expires in one second delays nobody for long.
 pub const EXPIRIES_MAX: usize = EVENTS_MAX;

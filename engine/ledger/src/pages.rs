@@ -7,7 +7,8 @@
 //! - Every further chunk is [`CHUNK_BYTES`], anonymous memory with the wish for huge pages; where the
 //!   system does not grant it, everything works the same, more slowly.
 //! - A chunk is mapped when its first row is written, and its pages are committed as they are written.
-//! - A row's address stays the same; rows are taken back from the end only.
+//! - A row's address stays the same. Rows are taken back from the end; whole chunks are given up from the front,
+//!   and serve again at the end, so that a table that gives up as much as it takes asks the system for nothing.
 
 use memmap2::MmapMut;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -15,9 +16,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Bytes of a chunk after the first: four huge pages.
 const CHUNK_BYTES: usize = 8 << 20;
 
+#[allow(dead_code)]
+/// Chunks kept for use again.
+const SPARE_CHUNKS: usize = 2;
+
 /// Rows of type `T`, whose size is a power of two.
 pub(crate) struct Pages<T> {
     chunks: Vec<MmapMut>,
+    /// Chunks given up at the front.
+    given_up: usize,
+    /// Given up, and not in use again.
+    spare: Vec<MmapMut>,
+    /// The first row that is here.
+    start: usize,
     len: usize,
     row: core::marker::PhantomData<T>,
 }
@@ -30,9 +41,31 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() <= 4096) };
         Self {
             chunks: Vec::new(),
+            given_up: 0,
+            spare: Vec::new(),
+            start: 0,
             len: 0,
             row: core::marker::PhantomData,
         }
+    }
+
+    #[allow(dead_code)]
+    /// Rows from `row` on, of which there are none yet; those before it are never asked for.
+    pub(crate) fn start_at(&mut self, row: usize) {
+        *self = Self::new();
+        self.given_up = row / Self::CHUNK;
+        self.start = row;
+        self.len = row;
+    }
+
+    #[allow(dead_code)]
+    /// Gives up rows before `row`, as far as whole chunks of them are left.
+    pub(crate) fn release_before(&mut self, row: usize) {
+        let chunks = (row.min(self.len) / Self::CHUNK).saturating_sub(self.given_up);
+        let kept = SPARE_CHUNKS.saturating_sub(self.spare.len());
+        self.spare.extend(self.chunks.drain(..chunks).take(kept));
+        self.given_up += chunks;
+        self.start = self.start.max(self.given_up * Self::CHUNK);
     }
 
     #[inline]
@@ -44,20 +77,22 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     #[inline]
     pub(crate) fn get(&self, row: usize) -> &T {
         let start = row % Self::CHUNK * size_of::<T>();
-        let bytes = &self.chunks[row / Self::CHUNK][start..start + size_of::<T>()];
+        let chunk = &self.chunks[row / Self::CHUNK - self.given_up];
+        let bytes = &chunk[start..start + size_of::<T>()];
         T::ref_from_bytes(bytes).expect("chunks are page-aligned and rows a power of two")
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, row: usize) -> &mut T {
         let start = row % Self::CHUNK * size_of::<T>();
-        let bytes = &mut self.chunks[row / Self::CHUNK][start..start + size_of::<T>()];
+        let chunk = &mut self.chunks[row / Self::CHUNK - self.given_up];
+        let bytes = &mut chunk[start..start + size_of::<T>()];
         T::mut_from_bytes(bytes).expect("chunks are page-aligned and rows a power of two")
     }
 
     #[inline]
     pub(crate) fn push(&mut self, row: T) {
-        if self.len == self.chunks.len() * Self::CHUNK {
+        if self.len / Self::CHUNK == self.given_up + self.chunks.len() {
             self.add_chunk();
         }
         self.len += 1;
@@ -67,10 +102,14 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     /// Maps one more chunk. Like every allocation here it stops the process if there is no memory at all.
     #[cold]
     fn add_chunk(&mut self) {
+        if let Some(chunk) = self.spare.pop() {
+            self.chunks.push(chunk);
+            return;
+        }
         let chunk =
             MmapMut::map_anon(CHUNK_BYTES).expect("the system has memory for one more chunk");
         #[cfg(target_os = "linux")]
-        if !self.chunks.is_empty() {
+        if self.given_up + self.chunks.len() > 0 {
             // Only a wish: without it pages are small.
             let _ = chunk.advise(memmap2::Advice::HugePage);
         }
@@ -79,7 +118,7 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
 
     /// Has the memory of the first `rows` rows at hand before they are written: mapped, and touched.
     pub(crate) fn reserve(&mut self, rows: usize) {
-        while self.chunks.len() * Self::CHUNK < rows {
+        while (self.given_up + self.chunks.len()) * Self::CHUNK < rows {
             self.add_chunk();
             #[cfg(target_os = "linux")]
             if let Some(chunk) = self.chunks.last() {
@@ -99,13 +138,14 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         Some(last)
     }
 
+    /// The newest row, if it was not given up.
     pub(crate) fn last(&self) -> Option<&T> {
-        self.len.checked_sub(1).map(|row| self.get(row))
+        (self.len > self.start).then(|| self.get(self.len - 1))
     }
 
-    /// The number of rows, from the first on, of which `before` says yes. They must come first.
-    pub(crate) fn partition_point(&self, before: impl Fn(&T) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len);
+    /// The number of the first row from `start` on of which `before` says no. Those with a yes must come first.
+    pub(crate) fn partition_point(&self, start: usize, before: impl Fn(&T) -> bool) -> usize {
+        let (mut low, mut high) = (start, self.len);
         while low < high {
             let middle = usize::midpoint(low, high);
             if before(self.get(middle)) {
@@ -119,7 +159,7 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
 
     /// Bytes that the rows occupy; pages of a chunk that were not reached yet are not counted.
     pub(crate) fn bytes(&self) -> usize {
-        self.len * size_of::<T>()
+        (self.len - self.start) * size_of::<T>() + self.spare.len() * CHUNK_BYTES
     }
 }
 
@@ -139,7 +179,7 @@ mod tests {
             (5_000, 2_047, 2_048)
         );
         assert_eq!((rows.get(4_095)[7], rows.get(4_095)[8]), (1, 4_095));
-        assert_eq!(rows.partition_point(|row| row[0] < 3_000), 3_000);
+        assert_eq!(rows.partition_point(0, |row| row[0] < 3_000), 3_000);
         for n in (0..5_000_u64).rev() {
             assert_eq!(rows.pop().map(|row| row[0]), Some(n));
         }
@@ -148,5 +188,24 @@ mod tests {
         assert_eq!((rows.last().is_none(), rows.len()), (true, 0));
         rows.push([9; 512]);
         assert_eq!(rows.last().map(|row| row[0]), Some(9));
+    }
+
+    #[test]
+    fn chunks_given_up_at_the_front_serve_again_at_the_end() {
+        let mut rows: Pages<[u64; 512]> = Pages::new();
+        for n in 0..7_000_u64 {
+            rows.push([n; 512]);
+        }
+        rows.release_before(5_000);
+        assert_eq!((rows.given_up, rows.spare.len(), rows.len()), (2, 2, 7_000));
+        for n in 7_000..12_000_u64 {
+            rows.push([n; 512]);
+        }
+        assert!((4_096..12_000).all(|row| rows.get(row)[9] == row as u64));
+        assert_eq!(rows.partition_point(4_096, |row| row[0] < 9_000), 9_000);
+        rows.start_at(5_000);
+        assert!(rows.last().is_none());
+        rows.push([1; 512]);
+        assert_eq!((rows.len(), rows.get(5_000)[0]), (5_001, 1));
     }
 }

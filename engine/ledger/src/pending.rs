@@ -1,85 +1,84 @@
-//! Which pending transfers are still open, and which of them expires next.
+//! Which pending transfers are still open, which of them expires next, and what became of the others.
 //!
-//! Each transfer's row has one word here, written only if the transfer is pending: its status, and its
-//! place in a binary heap that is ordered by expiry, then by row. The place lets a post or a void take
-//! the transfer out of the heap at once, so that the heap never holds more than what is open.
+//! An open reservation has a slot: the transfer itself and its accounts' rows, so that a post, a void or the expiry
+//! needs no row of the transfer table, which may have left memory. A slot that is free again serves the next
+//! reservation. Of what was resolved two bits remain, for ever.
 //!
-//! - A pending transfer resolves once: pending -> posted | voided | expired. Only a broken chain goes
-//!   back.
-//! - An open transfer is also in a small hash index by its id, for the post or the void to come; the
-//!   callers bring the hash.
-//! - The heap holds exactly the open transfers that have a timeout.
-//! - Order in the heap is total (rows differ), so expiry is deterministic.
+//! - A pending transfer resolves once: open -> posted | voided | expired. Only a broken chain goes back.
+//! - A slot is found through a small hash index by the transfer's id; the callers bring the hash.
+//! - The heap holds exactly the open transfers that have a timeout. Its order is total (rows differ), so expiry is
+//!   deterministic.
+//! - Which slot a reservation gets is a function of the log, like everything that an image holds.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::account_table::AccountRow;
+use crate::fates::{Fate, Fates};
 use crate::id_index::IdIndex;
+use crate::pages::Pages;
+use crate::prefetch::prefetch;
+use crate::transfer::Transfer;
 use crate::transfer_table::TransferRow;
 
-/// What became of a transfer's reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PendingStatus {
-    /// It never reserved anything.
-    None,
-    /// It is open.
-    Pending,
-    /// It was posted, in full or in part.
-    Posted,
-    /// It was voided.
-    Voided,
-    /// Its timeout passed.
-    Expired,
+/// The most reservations that can be open: slots are numbered by 32 bits, two of which mean something else.
+pub(crate) const PENDINGS_MAX: usize = u32::MAX as usize - 2;
+
+/// In [`Place::next`]: the slot is taken.
+const TAKEN: u32 = u32::MAX;
+
+/// In [`Place::next`]: no further slot is free.
+const NONE: u32 = u32::MAX - 1;
+
+/// In `heap_places`: the reservation never expires.
+const NEVER: u32 = u32::MAX;
+
+/// Number of an open reservation's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(u32);
+
+/// The transfer of a slot, on two whole cache lines.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub(crate) struct Reserved(Transfer);
+
+/// Where the rows of a slot are.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Place {
+    row: u32,
+    debit: u32,
+    credit: u32,
+    /// [`TAKEN`], or the next free slot.
+    next: u32,
 }
 
-/// Words of a chunk; chunks without a pending transfer are not allocated.
-const CHUNK_WORDS: usize = 1 << 16;
+/// A reservation that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    pub(crate) transfer: Transfer,
+    pub(crate) row: TransferRow,
+    pub(crate) debit: AccountRow,
+    pub(crate) credit: AccountRow,
+}
 
-/// Lower bits of a word: the status. Upper bits: place in the heap plus one, or 0 if it is not there.
-const STATUS_BITS: u32 = 3;
-const STATUS_MASK: u32 = (1 << STATUS_BITS) - 1;
-
-/// The most transfers that can wait for their expiry: what the upper bits of a word can count.
-pub(crate) const PENDINGS_MAX: usize = (1 << (32 - STATUS_BITS)) - 2;
-
-/// A transfer in the heap. Ordered by expiry, then by age.
+/// A reservation that waits for its expiry. Ordered by that, then by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     expires_at: u64,
     row: TransferRow,
-}
-
-/// One word for each row that was ever pending.
-#[derive(Default)]
-struct Words {
-    chunks: Vec<Box<[u32]>>,
-}
-
-impl Words {
-    #[inline]
-    fn get(&self, row: TransferRow) -> u32 {
-        let chunk = self.chunks.get(row.0 as usize / CHUNK_WORDS);
-        chunk
-            .and_then(|chunk| chunk.get(row.0 as usize % CHUNK_WORDS))
-            .copied()
-            .unwrap_or(0)
-    }
-
-    #[inline]
-    fn set(&mut self, row: TransferRow, word: u32) {
-        let chunk = row.0 as usize / CHUNK_WORDS;
-        if self.chunks.len() <= chunk {
-            self.chunks.resize_with(chunk + 1, Box::default);
-        }
-        if self.chunks[chunk].is_empty() {
-            self.chunks[chunk] = vec![0; CHUNK_WORDS].into_boxed_slice();
-        }
-        self.chunks[chunk][row.0 as usize % CHUNK_WORDS] = word;
-    }
+    slot: Slot,
 }
 
 /// The reservations of a group.
 pub(crate) struct Pendings {
-    words: Words,
+    reserved: Pages<Reserved>,
+    places: Pages<Place>,
+    free: u32,
     heap: Vec<Waiting>,
+    /// Where each slot stands in the heap.
+    heap_places: Vec<u32>,
     ids: IdIndex,
+    fates: Fates,
     open: usize,
     open_max: usize,
 }
@@ -87,9 +86,13 @@ pub(crate) struct Pendings {
 impl Pendings {
     pub(crate) fn new(open_max: usize) -> Self {
         Self {
-            words: Words::default(),
+            reserved: Pages::new(),
+            places: Pages::new(),
+            free: NONE,
             heap: Vec::new(),
+            heap_places: Vec::new(),
             ids: IdIndex::new(open_max),
+            fates: Fates::new(),
             open: 0,
             open_max: open_max.min(PENDINGS_MAX),
         }
@@ -104,56 +107,87 @@ impl Pendings {
         self.open >= self.open_max
     }
 
-    pub(crate) fn status(&self, row: TransferRow) -> PendingStatus {
-        match self.words.get(row) & STATUS_MASK {
-            0 => PendingStatus::None,
-            1 => PendingStatus::Pending,
-            2 => PendingStatus::Posted,
-            3 => PendingStatus::Voided,
-            _ => PendingStatus::Expired,
-        }
+    /// What became of a reservation that is not open.
+    pub(crate) fn fate(&self, row: TransferRow) -> Option<Fate> {
+        self.fates.get(row)
     }
 
     /// A transfer reserves.
-    pub(crate) fn open(&mut self, row: TransferRow, hash: u64, expires_at: Option<u64>) {
+    pub(crate) fn open(&mut self, reservation: &Reservation, hash: u64) {
         assert!(
             !self.full(),
             "the limit is checked before a transfer reserves"
         );
+        let slot = self.take_slot();
+        *self.reserved.get_mut(slot.0 as usize) = Reserved(reservation.transfer);
+        *self.places.get_mut(slot.0 as usize) = Place {
+            row: reservation.row.0,
+            debit: reservation.debit.0,
+            credit: reservation.credit.0,
+            next: TAKEN,
+        };
+        self.enter(slot, hash);
+    }
+
+    /// Makes a taken slot findable, by its id and by its expiry.
+    fn enter(&mut self, slot: Slot, hash: u64) {
         self.open += 1;
-        self.ids.insert(hash, row.0);
-        self.words.set(row, PendingStatus::Pending as u32);
-        if let Some(expires_at) = expires_at {
-            self.heap.push(Waiting { expires_at, row });
+        self.ids.insert(hash, slot.0);
+        let place = slot.0 as usize;
+        self.heap_places[place] = NEVER;
+        if let Some(expires_at) = self.reserved.get(place).0.expires_at() {
+            let row = TransferRow(self.places.get(place).row);
+            self.heap.push(Waiting {
+                expires_at,
+                row,
+                slot,
+            });
             self.rise(self.heap.len() - 1);
         }
     }
 
-    /// An open transfer is posted, voided or expired.
-    pub(crate) fn resolve(&mut self, row: TransferRow, hash: u64, status: PendingStatus) {
-        debug_assert!(!matches!(
-            status,
-            PendingStatus::None | PendingStatus::Pending
-        ));
-        self.close(row, hash, status);
+    fn take_slot(&mut self) -> Slot {
+        if self.free != NONE {
+            let slot = Slot(self.free);
+            self.free = self.places.get(slot.0 as usize).next;
+            return slot;
+        }
+        let slot = Slot(u32::try_from(self.places.len()).expect("slots are limited to 32 bits"));
+        self.reserved.push(Reserved(Transfer::default()));
+        self.places.push(Place {
+            row: 0,
+            debit: 0,
+            credit: 0,
+            next: NONE,
+        });
+        self.heap_places.push(NEVER);
+        slot
+    }
+
+    /// An open reservation is posted, voided or expires.
+    pub(crate) fn resolve(&mut self, slot: Slot, hash: u64, fate: Fate) {
+        let row = TransferRow(self.places.get(slot.0 as usize).row);
+        self.close(slot, hash);
+        self.fates.set(row, Some(fate));
     }
 
     /// A broken chain takes back the transfer that reserved.
-    pub(crate) fn forget(&mut self, row: TransferRow, hash: u64) {
-        self.close(row, hash, PendingStatus::None);
+    pub(crate) fn forget(&mut self, id: u128, hash: u64) {
+        let slot = self.find(id, hash);
+        self.close(slot.expect("a chain forgets only what it reserved"), hash);
     }
 
     /// A broken chain takes back the transfer that resolved.
-    pub(crate) fn reopen(&mut self, row: TransferRow, hash: u64, expires_at: Option<u64>) {
+    pub(crate) fn reopen(&mut self, reservation: &Reservation, hash: u64) {
         assert!(
             matches!(
-                self.status(row),
-                PendingStatus::Posted | PendingStatus::Voided
+                self.fate(reservation.row),
+                Some(Fate::Posted | Fate::Voided)
             ),
             "a chain reopens only what it resolved"
         );
-        self.words.set(row, PendingStatus::None as u32);
-        self.open(row, hash, expires_at);
+        self.fates.set(reservation.row, None);
+        self.open(reservation, hash);
     }
 
     /// Hints that an id with this hash will be looked for or entered.
@@ -162,41 +196,63 @@ impl Pendings {
         self.ids.prefetch(hash);
     }
 
-    /// The open transfer that an id with this hash most likely has.
+    /// Fetches the slot that an id with this hash most likely has.
     #[inline]
-    pub(crate) fn guess(&self, hash: u64) -> Option<TransferRow> {
-        self.ids.find(hash, |_| true).map(TransferRow)
+    pub(crate) fn prefetch_slot(&self, hash: u64) {
+        self.ids.find(hash, |slot| {
+            prefetch(self.reserved.get(slot as usize));
+            prefetch(self.places.get(slot as usize));
+            true
+        });
     }
 
-    /// The transfer that is due first, if it is due by `now`.
-    pub(crate) fn due(&self, now: u64) -> Option<TransferRow> {
+    /// The slot of an open reservation.
+    #[inline]
+    pub(crate) fn find(&self, id: u128, hash: u64) -> Option<Slot> {
+        let found = self.ids.find(hash, |slot| {
+            self.reserved.get(slot as usize).0.id.get() == id
+        });
+        found.map(Slot)
+    }
+
+    /// What a slot holds.
+    #[inline]
+    pub(crate) fn reservation(&self, slot: Slot) -> Reservation {
+        let place = self.places.get(slot.0 as usize);
+        Reservation {
+            transfer: self.reserved.get(slot.0 as usize).0,
+            row: TransferRow(place.row),
+            debit: AccountRow(place.debit),
+            credit: AccountRow(place.credit),
+        }
+    }
+
+    /// The reservation that is due first, if it is due by `now`.
+    pub(crate) fn due(&self, now: u64) -> Option<Slot> {
         self.heap
             .first()
             .filter(|first| first.expires_at <= now)
-            .map(|first| first.row)
+            .map(|first| first.slot)
     }
 
-    /// When the next transfer expires.
+    /// When the next reservation expires.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
         self.heap.first().map(|first| first.expires_at)
     }
 
-    fn close(&mut self, row: TransferRow, hash: u64, status: PendingStatus) {
-        let word = self.words.get(row);
-        assert_eq!(
-            word & STATUS_MASK,
-            PendingStatus::Pending as u32,
-            "only an open transfer resolves"
-        );
+    fn close(&mut self, slot: Slot, hash: u64) {
         self.open -= 1;
-        self.ids.remove(hash, row.0);
-        self.words.set(row, status as u32);
-        let place = (word >> STATUS_BITS) as usize;
-        if place == 0 {
+        self.ids.remove(hash, slot.0);
+        let place = self.places.get_mut(slot.0 as usize);
+        assert_eq!(place.next, TAKEN, "only an open reservation resolves");
+        place.next = self.free;
+        self.free = slot.0;
+        let place = core::mem::replace(&mut self.heap_places[slot.0 as usize], NEVER);
+        if place == NEVER {
             return;
         }
-        let place = place - 1;
-        debug_assert_eq!(self.heap[place].row, row);
+        let place = place as usize;
+        debug_assert_eq!(self.heap[place].slot, slot);
         self.heap.swap_remove(place);
         if place < self.heap.len() {
             self.rise(place);
@@ -240,31 +296,43 @@ impl Pendings {
 
     fn settle(&mut self, place: usize, entry: Waiting) {
         self.heap[place] = entry;
-        let word = u32::try_from(place + 1).expect("open reservations are limited to 29 bits");
-        self.words.set(
-            entry.row,
-            (word << STATUS_BITS) | PendingStatus::Pending as u32,
-        );
+        let number = u32::try_from(place).expect("there are no more places than slots");
+        self.heap_places[entry.slot.0 as usize] = number;
     }
 
-    /// Bytes that the words and the heap occupy.
+    /// Bytes that slots, fates and the heap occupy.
     pub(crate) fn bytes(&self) -> usize {
-        self.words
-            .chunks
-            .iter()
-            .map(|chunk| chunk.len() * size_of::<u32>())
-            .sum::<usize>()
+        self.reserved.bytes()
+            + self.places.bytes()
+            + self.heap_places.capacity() * size_of::<u32>()
             + self.heap.capacity() * size_of::<Waiting>()
             + self.ids.bytes()
+            + self.fates.bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PendingStatus, Pendings};
+    use super::{Pendings, Reservation};
+    use crate::account_table::AccountRow;
+    use crate::fates::Fate;
     use crate::id_index::id_hash;
+    use crate::transfer::{NANOS_PER_SECOND, Transfer};
     use crate::transfer_table::TransferRow;
     use std::collections::BTreeSet;
+
+    fn reservation(row: u32, timeout: u32) -> Reservation {
+        Reservation {
+            transfer: Transfer {
+                id: u128::from(row).into(),
+                timeout: timeout.into(),
+                ..Transfer::default()
+            },
+            row: TransferRow(row),
+            debit: AccountRow(1),
+            credit: AccountRow(2),
+        }
+    }
 
     fn hash(row: u32) -> u64 {
         id_hash(u128::from(row))
@@ -277,47 +345,46 @@ mod tests {
         let mut dice = 7_u64;
         for row in 0..5_000_u32 {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let expires_at = (dice >> 33) % 700;
-            pendings.open(TransferRow(row), hash(row), Some(expires_at));
-            model.insert((expires_at, row));
+            let timeout = 1 + (dice >> 33) as u32 % 700;
+            pendings.open(&reservation(row, timeout), hash(row));
+            model.insert((u64::from(timeout) * NANOS_PER_SECOND, row));
             if dice >> 40 & 1 == 1 {
                 let victim = *model
                     .iter()
                     .nth((dice >> 41) as usize % model.len())
                     .unwrap();
                 model.remove(&victim);
-                pendings.resolve(TransferRow(victim.1), hash(victim.1), PendingStatus::Voided);
-                assert_eq!(
-                    pendings.status(TransferRow(victim.1)),
-                    PendingStatus::Voided
-                );
+                let slot = pendings.find(victim.1.into(), hash(victim.1)).unwrap();
+                pendings.resolve(slot, hash(victim.1), Fate::Voided);
+                assert_eq!(pendings.fate(TransferRow(victim.1)), Some(Fate::Voided));
             }
             assert_eq!(pendings.next_expiry(), model.first().map(|first| first.0));
         }
-        while let Some(row) = pendings.due(u64::MAX) {
-            assert_eq!(Some(row.0), model.pop_first().map(|first| first.1));
-            assert_eq!(pendings.guess(hash(row.0)), Some(row));
-            pendings.resolve(row, hash(row.0), PendingStatus::Expired);
-            assert_eq!(pendings.guess(hash(row.0)), None);
+        while let Some(slot) = pendings.due(u64::MAX) {
+            let row = pendings.reservation(slot).row.0;
+            assert_eq!(Some(row), model.pop_first().map(|first| first.1));
+            assert_eq!(pendings.find(row.into(), hash(row)), Some(slot));
+            pendings.resolve(slot, hash(row), Fate::Expired);
+            assert_eq!(pendings.find(row.into(), hash(row)), None);
         }
         assert!(model.is_empty());
         assert_eq!(pendings.open_count(), 0);
+        assert!(pendings.places.len() < 4_000, "slots serve again");
     }
 
     #[test]
     fn what_was_resolved_can_be_reopened_and_forgotten() {
         let mut pendings = Pendings::new(1);
-        let row = TransferRow(3);
-        pendings.open(row, hash(3), Some(9));
+        let one = reservation(3, 9);
+        pendings.open(&one, hash(3));
         assert!(pendings.full());
-        pendings.resolve(row, hash(3), PendingStatus::Posted);
-        assert_eq!(pendings.due(100), None);
-        pendings.reopen(row, hash(3), Some(9));
-        assert_eq!(pendings.due(9), Some(row));
-        pendings.forget(row, hash(3));
-        assert_eq!(
-            (pendings.status(row), pendings.open_count()),
-            (PendingStatus::None, 0)
-        );
+        let slot = pendings.find(3, hash(3)).unwrap();
+        pendings.resolve(slot, hash(3), Fate::Posted);
+        assert_eq!(pendings.due(u64::MAX), None);
+        pendings.reopen(&one, hash(3));
+        assert_eq!(pendings.due(9 * NANOS_PER_SECOND), Some(slot));
+        assert_eq!(pendings.reservation(slot), one);
+        pendings.forget(3, hash(3));
+        assert_eq!((pendings.fate(one.row), pendings.open_count()), (None, 0));
     }
 }

@@ -10,10 +10,11 @@ use zerocopy::little_endian::U128;
 
 use crate::account::AccountFlags;
 use crate::account_table::AccountState;
+use crate::balances::Side;
 use crate::books::Books;
+use crate::event_row::RowKind;
 use crate::filter::{AccountFilter, Period, QueryFilter};
 use crate::find_blocks::{Field, Key};
-use crate::history::Side;
 use crate::limits::RESULTS_MAX;
 use crate::transfer_table::TransferRow;
 
@@ -56,12 +57,8 @@ pub(crate) fn account_balances(books: &Books, filter: &AccountFilter, reply: &mu
         let transfer = books.transfers.row(row);
         let debits = transfer.debit_account_id == filter.account_id;
         let side = if debits { Side::Debit } else { Side::Credit };
-        let balance = books.history.find(row, side, transfer.timestamp.get());
-        reply.extend_from_slice(
-            balance
-                .expect("an account with the flag remembers all")
-                .as_bytes(),
-        );
+        let balances = books.transfers.balances(row);
+        reply.extend_from_slice(balances.to_wire(side, transfer.timestamp.get()).as_bytes());
         true
     });
 }
@@ -101,7 +98,7 @@ pub(crate) fn transfers(books: &Books, filter: &QueryFilter, reply: &mut Vec<u8>
     };
     search.run(books, |row| {
         let transfer = books.transfers.row(row);
-        let selected = filter.selects_transfer(transfer);
+        let selected = filter.selects_transfer(&transfer);
         if selected {
             reply.extend_from_slice(transfer.as_bytes());
         }
@@ -123,7 +120,7 @@ fn of_account(books: &Books, filter: &AccountFilter, mut hand_on: impl FnMut(Tra
         limit,
     };
     search.run(books, |row| {
-        filter.selects(books.transfers.row(row)) && hand_on(row)
+        filter.selects(&books.transfers.row(row)) && hand_on(row)
     });
 }
 
@@ -142,7 +139,10 @@ impl Search {
         let mut seen = None;
         let range = books.transfers.range_within(self.period);
         books.blocks.visit(range, self.key, self.reversed, |row| {
-            if seen.replace(row) != Some(row) && take(TransferRow::new(row)) {
+            let first = seen.replace(row) != Some(row);
+            let row = TransferRow::new(row);
+            let transfer = books.transfers.event(row).kind() == RowKind::Transfer;
+            if first && transfer && take(row) {
                 left -= 1;
             }
             if left == 0 {

@@ -6,51 +6,40 @@
 //! - Fields left at zero are taken from the pending transfer.
 
 use crate::account::AccountFlags;
-use crate::account_table::AccountRow;
 use crate::books::Books;
+use crate::fates::Fate;
 use crate::new_transfer::imported_timestamp;
-use crate::pending::PendingStatus;
+use crate::pending::{Reservation, Slot};
 use crate::status::CreateTransferStatus;
 use crate::transfer::{Transfer, TransferFlags};
-use crate::transfer_table::TransferRow;
 
 /// A post or a void that breaks no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resolution {
-    pub(crate) pending: TransferRow,
-    pub(crate) debit: AccountRow,
-    pub(crate) credit: AccountRow,
+    pub(crate) slot: Slot,
+    pub(crate) reservation: Reservation,
     pub(crate) amount: u128,
     pub(crate) timestamp: u64,
 }
 
-/// Judges a post or a void whose id is new, at the moment `at`; `guess` is where the pending transfer
-/// may be.
+/// Judges a post or a void whose id is new, at the moment `at`; `hash` is that of the pending transfer's id.
 pub(crate) fn judge(
     books: &Books,
     event: &Transfer,
-    guess: Option<TransferRow>,
+    hash: u64,
     at: u64,
 ) -> Result<Resolution, CreateTransferStatus> {
     use CreateTransferStatus as S;
     let flags = event.flags();
     malformed(event, flags)?;
-    let row = books.transfers.confirm(event.pending_id.get(), guess);
-    let row = row.ok_or(S::PendingTransferNotFound)?;
-    let pending = books.transfers.row(row);
-    let amount = matches(event, flags, pending)?;
-    match books.pendings.status(row) {
-        PendingStatus::None => unreachable!("a pending transfer has a status from its creation"),
-        PendingStatus::Pending => {}
-        PendingStatus::Posted => return Err(S::PendingTransferAlreadyPosted),
-        PendingStatus::Voided => return Err(S::PendingTransferAlreadyVoided),
-        PendingStatus::Expired => return Err(S::PendingTransferExpired),
-    }
+    let Some(slot) = books.pendings.find(event.pending_id.get(), hash) else {
+        return Err(not_open(books, event));
+    };
+    let reservation = books.pendings.reservation(slot);
+    let amount = matches(event, flags, &reservation.transfer)?;
     // Its turn to be expired may not have come yet.
-    if pending
-        .expires_at()
-        .is_some_and(|expires_at| expires_at <= at)
-    {
+    let expires_at = reservation.transfer.expires_at();
+    if expires_at.is_some_and(|expires_at| expires_at <= at) {
         return Err(S::PendingTransferExpired);
     }
     let timestamp = if flags.has(TransferFlags::IMPORTED) {
@@ -58,31 +47,39 @@ pub(crate) fn judge(
     } else {
         at
     };
-    let find = |id| {
-        books
-            .accounts
-            .find(id)
-            .expect("the accounts of a stored transfer exist")
-    };
-    let (debit, credit) = (
-        find(pending.debit_account_id.get()),
-        find(pending.credit_account_id.get()),
-    );
     if flags.has(TransferFlags::POST_PENDING_TRANSFER) {
-        if books.accounts.row(debit).flags.has(AccountFlags::CLOSED) {
+        let closed = |row| books.accounts.row(row).flags.has(AccountFlags::CLOSED);
+        if closed(reservation.debit) {
             return Err(S::DebitAccountAlreadyClosed);
         }
-        if books.accounts.row(credit).flags.has(AccountFlags::CLOSED) {
+        if closed(reservation.credit) {
             return Err(S::CreditAccountAlreadyClosed);
         }
     }
     Ok(Resolution {
-        pending: row,
-        debit,
-        credit,
+        slot,
+        reservation,
         amount,
         timestamp,
     })
+}
+
+/// Why a post or a void names no open reservation.
+#[cold]
+fn not_open(books: &Books, event: &Transfer) -> CreateTransferStatus {
+    use CreateTransferStatus as S;
+    let Some(row) = books.transfers.find_transfer(event.pending_id.get()) else {
+        return S::PendingTransferNotFound;
+    };
+    if let Err(status) = matches(event, event.flags(), &books.transfers.row(row)) {
+        return status;
+    }
+    match books.pendings.fate(row) {
+        Some(Fate::Posted) => S::PendingTransferAlreadyPosted,
+        Some(Fate::Voided) => S::PendingTransferAlreadyVoided,
+        Some(Fate::Expired) => S::PendingTransferExpired,
+        None => unreachable!("a reservation is open or has a fate"),
+    }
 }
 
 /// The first rule that the event breaks by itself.

@@ -58,20 +58,6 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
         self.chunks.last()?.last()
     }
 
-    /// The number of rows, from the first on, of which `before` says yes. They must come first.
-    pub(crate) fn partition_point(&self, before: impl Fn(&T) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len);
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            if before(self.get(middle)) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-
     /// Bytes that the rows occupy.
     pub(crate) fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK * size_of::<T>()
@@ -92,7 +78,6 @@ mod tests {
             (rows.len(), rows.last(), *rows.get(17)),
             (21, Some(&200), 170)
         );
-        assert_eq!(rows.partition_point(|row| *row < 95), 10);
         for n in (0..21).rev() {
             assert_eq!(rows.pop(), Some(n * 10));
         }

@@ -122,6 +122,19 @@ impl TransferFlags {
     /// Bits without a meaning; zero.
     pub const RESERVED: Self = Self(!0b1_1111_1111);
 
+    /// In a row: it is an expiry, not a transfer.
+    pub(crate) const EXPIRY: Self = Self(1 << 15);
+    /// In a row: it is an id that was spent, not a transfer.
+    pub(crate) const SPENT: Self = Self(1 << 14);
+    /// In a row: the debit account is closed from here on.
+    pub(crate) const DEBIT_CLOSED: Self = Self(1 << 13);
+    /// In a row: the credit account is closed from here on.
+    pub(crate) const CREDIT_CLOSED: Self = Self(1 << 12);
+    /// In a row: the balances are too wide for a line.
+    pub(crate) const WIDE: Self = Self(1 << 11);
+    /// The bits of a row that its transfer does not have.
+    pub(crate) const OF_ROW: Self = Self(0b1111_1000_0000_0000);
+
     /// Posts or voids: the second phase of a pending transfer.
     pub const RESOLVING: Self = Self::POST_PENDING_TRANSFER.with(Self::VOID_PENDING_TRANSFER);
     /// Balances one side or both.

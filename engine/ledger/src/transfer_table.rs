@@ -1,24 +1,21 @@
-//! Where transfers live in memory: one row of two cache lines each, appended in order of time.
+//! Where transfers live: one row of two cache lines each, appended in order of time, and found by id.
 //!
-//! Rows stand in chunks that are allocated when they are reached and never move, so that growth copies
-//! nothing. Beside the transfers the table remembers ids that failed for a passing reason (`spent`).
-//! Ids that rise are found through runs, all others and the spent ones through a hash index.
+//! Ids that failed for a passing reason (`spent`) and reservations that expired have rows too (`event_row`).
+//! Ids that rise are found through runs, all others through a hash index.
 //!
 //! - A row never changes once it is written; a broken chain takes back the rows it added.
-//! - Timestamps rise strictly from row to row.
 //! - An id is at most once in the table, as a transfer or as a spent id.
-//! - Transfers plus spent ids never exceed the limit.
+//! - Transfers plus spent ids never exceed the limit, and nor do expiries, each of which ends a transfer.
 
 use core::ops::Range;
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
+use crate::account_table::AccountState;
+use crate::balances::Both;
+use crate::event_row::{EventRow, RowKind};
+use crate::event_rows::EventRows;
 use crate::filter::Period;
 use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
-use crate::pages::Pages;
-use crate::prefetch::prefetch;
-use crate::rows::Rows;
 use crate::transfer::Transfer;
 
 /// Number of a transfer's row.
@@ -27,8 +24,9 @@ pub(crate) struct TransferRow(pub(crate) u32);
 
 impl TransferRow {
     /// The row with this number.
+    #[inline]
     pub(crate) fn new(row: usize) -> Self {
-        Self(u32::try_from(row).expect("limits keep row numbers in 31 bits"))
+        Self(u32::try_from(row).expect("limits keep row numbers in 32 bits"))
     }
 }
 
@@ -41,41 +39,37 @@ pub(crate) enum Known {
     Spent,
 }
 
-/// Spent ids of a chunk: 64 KiB.
-const CHUNK: usize = 1 << 12;
-
-/// In the index: this number names a spent id, not a transfer.
-const SPENT_BIT: u32 = 1 << 31;
-
-/// A stored transfer, on two whole cache lines.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(64))]
-struct Row(Transfer);
+/// How many rows there are of each kind, and what proves them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) transfers: u64,
+    pub(crate) spent: u64,
+    pub(crate) expiries: u64,
+    /// Sum of the hashes of all transfers' ids, which proves a run from outside.
+    pub(crate) id_sum: u128,
+}
 
 /// All transfers of a group.
 pub(crate) struct TransferTable {
-    rows: Pages<Row>,
-    spent: Rows<u128, CHUNK>,
+    rows: EventRows,
+    counts: Counts,
     rows_max: usize,
     runs: IdRuns,
     /// Ids that are in no run.
     strays: IdIndex,
     hasher: IdHasher,
-    /// Sum of the hashes of all ids, which proves a run from outside.
-    id_sum: u128,
     last_timestamp: u64,
 }
 
 impl TransferTable {
     pub(crate) fn new(rows_max: usize, hasher: IdHasher) -> Self {
         Self {
-            rows: Pages::new(),
-            spent: Rows::new(),
+            rows: EventRows::new(),
+            counts: Counts::default(),
             rows_max,
             runs: IdRuns::new(),
             strays: IdIndex::new(rows_max),
             hasher,
-            id_sum: 0,
             last_timestamp: 0,
         }
     }
@@ -85,42 +79,45 @@ impl TransferTable {
         self.rows.reserve(rows.min(self.rows_max));
     }
 
+    /// Rows of all kinds; the number of the next one.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    pub(crate) fn spent_len(&self) -> usize {
-        self.spent.len()
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     #[inline]
     pub(crate) fn full(&self) -> bool {
-        self.rows.len() + self.spent.len() >= self.rows_max
+        self.counts.transfers + self.counts.spent >= self.rows_max as u64
     }
 
-    pub(crate) fn id_sum(&self) -> u128 {
-        self.id_sum
-    }
-
-    /// The newest transfer's timestamp; 0 if there is none.
+    /// The newest row's timestamp; 0 if there is none.
     pub(crate) fn last_timestamp(&self) -> u64 {
         self.last_timestamp
     }
 
+    /// The row with this number, whatever it is.
     #[inline]
-    pub(crate) fn row(&self, row: TransferRow) -> &Transfer {
-        &self.rows.get(row.0 as usize).0
+    pub(crate) fn event(&self, row: TransferRow) -> &EventRow {
+        self.rows.get(row)
     }
 
-    /// The numbers of the rows created within a period, both ends included.
+    /// The transfer at this row.
+    #[inline]
+    pub(crate) fn row(&self, row: TransferRow) -> Transfer {
+        self.rows.get(row).transfer()
+    }
+
+    /// The balances of both accounts after the row.
+    pub(crate) fn balances(&self, row: TransferRow) -> Both {
+        self.rows.balances(row)
+    }
+
+    /// The numbers of the rows within a period, both ends included.
     pub(crate) fn range_within(&self, period: Period) -> Range<usize> {
-        let first = self
-            .rows
-            .partition_point(|row| row.0.timestamp.get() < period.first);
-        let end = self
-            .rows
-            .partition_point(|row| row.0.timestamp.get() <= period.last);
-        first..end
+        self.rows.range_within(period)
     }
 
     /// What is known of an id.
@@ -134,16 +131,15 @@ impl TransferTable {
         if self.runs.surely_new(id) {
             return None;
         }
-        if let Some(row) = self.runs.find(id, id_of(&self.rows)) {
-            return Some(Known::Transfer(TransferRow(row)));
-        }
-        let found = self.strays.find(hash, |row| match row & SPENT_BIT {
-            0 => self.row(TransferRow(row)).id.get() == id,
-            _ => *self.spent.get((row & !SPENT_BIT) as usize) == id,
-        })?;
-        Some(match found & SPENT_BIT {
-            0 => Known::Transfer(TransferRow(found)),
-            _ => Known::Spent,
+        let rows = &self.rows;
+        let row = self
+            .runs
+            .find(id, id_of(rows))
+            .or_else(|| self.strays.find(hash, |row| id_of(rows)(row) == id))?;
+        let row = TransferRow(row);
+        Some(match rows.get(row).kind() {
+            RowKind::Spent => Known::Spent,
+            _ => Known::Transfer(row),
         })
     }
 
@@ -163,21 +159,7 @@ impl TransferTable {
         }
     }
 
-    /// Fetches a row that will be read soon.
-    #[inline]
-    pub(crate) fn prefetch_row(&self, row: TransferRow) {
-        prefetch(self.row(row));
-    }
-
-    /// The transfer with this id, which may be at the row that was guessed some events ago.
-    #[inline]
-    pub(crate) fn confirm(&self, id: u128, guess: Option<TransferRow>) -> Option<TransferRow> {
-        let holds =
-            |row: &TransferRow| (row.0 as usize) < self.len() && self.row(*row).id.get() == id;
-        guess.filter(holds).or_else(|| self.find_transfer(id))
-    }
-
-    /// Adds a transfer that is not there yet; `hash` is its id's.
+    /// Adds a transfer that is not there yet; `hash` is its id's. What it did follows with [`Self::settle`].
     #[inline]
     pub(crate) fn push(&mut self, transfer: &Transfer, hash: u64) -> TransferRow {
         assert!(
@@ -188,20 +170,44 @@ impl TransferTable {
             self.last_timestamp < transfer.timestamp.get(),
             "timestamps rise"
         );
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "limits keep row numbers in 31 bits"
-        )]
-        let row = self.rows.len() as u32;
-        self.rows.push(Row(*transfer));
-        if self.runs.record(transfer.id.get(), row) == Recorded::Stray {
-            self.stray(hash, row);
-        }
-        self.id_sum = self
-            .id_sum
-            .wrapping_add(u128::from(id_hash(transfer.id.get())));
+        let row = self.rows.push(EventRow::of(transfer));
+        let id = transfer.id.get();
+        self.enter(id, hash, row);
+        self.counts.transfers += 1;
+        self.counts.id_sum = self.counts.id_sum.wrapping_add(u128::from(id_hash(id)));
         self.last_timestamp = transfer.timestamp.get();
-        TransferRow(row)
+        row
+    }
+
+    /// The accounts of the newest transfer or expiry, as they stand after it.
+    #[inline]
+    pub(crate) fn settle(&mut self, debit: &AccountState, credit: &AccountState) {
+        self.rows.settle(debit, credit);
+    }
+
+    /// Adds the expiry of a reservation. What it did follows with [`Self::settle`].
+    pub(crate) fn expire(&mut self, pending: &Transfer, row: TransferRow, at: u64) {
+        debug_assert!(self.last_timestamp < at, "timestamps rise");
+        self.rows.push(EventRow::expiry(pending, row, at));
+        self.counts.expiries += 1;
+        self.last_timestamp = at;
+    }
+
+    /// Remembers an id as failed for good.
+    pub(crate) fn spend(&mut self, id: u128, hash: u64) {
+        assert!(!self.full(), "the limit is checked before an id is spent");
+        let row = self.rows.push(EventRow::spent(id, self.last_timestamp));
+        self.rows.settle_nothing();
+        self.enter(id, hash, row);
+        self.counts.spent += 1;
+    }
+
+    /// Makes an id findable: at the end of a run, or in the hash index.
+    #[inline]
+    fn enter(&mut self, id: u128, hash: u64, row: TransferRow) {
+        if self.runs.record(id, row.0) == Recorded::Stray {
+            self.stray(hash, row.0);
+        }
     }
 
     /// Keeps a row in the hash index; from time to time the rows of a short run with it.
@@ -217,45 +223,36 @@ impl TransferTable {
 
     /// Takes back the transfer that was added last.
     pub(crate) fn pop(&mut self) {
-        let Row(transfer) = self
-            .rows
-            .pop()
-            .expect("a chain takes back only what it added");
-        let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
-        let id = transfer.id.get();
+        let id = self.rows.pop().fields().id.get();
+        let row = TransferRow::new(self.rows.len()).0;
         if !self.runs.take_back(row, id_of(&self.rows)) {
             self.strays.remove(self.hasher.hash(id), row);
         }
-        self.id_sum = self.id_sum.wrapping_sub(u128::from(id_hash(id)));
-        self.last_timestamp = self.rows.last().map_or(0, |row| row.0.timestamp.get());
-    }
-
-    /// Remembers an id as failed for good.
-    pub(crate) fn spend(&mut self, id: u128, hash: u64) {
-        assert!(!self.full(), "the limit is checked before an id is spent");
-        let place = u32::try_from(self.spent.len()).expect("limits keep row numbers in 31 bits");
-        self.spent.push(id);
-        self.runs.note_stray(id);
-        self.strays.insert(hash, SPENT_BIT | place);
+        self.counts.transfers -= 1;
+        self.counts.id_sum = self.counts.id_sum.wrapping_sub(u128::from(id_hash(id)));
+        let before = self.rows.len().checked_sub(1).map(TransferRow::new);
+        self.last_timestamp = before.map_or(0, |row| self.event(row).fields().timestamp.get());
     }
 
     /// Was a transfer created at this very timestamp?
     pub(crate) fn has_timestamp(&self, timestamp: u64) -> bool {
-        !self
-            .range_within(Period {
-                first: timestamp,
-                last: timestamp,
-            })
-            .is_empty()
+        let mut range = self.range_within(Period {
+            first: timestamp,
+            last: timestamp,
+        });
+        // Spent ids share the timestamp of the row before them, so what took it stands first.
+        let first = range.next().map(TransferRow::new);
+        first.is_some_and(|row| self.event(row).kind() == RowKind::Transfer)
     }
 
-    /// Bytes that transfers, spent ids and their index occupy.
+    /// Bytes that rows and their index occupy.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.bytes() + self.spent.bytes() + self.runs.bytes() + self.strays.bytes()
+        self.rows.bytes() + self.runs.bytes() + self.strays.bytes()
     }
 }
 
 /// Reads the id of a row.
-fn id_of(rows: &Pages<Row>) -> impl Fn(u32) -> u128 {
-    |row| rows.get(row as usize).0.id.get()
+#[inline]
+fn id_of(rows: &EventRows) -> impl Fn(u32) -> u128 {
+    |row| rows.get(TransferRow(row)).fields().id.get()
 }

@@ -6,6 +6,7 @@ mod script;
 mod accounts;
 mod balancing;
 mod chains;
+mod changes;
 mod closing;
 mod differential;
 mod imports;

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::account::{Account, AccountFlags};
+use ledger::change::{ChangeEvent, ChangeKind, ChangedAccount};
 use ledger::instruction::operation;
 use ledger::limits::{COMMAND_TIME_MAX, EXPIRIES_MAX, Limits};
 use ledger::status::{CreateAccountStatus, CreateResult, CreateTransferStatus};
 use ledger::transfer::{Transfer, TransferFlags};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, FromZeros};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -32,6 +33,9 @@ struct State {
     /// Timestamps of all accounts, and of all transfers.
     account_times: BTreeSet<u64>,
     transfer_times: BTreeSet<u64>,
+    last_expiry: u64,
+    /// All that happened, in order, with the accounts after it.
+    changes: Vec<ChangeEvent>,
 }
 
 /// The model of a ledger.
@@ -73,6 +77,8 @@ impl Model {
             failed: BTreeSet::new(),
             account_times: BTreeSet::new(),
             transfer_times: BTreeSet::new(),
+            last_expiry: 0,
+            changes: Vec::new(),
         };
         Self {
             limits,
@@ -87,6 +93,11 @@ impl Model {
 
     pub(crate) fn transfers(&self) -> impl Iterator<Item = Transfer> {
         self.state.transfers.values().copied()
+    }
+
+    /// All that happened, spent ids included.
+    pub(crate) fn changes(&self) -> &[ChangeEvent] {
+        &self.state.changes
     }
 
     pub(crate) fn failed_len(&self) -> usize {
@@ -220,10 +231,12 @@ impl State {
         }
         due.sort_unstable();
         due.truncate(EXPIRIES_MAX);
-        for (_, _, id) in &due {
+        for ((_, _, id), at) in due.iter().zip(now..) {
             let transfer = self.transfers[id];
             self.fates.insert(*id, Fate::Expired);
             self.give_back(&transfer);
+            self.last_expiry = at;
+            self.note(ChangeKind::Expired, &transfer, at);
         }
         due.len() as u64
     }
@@ -256,13 +269,58 @@ impl State {
         credit.credits_posted = (credit.credits_posted.get() + amount).into();
     }
 
+    /// Writes down a change and the accounts as they are now.
+    fn note(&mut self, kind: ChangeKind, transfer: &Transfer, at: u64) {
+        let changed = |id: u128| {
+            let a = self.accounts[&id];
+            let account = ChangedAccount {
+                id: a.id,
+                debits_pending: a.debits_pending,
+                debits_posted: a.debits_posted,
+                credits_pending: a.credits_pending,
+                credits_posted: a.credits_posted,
+                user_data_128: a.user_data_128,
+                user_data_64: a.user_data_64,
+                user_data_32: a.user_data_32,
+                code: a.code,
+                flags: a.flags,
+            };
+            (account, a.timestamp)
+        };
+        let (debit_account, debit_account_timestamp) = changed(transfer.debit_account_id.get());
+        let (credit_account, credit_account_timestamp) = changed(transfer.credit_account_id.get());
+        self.changes.push(ChangeEvent {
+            transfer_id: transfer.id,
+            transfer_amount: transfer.amount,
+            transfer_pending_id: transfer.pending_id,
+            transfer_user_data_128: transfer.user_data_128,
+            transfer_user_data_64: transfer.user_data_64,
+            transfer_user_data_32: transfer.user_data_32,
+            transfer_timeout: transfer.timeout,
+            transfer_code: transfer.code,
+            transfer_flags: transfer.flags,
+            ledger: transfer.ledger,
+            kind: kind as u8,
+            reserved: [0; 39],
+            debit_account,
+            credit_account,
+            timestamp: at.into(),
+            transfer_timestamp: transfer.timestamp,
+            debit_account_timestamp,
+            credit_account_timestamp,
+        });
+    }
+
     fn store(&mut self, transfer: Transfer) {
         self.transfer_times.insert(transfer.timestamp.get());
         self.transfers.insert(transfer.id.get(), transfer);
     }
 
-    /// May a transfer be imported with this timestamp?
+    /// May a transfer be imported with this timestamp? Not before an expiry: that has moved balances already.
     fn transfer_time_regresses(&self, time: u64) -> bool {
+        if time <= self.last_expiry {
+            return true;
+        }
         self.transfer_times.last().is_some_and(|last| time <= *last)
             || self.account_times.contains(&time)
     }
@@ -418,6 +476,11 @@ impl Event for Transfer {
         // debit/credit account not found, pending not found, exceeds credits/debits, closed accounts.
         if [21, 22, 25, 54, 55, 65, 66].contains(&status) {
             state.failed.insert(self.id.get());
+            state.changes.push(ChangeEvent {
+                transfer_id: self.id,
+                kind: ChangeKind::Spent as u8,
+                ..ChangeEvent::new_zeroed()
+            });
         }
     }
 }
@@ -825,4 +888,14 @@ fn carry_out(state: &mut State, stored: &Transfer) {
         state.post(dr, cr, amount);
     }
     state.store(*stored);
+    let kind = if f.has(TransferFlags::PENDING) {
+        ChangeKind::Pending
+    } else if f.has(TransferFlags::POST_PENDING_TRANSFER) {
+        ChangeKind::Posted
+    } else if f.has(TransferFlags::VOID_PENDING_TRANSFER) {
+        ChangeKind::Voided
+    } else {
+        ChangeKind::SinglePhase
+    };
+    state.note(kind, stored, stored.timestamp.get());
 }

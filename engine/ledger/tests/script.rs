@@ -17,6 +17,7 @@
 //! model must agree in every record and balance, and debits must equal credits.
 
 use ledger::account::{Account, AccountFlags};
+use ledger::change::{Change, ChangesFilter};
 use ledger::instruction::operation;
 use ledger::ledger::Ledger;
 use ledger::limits::Limits;
@@ -95,6 +96,7 @@ impl World {
         };
         let mut reply = Vec::new();
         self.ledger.apply(command, &mut reply);
+        let before = self.model.changes().len();
         let expected = self.model.apply(self.time, operation, body);
         assert_eq!(results(&reply).len(), expected.len());
         for (place, (is, model)) in results(&reply).iter().zip(&expected).enumerate() {
@@ -109,7 +111,35 @@ impl World {
             assert_eq!(self.account(account.id.get()), Some(account));
         }
         self.check_conservation();
+        let told = self.changes(before as u64, 0, u32::MAX);
+        let happened = &self.model.changes()[before..];
+        assert_eq!(
+            told.len(),
+            happened.len(),
+            "changes of command {}",
+            self.index
+        );
+        for ((is, model), number) in told.iter().zip(happened).zip(before as u64..) {
+            assert_eq!((is.number.get(), &is.event), (number, model));
+        }
         reply
+    }
+
+    /// Changes from a number and a moment on.
+    pub(crate) fn changes(&self, number_min: u64, timestamp_min: u64, limit: u32) -> Vec<Change> {
+        let filter = ChangesFilter {
+            number_min: number_min.into(),
+            timestamp_min: timestamp_min.into(),
+            limit: limit.into(),
+            reserved: [0; 44],
+        };
+        let mut reply = Vec::new();
+        self.ledger
+            .query(operation::GET_CHANGES, filter.as_bytes(), &mut reply);
+        reply
+            .chunks(size_of::<Change>())
+            .map(|change| Change::read_from_bytes(change).expect("a change has 400 bytes"))
+            .collect()
     }
 
     #[track_caller]

@@ -130,6 +130,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(&mut events);
         let busy = !events.is_empty();
+        // What was read just now arrived after the turn began: a stage would be timed twice otherwise.
+        let (began, now) = (now, if busy { clock.now() } else { now });
         for event in events.drain(..) {
             self.event(event, now);
         }
@@ -146,7 +148,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         let left = left || !self.outbound.is_empty();
         if busy || left {
-            self.watch.record(Stage::Turn, clock.now().since(now));
+            self.watch.record(Stage::Turn, clock.now().since(began));
         }
         if left {
             return Next::Again;

@@ -1,25 +1,26 @@
-//! The io_uring driver: one pinned glommio executor per core, whose tasks read sockets while the shard's task takes turns.
+//! The io_uring driver: one pinned glommio executor per core, whose task turns the shard; rings wake it from its sleep.
 //!
 //! ```text
-//!   sockets --> read tasks --+--> inbox --> bell --> shard's task: turn, turn, .. rest
-//!   log's ring, stop ------> wake task -----> bell ----^               |
-//!   redial, timeouts ------> upkeep task ---> bell                     +--> write at once; a full
-//!                                                                          socket's write task goes on
+//!   shard's task:  turn, turn, ..  nothing left --> vigil over the sockets --> rest
+//!                    ^                                     |                     ^
+//!   executor sleeps on its ring <-- rope <-- sockets ready, log's writes done, stop; bell; timer
 //! ```
 //!
-//! - The executor sleeps in one system call for everything; the log's own ring wakes it through a socket.
-//! - No wake-up is lost: the bell is silenced before a turn looks at its doors, never after.
+//! - The executor sleeps in one system call for everything: whatever else happens pulls the core's rope.
+//! - A core that is awake looks at its doors itself; nothing interrupts it.
+//! - No wake-up is lost: the bell is silenced before a turn looks at its doors, never after, and a vigil that
+//!   begins late is told what it missed.
 //! - When `run` returns every task has ended and every descriptor is closed.
 
 mod bell;
 mod rest;
+mod rope;
 mod rounds;
-mod socket;
-mod transport;
+mod vigil;
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,22 +29,24 @@ use ::glommio::{
     BuilderErrorKind, GlommioError, LocalExecutor, LocalExecutorBuilder, Placement,
     ReactorErrorKind, spawn_local,
 };
+use raft::ids::Time;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clock::SystemClock;
 use crate::driver::glommio::bell::Bell;
 use crate::driver::glommio::rest::Rest;
 use crate::driver::glommio::rounds::Rounds;
+use crate::driver::glommio::vigil::Vigil;
+use crate::driver::sockets::Sockets;
 use crate::driver::wake::Wake;
 use crate::driver::{Build, Doors, Next, Seat, Turn};
 use crate::error::EngineError;
 
 /// Locked memory that glommio asks for before it makes its rings.
 const LOCKED_BYTES_MIN: u64 = 512 << 10;
-/// Entries of each of the executor's rings beyond those of connections: listener, wake socket, timers.
-const RING_ENTRIES_MIN: usize = 256;
-/// Most entries that the kernel gives a ring.
-const RING_ENTRIES_MAX: usize = 32 << 10;
+/// Entries of each of the executor's rings: the rope and timers. As many completions in one round would make
+/// the executor interrupt itself, with the danger that `PREEMPT_AFTER` tells of.
+const RING_ENTRIES: usize = 256;
 /// The executor's timer that interrupts ready tasks: never. glommio 0.9 may go to sleep over ready tasks
 /// when an interruption comes after it has looked at its rings and before the first task has run; with a
 /// short timer and a busy host that happens within seconds. Long-running tasks ask for `Rounds`.
@@ -65,80 +68,101 @@ pub(crate) fn run<B: Build>(
     let executor = executor(&seat)?;
     executor.run(async {
         let start = |source| EngineError::Start { core, source };
-        let (wake, rope) = Wake::pair().map_err(start)?;
-        let bell = Rc::new(Bell::default());
-        let rounds = Rc::new(Rounds::new(wake.clone()));
-        let hub = transport::Hub::new(seat.network.clone(), Rc::clone(&bell), Rc::clone(&rounds))
-            .map_err(|source| EngineError::Network { core, source })?;
-        let hearing = spawn_local(hear(rope, Rc::clone(&bell), Rc::clone(&rounds)));
+        let (wake, end) = Wake::pair().map_err(start)?;
+        let rope = wake.socket().map_err(start)?.expect("a pair is a socket");
+        let sockets = Sockets::open(listener, &seat)?;
+        let vigil = Vigil::over(sockets.as_raw_fd(), rope);
+        let mut sleep = Sleep {
+            bell: Rc::default(),
+            rounds: Rc::new(Rounds::new(wake.clone())),
+            rest: Rest::default(),
+            vigil: vigil.map_err(|source| EngineError::Ring { core, source })?,
+            sockets: sockets.clone(),
+        };
+        let (bell, rounds) = (Rc::clone(&sleep.bell), Rc::clone(&sleep.rounds));
+        let hearing = spawn_local(hear(end, bell, rounds));
         let doors = Doors {
             core,
-            transport: hub.transport(),
+            transport: sockets.clone(),
             wake: wake.clone(),
         };
         let result = match build.build(doors) {
-            Ok(mut shard) => match hub.open(listener) {
-                Ok(()) => {
-                    started(wake);
-                    serve(&mut shard, &bell, &rounds, stop, core).await
-                }
-                Err(error) => Err(start(error)),
-            },
+            Ok(mut shard) => {
+                started(wake);
+                serve(&mut shard, &mut sleep, stop, core).await
+            }
             Err(error) => Err(error),
         };
-        hub.close().await;
+        sockets.shut_down();
         hearing.cancel().await;
         result
     })
 }
 
+/// All that ends a core's sleep.
+struct Sleep {
+    bell: Rc<Bell>,
+    rounds: Rc<Rounds>,
+    rest: Rest,
+    // Dropped before the sockets it watches.
+    vigil: Vigil,
+    sockets: Sockets,
+}
+
+impl Sleep {
+    /// Returns when the bell was rung or a socket is ready, at `until` at the latest; not at once only if it slept.
+    async fn until(&mut self, until: Option<Time>) -> io::Result<bool> {
+        let Some(due) = self.sockets.rest() else {
+            return Ok(false);
+        };
+        let until = until.map_or(due, |until| until.min(due));
+        self.vigil.arm()?;
+        let until = Some(until).filter(|&until| until.0 != u64::MAX);
+        self.rest.wait(&self.bell, until).await;
+        Ok(true)
+    }
+}
+
 /// Turn after turn, resting where the shard has nothing to do.
 async fn serve(
     shard: &mut impl Turn,
-    bell: &Bell,
-    rounds: &Rounds,
+    sleep: &mut Sleep,
     stop: &AtomicBool,
     core: u16,
 ) -> Result<(), EngineError> {
-    let mut rest = Rest::default();
     let mut looked_at = SystemClock.now();
     while !stop.load(Ordering::Acquire) {
-        bell.hear();
-        match shard.turn(SystemClock) {
-            Next::Again if SystemClock.now().since(looked_at) < LOOK_AFTER => {
-                ::glommio::executor().yield_now().await;
-                continue;
+        sleep.bell.hear();
+        let has_slept = match shard.turn(SystemClock) {
+            Next::Again => false,
+            Next::Wait(until) => {
+                let slept = sleep.until(until).await;
+                slept.map_err(|source| EngineError::Ring { core, source })?
             }
-            Next::Again => rounds.next().await,
-            Next::Wait(until) => rest.wait(bell, until).await,
             Next::Stop => return Err(EngineError::LogFailed { core }),
+        };
+        let now = SystemClock.now();
+        if has_slept {
+            looked_at = now;
+        } else if now.since(looked_at) >= LOOK_AFTER {
+            sleep.rounds.next().await;
+            looked_at = SystemClock.now();
         }
-        looked_at = SystemClock.now();
     }
     Ok(())
 }
 
 /// Rings the bell for each wake-up that comes through the rope.
 async fn hear(rope: OwnedFd, bell: Rc<Bell>, rounds: Rc<Rounds>) {
-    let mut stream = socket::adopt_unix(rope);
+    let mut stream = rope::adopt(rope);
     let mut bytes = [0; WAKES_MAX];
-    while socket::read_unix(&mut stream, &mut bytes)
+    while rope::read(&mut stream, &mut bytes)
         .await
         .is_ok_and(|count| count > 0)
     {
         rounds.begin();
         bell.ring();
     }
-}
-
-/// The executor interrupts itself when as many completions as a ring has entries came in one round, with
-/// the same danger as its timer: a connection has two at most, so with this size that never happens.
-fn ring_entries(seat: &Seat) -> usize {
-    let limits = &seat.network.limits;
-    let connections = limits.clients_max + limits.handshakes_max + 3 * seat.network.peers.len();
-    (2 * connections + RING_ENTRIES_MIN)
-        .next_power_of_two()
-        .min(RING_ENTRIES_MAX)
 }
 
 fn executor(seat: &Seat) -> Result<LocalExecutor, EngineError> {
@@ -149,7 +173,7 @@ fn executor(seat: &Seat) -> Result<LocalExecutor, EngineError> {
         .name("quorate")
         // No disk is read through glommio: it gets the least it accepts.
         .io_memory(0)
-        .ring_depth(ring_entries(seat))
+        .ring_depth(RING_ENTRIES)
         .preempt_timer(PREEMPT_AFTER);
     builder.make().map_err(|error| match (error, seat.cpu) {
         (GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)), _) => {

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,22 +150,33 @@ impl TcpTransport {
     /// at all while events are to be polled.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let now = (self.clock)();
-        self.carry_out_orders(now);
-        let due = self
-            .endpoint
-            .next_tick_at()
-            .min(self.retry_at.unwrap_or(u64::MAX));
-        let until_due = (due != u64::MAX).then(|| Duration::from_nanos(due.saturating_sub(now)));
-        let can_accept = self.is_acceptable && self.retry_at.is_none();
-        let is_pending = can_accept || !self.readable.is_empty() || self.endpoint.has_events();
-        let sleep = match (timeout, until_due) {
-            _ if is_pending => Some(Duration::ZERO),
-            (Some(timeout), Some(until_due)) => Some(timeout.min(until_due)),
-            (timeout, until_due) => timeout.or(until_due),
+        let sleep = match self.flush_and_rest(now) {
+            None => Some(Duration::ZERO),
+            Some(u64::MAX) => timeout,
+            Some(due) => {
+                let until_due = Duration::from_nanos(due.saturating_sub(now));
+                Some(timeout.map_or(until_due, |timeout| timeout.min(until_due)))
+            }
         };
         self.look(sleep)?;
         self.is_fresh = true;
         Ok(())
+    }
+
+    /// For those who sleep on the descriptor of this transport: flushes, then says when to poll again at the latest,
+    /// `u64::MAX` for never. `None`: at once, there is more than the descriptor tells.
+    pub fn rest(&mut self) -> Option<u64> {
+        self.flush_and_rest((self.clock)())
+    }
+
+    fn flush_and_rest(&mut self, now: u64) -> Option<u64> {
+        self.carry_out_orders(now);
+        let can_accept = self.is_acceptable && self.retry_at.is_none();
+        if can_accept || !self.readable.is_empty() || self.endpoint.has_events() {
+            return None;
+        }
+        let retry_at = self.retry_at.unwrap_or(u64::MAX);
+        Some(self.endpoint.next_tick_at().min(retry_at))
     }
 
     /// What happened so far.
@@ -390,6 +402,13 @@ impl TcpTransport {
         if let Some(slot) = self.sockets.get_mut(id.slot()) {
             drop(slot.take_if(|socket| socket.id == id));
         }
+    }
+}
+
+/// Readable when a socket is ready or the waker rang.
+impl AsRawFd for TcpTransport {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
     }
 }
 

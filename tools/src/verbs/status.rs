@@ -6,11 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use engine::client::wire::{Wire, WireError};
 use engine::clock::SystemClock;
-use net::frame::Kind;
+use net::client::{ClientConnection, ClientError, ClientOptions};
 use net::inspect::{InspectHead, Topic};
-use net::transport::Outgoing;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
@@ -97,13 +95,24 @@ struct Node {
     behind: u64,
 }
 
+/// Why a node's state is not known.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// It cannot be asked.
+    #[error(transparent)]
+    Connection(#[from] ClientError),
+    /// It answers something else.
+    #[error("its report cannot be read: this tool and the node are of different versions")]
+    Report,
+}
+
 pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     let mut answers = Vec::new();
     for address in &arguments.addresses {
         answers.push((*address, ask_node(arguments, *address)));
     }
     if answers.iter().all(|(_, answer)| answer.is_err()) {
-        let told = |(address, answer): &(SocketAddr, Result<Vec<Page>, WireError>)| {
+        let told = |(address, answer): &(SocketAddr, Result<Vec<Page>, Trouble>)| {
             answer
                 .as_ref()
                 .err()
@@ -135,7 +144,7 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 }
 
 /// Every core of a node, every page of its groups.
-fn ask_node(arguments: &Arguments, address: SocketAddr) -> Result<Vec<Page>, WireError> {
+fn ask_node(arguments: &Arguments, address: SocketAddr) -> Result<Vec<Page>, Trouble> {
     let mut pages = Vec::new();
     let mut core = 0;
     loop {
@@ -154,26 +163,22 @@ fn ask_core(
     arguments: &Arguments,
     address: SocketAddr,
     pages: &mut Vec<Page>,
-) -> Result<(), WireError> {
-    let nanos = u64::try_from(arguments.timeout.as_nanos()).unwrap_or(u64::MAX);
-    let deadline = SystemClock.now().plus(nanos);
-    let mut wire = Wire::connect(address, arguments.cluster, deadline)?;
+) -> Result<(), Trouble> {
+    let options = ClientOptions {
+        timeout: arguments.timeout,
+        clock: || SystemClock.now().0,
+        ..ClientOptions::new(arguments.cluster)
+    };
+    let mut connection = ClientConnection::connect_with(address, options)?;
     let mut from = 0;
     for id in 0..PAGES_MAX as u64 {
-        let head = InspectHead {
+        connection.ask(&InspectHead {
             id,
             topic: Topic::Status,
             argument: from,
-        };
-        let head = head.encode().to_vec();
-        wire.push(Outgoing {
-            kind: Kind::INSPECT,
-            head,
-            ..Outgoing::default()
         })?;
-        wire.flush(deadline)?;
-        let frame = wire.receive(deadline)?;
-        let page: Page = serde_json::from_slice(&frame.bulk).map_err(|_| WireError::Protocol)?;
+        let frame = connection.receive(arguments.timeout)?;
+        let page: Page = serde_json::from_slice(&frame.bulk).map_err(|_| Trouble::Report)?;
         let next = page.next;
         pages.push(page);
         match next {
@@ -185,7 +190,7 @@ fn ask_core(
 }
 
 /// What the nodes' answers mean together.
-fn judge(answers: &[(SocketAddr, Result<Vec<Page>, WireError>)]) -> Cluster {
+fn judge(answers: &[(SocketAddr, Result<Vec<Page>, Trouble>)]) -> Cluster {
     let pages = || {
         answers
             .iter()
@@ -247,7 +252,7 @@ fn judge(answers: &[(SocketAddr, Result<Vec<Page>, WireError>)]) -> Cluster {
 
 fn describe(
     address: SocketAddr,
-    answer: &Result<Vec<Page>, WireError>,
+    answer: &Result<Vec<Page>, Trouble>,
     commit: &BTreeMap<u64, u64>,
 ) -> Node {
     match answer {
@@ -349,7 +354,7 @@ mod tests {
             .map(|(node, role)| {
                 let address = SocketAddr::from(([127, 0, 0, 1], 4000 + node as u16));
                 let answer = role.map(|(role, storage)| vec![page(node, role, storage)]);
-                (address, answer.ok_or(WireError::Protocol))
+                (address, answer.ok_or(Trouble::Report))
             })
             .collect();
         judge(&answers)

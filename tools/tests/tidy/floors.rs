@@ -9,8 +9,9 @@ use toml::{Table, Value};
 use super::house::{Finding, House};
 
 /// What each member may import (docs/architecture.md, "Floors").
-const PLAN: [(&str, &[&str]); 9] = [
+const PLAN: [(&str, &[&str]); 10] = [
     ("wal", &[]),
+    ("wal/sealed", &[]),
     ("net", &[]),
     ("engine/raft", &[]),
     ("engine/ledger", &["engine/raft"]),

@@ -1,0 +1,7 @@
+//! What sealed files promise: the right answer or named damage, and the same bytes from the same input.
+
+mod run_corruption;
+mod run_merging;
+mod runs;
+mod support;
+mod tiers;
