@@ -332,7 +332,10 @@ impl<D: Device> Wal<D> {
         }
         let filling = self.filling.as_mut().expect("room was made");
         let lsn = self.next_lsn;
-        if is_planted(Mutant::LostOnRotation) && filling.begins_segment() && record.index % 2 == 0 {
+        if is_planted(Mutant::LostOnRotation)
+            && filling.begins_segment()
+            && record.index.is_multiple_of(2)
+        {
             return Ok(Lsn(lsn - 1));
         }
         let space = &mut self.space;

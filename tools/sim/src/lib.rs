@@ -47,6 +47,7 @@ pub mod node;
 pub mod plan;
 mod planted;
 pub mod reckoning;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod shelf;

@@ -13,6 +13,7 @@ use sim::arguments::{Arguments, Output};
 use sim::atlas::AtlasError;
 use sim::campaign::Campaign;
 use sim::plan::{Asked, Planted};
+use sim::replay;
 use sim::report::{self, Report};
 use sim::run::{self, Outcome};
 use sim::shrink;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return usage(&error),
     };
-    let command = report::command(&asked, &arguments);
+    let command = replay::command(&asked, &arguments);
     watch_panics(&command);
     if let Some(seeds_max) = arguments.exam {
         let only = arguments.only.as_deref().unwrap_or("");
@@ -109,7 +110,7 @@ fn shrink(seed: u64, asked: &Asked, arguments: &Arguments) -> ExitCode {
             "seed {seed} keeps all promises: nothing to shrink"
         ));
     };
-    let command = report::command(&shrunk.asked, arguments);
+    let command = replay::command(&shrunk.asked, arguments);
     say(&report::failure(&shrunk.outcome, &command));
     let left = shrunk
         .asked

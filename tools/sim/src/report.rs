@@ -4,10 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::arguments::Arguments;
 use crate::coverage::Coverage;
 use crate::faults::Kind;
-use crate::plan::Asked;
 use crate::run::Outcome;
 
 /// Events shown of a failed run.
@@ -220,84 +218,6 @@ pub fn commit() -> String {
     let said = said.ok().filter(|said| said.status.success());
     said.and_then(|said| String::from_utf8(said.stdout).ok())
         .map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
-}
-
-/// The command that asks for this, without a seed.
-#[must_use]
-pub fn command(asked: &Asked, arguments: &Arguments) -> String {
-    if arguments.campaign {
-        return "cargo run --release -p sim -- --campaign".to_owned();
-    }
-    let features = if arguments.plant.is_some() {
-        "--profile exam --features mutants"
-    } else {
-        "--release"
-    };
-    let mut words = format!("cargo run {features} -p sim --");
-    let mut word = |flag: &str, value: &dyn std::fmt::Display| {
-        let _ = write!(words, " --{flag} {value}");
-    };
-    let is_shrunk = asked.topology.sites.len() == 1;
-    let name = if is_shrunk && asked.topology.nodes() == 3 {
-        "three"
-    } else {
-        &arguments.topology
-    };
-    word("topology", &name);
-    word("minutes", &(asked.faulty_ns as f64 / 60e9));
-    word("groups", &asked.topology.clusters[0].groups);
-    if asked.workload != crate::machine::Workload::Bank {
-        word("workload", &format!("{:?}", asked.workload).to_lowercase());
-    }
-    if asked.faults != Kind::ALL {
-        let names: Vec<&str> = asked.faults.iter().map(|kind| kind.name()).collect();
-        word(
-            "faults",
-            &if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(",")
-            },
-        );
-    }
-    let numbers = [
-        ("cores", asked.cores.map(u64::from)),
-        ("rate", asked.rate),
-        ("clients", asked.clients.map(|clients| clients as u64)),
-        ("requests", asked.requests_max),
-    ];
-    for (flag, number) in numbers {
-        if let Some(number) = number {
-            word(flag, &number);
-        }
-    }
-    if let Some(only) = &asked.only_faults {
-        let names: Vec<String> = only.iter().map(u64::to_string).collect();
-        word(
-            "only-faults",
-            &if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(",")
-            },
-        );
-    }
-    if let Some(name) = &arguments.plant {
-        word("plant", name);
-    }
-    if let Some(folder) = &arguments.rtt {
-        word("rtt", &folder.display());
-    }
-    for (flag, is_on) in [
-        ("--all-on", asked.all_on),
-        ("--storm", asked.is_storm),
-        ("--restless", asked.is_restless),
-    ] {
-        if is_on {
-            let _ = write!(words, " {flag}");
-        }
-    }
-    words
 }
 
 /// One failed run.
