@@ -5,8 +5,8 @@
 //!  4  u32 header_crc       40  u64 first_lsn      76  u32 records
 //!  8  u64 birth            48  u64 durable        80  u32 records_crc
 //! 16  u64 segment          56  u64 live           84  u32 previous_crc
-//! 24  u32 incarnation      64  u64 origin         88  u16 version   90  u16 flags (zero)
-//! 28  u32 offset                                  92  u32 zero
+//! 24  u32 incarnation      64  u64 origin         88  u16 version        90  u16 metas_before
+//! 28  u32 offset                                  92  u16 turns_before   94  u8 metas   95  u8 turns
 //! 96  records, each 8-byte aligned; then zeros up to a multiple of 4,096
 //! ```
 //!
@@ -16,13 +16,18 @@
 //! - `durable` is a fact: the block of that sequence and all before it were durable when this one was built.
 //! - `live` is a fact: no segment below it holds anything needed.
 //! - `origin` is the sequence at which this incarnation took over: older incarnations end before it.
+//! - `metas` and `turns` count this block's metadata and its entries that do more than follow on, 255 for more;
+//!   `_before` count those of all blocks before it, modulo 65,536: when a block is lost they tell what kind of
+//!   records were lost with it. Version 1 has zeros there and counts nothing.
 
 pub mod buffer;
+pub(crate) mod tally;
 
 use crc32fast::Hasher;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::block::tally::Tally;
 use crate::device::ALIGNMENT;
 use crate::identity::{Life, Seeds};
 use crate::record::{self, Found};
@@ -34,8 +39,11 @@ pub const BLOCK_HEADER_BYTES: usize = 96;
 /// First four bytes of a block.
 pub const BLOCK_MAGIC: [u8; 4] = *b"QBLK";
 
-/// The block format this program writes.
-pub const BLOCK_VERSION: u16 = 1;
+/// The block format this program writes, and the newest it reads.
+pub const BLOCK_VERSION: u16 = 2;
+
+/// The first format, which does not count its records by kind.
+const BLOCK_VERSION_UNCOUNTED: u16 = 1;
 
 /// Start of the bytes that `header_crc` covers.
 const COVERED_FROM: usize = 8;
@@ -62,8 +70,10 @@ pub(crate) struct BlockHeader {
     pub(crate) records_crc: U32,
     pub(crate) previous_crc: U32,
     pub(crate) version: U16,
-    pub(crate) flags: U16,
-    pub(crate) reserved: U32,
+    pub(crate) metas_before: U16,
+    pub(crate) turns_before: U16,
+    pub(crate) metas: u8,
+    pub(crate) turns: u8,
 }
 
 const _: () = assert!(
@@ -87,6 +97,25 @@ impl BlockHeader {
         self.first_lsn
             .get()
             .saturating_add(u64::from(self.records.get()))
+    }
+
+    /// What all blocks before this one hold; unknown in the first format.
+    pub(crate) fn before(&self) -> Option<Tally> {
+        (self.version.get() != BLOCK_VERSION_UNCOUNTED).then_some(Tally {
+            metas: self.metas_before.get(),
+            turns: self.turns_before.get(),
+        })
+    }
+
+    /// What this block holds, if its counts say so.
+    pub(crate) fn own(&self) -> Option<Tally> {
+        let counts = self.version.get() != BLOCK_VERSION_UNCOUNTED
+            && self.metas < u8::MAX
+            && self.turns < u8::MAX;
+        counts.then_some(Tally {
+            metas: u16::from(self.metas),
+            turns: u16::from(self.turns),
+        })
     }
 
     /// Computes `header_crc` over everything else.
@@ -121,9 +150,8 @@ pub(crate) fn decode_header(
     {
         return None;
     }
-    if header.version.get() != BLOCK_VERSION
-        || header.crc(header.seeds(life)) != header.header_crc.get()
-    {
+    let is_known = (BLOCK_VERSION_UNCOUNTED..=BLOCK_VERSION).contains(&header.version.get());
+    if !is_known || header.crc(header.seeds(life)) != header.header_crc.get() {
         return None;
     }
     let fits = BLOCK_HEADER_BYTES as u64 + u64::from(header.body_bytes.get()) <= room as u64;
@@ -176,6 +204,48 @@ impl<'a> Records<'a> {
             left: header.records.get(),
             chain: Hasher::new(),
         }
+    }
+
+    /// Goes on behind damaged record headers, once the iteration has ended at one: at the records that lead to the
+    /// block's end without a break. Returns how many records lie between, lost; `None` when nothing follows.
+    pub(crate) fn resume(&mut self) -> Option<u32> {
+        if self.left == 0 {
+            return None;
+        }
+        for skipped in (8..self.body.len()).step_by(8) {
+            let behind = Self {
+                body: &self.body[skipped..],
+                seeds: self.seeds,
+                offset: self.offset + skipped as u32,
+                left: self.left,
+                chain: self.chain.clone(),
+            };
+            if let Some(lost) = behind.lost_if_whole() {
+                self.body = &self.body[skipped..];
+                self.offset += skipped as u32;
+                self.left -= lost;
+                return Some(lost);
+            }
+        }
+        None
+    }
+
+    /// How many fewer records than are left there are from here to the end, if they lead there without a break.
+    fn lost_if_whole(mut self) -> Option<u32> {
+        let left = self.left;
+        let found = self.by_ref().count() as u32;
+        let is_end = self.body.len() < ALIGNMENT && self.body.iter().all(|&byte| byte == 0);
+        (found > 0 && is_end).then(|| left - found)
+    }
+
+    /// Records not yet seen.
+    pub(crate) const fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Offset in the segment of the next record.
+    pub(crate) const fn offset(&self) -> u32 {
+        self.offset
     }
 
     /// Judges the walk once the iteration has ended.
@@ -254,4 +324,46 @@ pub fn check(bytes: &[u8]) -> usize {
     );
     let _ = decode_header_unborn(bytes, &life, 0, bytes.len());
     intact
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    fn life() -> Life {
+        let identity = Identity {
+            cluster: 1,
+            node: 2,
+            log: 3,
+        };
+        Life { identity, birth: 4 }
+    }
+
+    fn header(version: u16, metas: u8) -> BlockHeader {
+        let mut header = BlockHeader::read_from_bytes(&[0; BLOCK_HEADER_BYTES])
+            .expect("a header is made of numbers");
+        header.magic = BLOCK_MAGIC;
+        header.birth = life().birth.into();
+        header.offset = 8192.into();
+        header.version = version.into();
+        (header.metas, header.turns) = (metas, 1);
+        header.sign(header.seeds(&life()));
+        header
+    }
+
+    #[test]
+    fn the_first_format_is_read_and_counts_nothing() {
+        let read = |version, metas| {
+            let header = header(version, metas);
+            decode_header(header.as_bytes(), &life(), 8192, ALIGNMENT)
+        };
+        let old = read(BLOCK_VERSION_UNCOUNTED, 0).expect("the first format is known");
+        assert_eq!((old.before(), old.own()), (None, None));
+        let own = Some(Tally { metas: 7, turns: 1 });
+        assert_eq!(read(BLOCK_VERSION, 7).and_then(|new| new.own()), own);
+        let full = read(BLOCK_VERSION, u8::MAX).expect("the format is known");
+        assert_eq!((full.before(), full.own()), (Some(Tally::default()), None));
+        assert_eq!(read(BLOCK_VERSION + 1, 0), None);
+    }
 }

@@ -6,6 +6,7 @@ use crc32fast::Hasher;
 use zerocopy::IntoBytes;
 
 use crate::block::buffer::Buffer;
+use crate::block::tally::Tally;
 use crate::block::{BLOCK_HEADER_BYTES, BLOCK_MAGIC, BLOCK_VERSION, BlockHeader};
 use crate::device::ALIGNMENT;
 use crate::identity::Seeds;
@@ -46,6 +47,8 @@ pub(crate) struct Filling {
     limit: usize,
     first_lsn: u64,
     pub(crate) records: u32,
+    /// What all blocks before this one hold.
+    before: Tally,
     chain: Hasher,
 }
 
@@ -73,6 +76,7 @@ impl Filling {
         prefix: Option<SegmentHeader>,
         room: usize,
         first_lsn: u64,
+        before: Tally,
     ) -> Self {
         let base = if prefix.is_some() {
             SEGMENT_HEADER_BYTES
@@ -90,6 +94,7 @@ impl Filling {
             limit,
             first_lsn,
             records: 0,
+            before,
             chain: Hasher::new(),
         }
     }
@@ -121,10 +126,11 @@ impl Filling {
         }
     }
 
-    /// Ends the block; returns it and the place behind it.
-    pub(crate) fn close(mut self) -> (Closed, Place) {
+    /// Ends the block; returns it and the place behind it. `upto` counts everything up to its last record.
+    pub(crate) fn close(mut self, upto: Tally) -> (Closed, Place) {
         let end = self.cursor.next_multiple_of(ALIGNMENT);
         self.buffer[self.cursor..end].fill(0);
+        let own = upto.since(self.before);
         let header = BlockHeader {
             magic: BLOCK_MAGIC,
             header_crc: 0.into(),
@@ -142,8 +148,10 @@ impl Filling {
             records_crc: self.chain.finalize().into(),
             previous_crc: 0.into(),
             version: BLOCK_VERSION.into(),
-            flags: 0.into(),
-            reserved: 0.into(),
+            metas_before: self.before.metas.into(),
+            turns_before: self.before.turns.into(),
+            metas: u8::try_from(own.metas).unwrap_or(u8::MAX),
+            turns: u8::try_from(own.turns).unwrap_or(u8::MAX),
         };
         let block_bytes = (end - self.base) as u32;
         let closed = Closed {

@@ -14,7 +14,7 @@ use crate::device::{Action, DeviceError, Source};
 use crate::error::WalError;
 use crate::identity::Identity;
 use crate::limits::Options;
-use crate::recovery::{self, Opening, Recovered};
+use crate::recovery::{self, Opening, Recovered, ShownOnly};
 use crate::segment::{self, Read, SEGMENT_HEADER_BYTES};
 
 /// Why a folder could not be inspected.
@@ -197,5 +197,5 @@ pub fn records(path: &Path, visit: &mut dyn FnMut(Recovered<'_>)) -> Result<Open
         .into());
     }
     let options = Options::new(identity.ok_or(InspectError::NoHeader)?);
-    Ok(recovery::recover(&mut source, &options, 0, visit)?.opening)
+    Ok(recovery::recover(&mut source, &options, 0, &mut ShownOnly(visit))?.opening)
 }

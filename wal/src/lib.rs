@@ -51,6 +51,6 @@ pub use crate::error::{AppendError, Failure, ReadError, WalError};
 pub use crate::identity::Identity;
 pub use crate::limits::{HEAD_BYTES_MAX, META_BYTES_MAX, Options, RECORD_PAYLOAD_MAX};
 pub use crate::record::{Kind, OwnedRecord, Record};
-pub use crate::recovery::{Cut, Opening, Recovered};
+pub use crate::recovery::{Cut, Lost, Opening, Recovered, Visit};
 pub use crate::stats::{Progress, Stats};
 pub use crate::wal::{Lsn, Wal};

@@ -29,6 +29,9 @@ const COVERED_BYTES: usize = 36;
 /// Flag: the group's entries begin anew here; whatever came before it was dropped on purpose.
 pub(crate) const FLAG_RESTART: u8 = 1;
 
+/// Flag: entries of the group at this index and above were superseded by it.
+pub(crate) const FLAG_SUPERSEDES: u8 = 2;
+
 /// What a record is to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -174,6 +177,8 @@ pub struct Found<'a> {
     pub intact: bool,
     /// Whether the group's entries begin anew with it.
     pub restart: bool,
+    /// Whether it does more than follow on the group's last entry: begins anew, or supersedes.
+    pub turn: bool,
     /// Offset of the record in its segment, in bytes.
     pub offset: u32,
     /// Bytes it takes in the block.
@@ -215,6 +220,7 @@ pub(crate) fn decode(from: &[u8], seeds: Seeds, offset: u32) -> Option<Found<'_>
             || is_planted(Mutant::ChecksumNotVerified)
             || is_planted(Mutant::TornTailAccepted),
         restart: header.flags & FLAG_RESTART != 0,
+        turn: header.flags & (FLAG_RESTART | FLAG_SUPERSEDES) != 0,
         offset,
         bytes: bytes as u32,
         header_crc: crc,

@@ -10,14 +10,18 @@
 //!
 //! - What is shown was durable or had reached the disk whole; the order is that of appending.
 //! - Nothing cut comes back: the next block opens a new incarnation, and older ones end before it.
+//! - What is lost is told at its place in the order: by name where a header or the neighbours tell it, else with
+//!   how many records and of what kind, as far as the blocks around it count them.
 //! - A later block found behind a cut was never promised either, since promises are made in order.
 
 pub(crate) mod survey;
+pub(crate) mod taker;
 pub(crate) mod walk;
 pub(crate) mod window;
 
 use std::collections::VecDeque;
 
+use crate::block::tally::Tally;
 use crate::damage::{Damage, DamageKind};
 use crate::device::Source;
 use crate::error::WalError;
@@ -46,6 +50,52 @@ pub struct Recovered<'a> {
     pub offset: u64,
     /// Its group's entries begin anew with it: all before it are dropped, whatever their index.
     pub restart: bool,
+}
+
+/// Records that were durable once and cannot be shown, told at their place in the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// One entry, whose header can be read. What it superseded is superseded; what follows it is shown.
+    Entry {
+        /// Its group.
+        group: u64,
+        /// Its index.
+        index: u64,
+    },
+    /// Metadata of a group, whose header can be read: what was shown before is older.
+    Metadata {
+        /// Its group.
+        group: u64,
+    },
+    /// Records of any group, their names lost with them.
+    Unnamed {
+        /// How many, where that is known.
+        records: Option<u64>,
+        /// Whether metadata may be among them.
+        metadata: bool,
+        /// Whether an entry may be among them that superseded others or began its group anew.
+        turns: bool,
+    },
+}
+
+/// Who looks on while a log is opened.
+pub trait Visit {
+    /// A record survived.
+    fn shown(&mut self, recovered: Recovered<'_>);
+
+    /// Records did not.
+    fn lost(&mut self, lost: Lost);
+}
+
+/// A visitor that reads of losses in the report alone.
+pub(crate) struct ShownOnly<'a>(pub(crate) &'a mut dyn FnMut(Recovered<'_>));
+
+impl Visit for ShownOnly<'_> {
+    fn shown(&mut self, recovered: Recovered<'_>) {
+        (self.0)(recovered);
+    }
+
+    fn lost(&mut self, _lost: Lost) {}
 }
 
 /// Where the log was cut: a write had not ended there.
@@ -98,6 +148,7 @@ pub(crate) struct Recovery {
     pub(crate) tail_is_sound: bool,
     pub(crate) next_block: u64,
     pub(crate) next_lsn: u64,
+    pub(crate) tally: Tally,
     pub(crate) previous_crc: u32,
     pub(crate) opening: Opening,
 }
@@ -107,7 +158,7 @@ pub(crate) fn recover<D: Source>(
     device: &mut D,
     options: &Options,
     now_ns: u64,
-    visit: &mut dyn FnMut(Recovered<'_>),
+    visit: &mut dyn Visit,
 ) -> Result<Recovery, WalError> {
     let slots = device.slots_now()?;
     let mut window = Window::new(device);
@@ -128,6 +179,7 @@ pub(crate) fn recover<D: Source>(
         },
         expected: 1,
         next_lsn: 1,
+        tally: Some(Tally::default()),
         previous_crc: None,
         incarnation: 0,
         live: survey.live,
@@ -140,6 +192,7 @@ pub(crate) fn recover<D: Source>(
         walk.damage(DamageKind::FileMissing, 0, Some(slot), 0, 0);
     }
     let (tail, tail_is_sound) = walk.run();
+    walk.judge_missing_files(survey.missing.len());
     let incarnation = walk.origins.newest() + 1;
     walk.opening.incarnation = incarnation;
     walk.opening.bytes_read = walk.window.bytes_read;
@@ -163,6 +216,7 @@ pub(crate) fn recover<D: Source>(
         tail_is_sound,
         next_block: walk.expected,
         next_lsn: walk.next_lsn,
+        tally: walk.tally.unwrap_or_default(),
         previous_crc: walk.previous_crc.unwrap_or(0),
         opening: walk.opening,
     })

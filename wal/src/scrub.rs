@@ -195,32 +195,33 @@ impl Scrub {
 
     fn judge_block(&mut self, life: &Life, slot: u32, header: &BlockHeader, block: &[u8]) {
         let mut records = Records::new(header, header.seeds(life), block);
-        for found in records.by_ref().filter(|found| !found.intact) {
-            let is_meta = found.record.kind == Kind::Meta;
-            let kind = if is_meta {
-                DamageKind::Metadata
-            } else {
-                DamageKind::Payload
-            };
-            self.report(
-                kind,
-                slot,
-                u64::from(found.offset),
-                u64::from(found.bytes),
-                Some(&found),
-            );
+        let mut has_lost = false;
+        loop {
+            for found in records.by_ref().filter(|found| !found.intact) {
+                let is_meta = found.record.kind == Kind::Meta;
+                let kind = if is_meta {
+                    DamageKind::Metadata
+                } else {
+                    DamageKind::Payload
+                };
+                let (offset, bytes) = (u64::from(found.offset), u64::from(found.bytes));
+                self.report(kind, slot, offset, bytes, Some(&found));
+            }
+            let from = u64::from(records.offset());
+            if records.resume().is_none() {
+                break;
+            }
+            has_lost = true;
+            let bytes = u64::from(records.offset()) - from;
+            self.report(DamageKind::Records, slot, from, bytes, None);
         }
+        let is_cut_short = records.left() > 0;
         let walked = records.walked(header);
-        if !walked.whole {
+        if is_cut_short || !has_lost && !walked.whole {
             let end = u64::from(header.offset.get()) + header.block_bytes() as u64;
             let from = u64::from(walked.offset);
-            self.report(
-                DamageKind::Records,
-                slot,
-                from,
-                end.saturating_sub(from),
-                None,
-            );
+            let bytes = end.saturating_sub(from);
+            self.report(DamageKind::Records, slot, from, bytes, None);
         }
     }
 

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::block::buffer::Buffer;
+use crate::block::tally::Tally;
 use crate::damage::Damage;
 use crate::device::{ALIGNMENT, Completion, Device, DeviceError, Operation};
 use crate::error::{AppendError, Failure, ReadError, WalError};
@@ -21,8 +22,8 @@ use crate::limits::{
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::reading::Reading;
-use crate::record::{self, FLAG_RESTART, Kind, OwnedRecord, Record};
-use crate::recovery::{self, Opening, Recovered};
+use crate::record::{self, FLAG_RESTART, FLAG_SUPERSEDES, Kind, OwnedRecord, Record};
+use crate::recovery::{self, Opening, Recovered, ShownOnly, Visit};
 use crate::scrub::{SCRUB_TOKEN, Scrub};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::space::{NO_SLOT, Segment, Space};
@@ -50,6 +51,8 @@ pub struct Wal<D: Device> {
     free: Vec<Buffer>,
     next_block: u64,
     next_lsn: u64,
+    /// Everything appended, by kind.
+    tally: Tally,
     previous_crc: u32,
     durable: Lsn,
     /// Sequence of the last block of which all before are durable too.
@@ -77,10 +80,23 @@ impl<D: Device> Wal<D> {
     /// # Errors
     /// When the disk fails, or what it holds is not this log. Damage is no error: it is in the report.
     pub fn open(
-        mut device: D,
+        device: D,
         options: Options,
         now_ns: u64,
         visit: &mut dyn FnMut(Recovered<'_>),
+    ) -> Result<(Self, Opening), WalError> {
+        Self::open_with(device, options, now_ns, &mut ShownOnly(visit))
+    }
+
+    /// Like [`Wal::open`], for a visitor that is also told what was lost, and at which place of the order.
+    ///
+    /// # Errors
+    /// As [`Wal::open`].
+    pub fn open_with(
+        mut device: D,
+        options: Options,
+        now_ns: u64,
+        visit: &mut dyn Visit,
     ) -> Result<(Self, Opening), WalError> {
         let (least, most) = (options.segment_bytes_min(), SEGMENT_BYTES_MAX);
         let segment_bytes = device.segment_bytes();
@@ -121,6 +137,7 @@ impl<D: Device> Wal<D> {
             free: buffers,
             next_block: recovered.next_block,
             next_lsn: recovered.next_lsn,
+            tally: recovered.tally,
             previous_crc: recovered.previous_crc,
             durable: Lsn(recovered.next_lsn - 1),
             durable_block: recovered.next_block - 1,
@@ -161,11 +178,8 @@ impl<D: Device> Wal<D> {
                 Err(error) => return Err(error.into()),
             }
         }
-        for nth in 0..self.space.used.len() {
-            let slot = self.space.used[nth].slot;
-            if slot != NO_SLOT {
-                self.device.sync_now(slot)?;
-            }
+        for segment in self.space.used.iter().filter(|used| used.slot != NO_SLOT) {
+            self.device.sync_now(segment.slot)?;
         }
         let room = self.device.segment_bytes() - u64::from(self.place.offset);
         let fits = tail_is_sound
@@ -185,7 +199,14 @@ impl<D: Device> Wal<D> {
                 .expect("there is a tail to resume");
             tail.incarnations
                 .push((self.place.offset, self.incarnation));
-            Filling::new(buffer, self.place, None, room as usize, self.next_lsn)
+            Filling::new(
+                buffer,
+                self.place,
+                None,
+                room as usize,
+                self.next_lsn,
+                self.tally,
+            )
         } else {
             let previous_end = if tail_is_sound {
                 self.place.offset
@@ -195,7 +216,7 @@ impl<D: Device> Wal<D> {
             let slot = self.space.take_free(true).ok_or(DeviceError::Full)?;
             self.begin_segment(buffer, slot, previous_end)
         };
-        let (mut closed, place) = filling.close();
+        let (mut closed, place) = filling.close(self.tally);
         self.place = place;
         let facts = self.facts();
         let crc = closed.sign(&facts);
@@ -263,7 +284,14 @@ impl<D: Device> Wal<D> {
             offset: SEGMENT_HEADER_BYTES as u32,
             seeds,
         };
-        Filling::new(buffer, self.place, Some(prefix), self.room(), self.next_lsn)
+        Filling::new(
+            buffer,
+            self.place,
+            Some(prefix),
+            self.room(),
+            self.next_lsn,
+            self.tally,
+        )
     }
 
     /// Bytes left for blocks in the current segment; the last 4 KiB are kept for an empty block.
@@ -343,12 +371,21 @@ impl<D: Device> Wal<D> {
             Kind::Entry => {
                 let group = self.index.group_mut(record.group);
                 let restarts = group.fit(record.index) != Fit::Follows;
-                let position = filling.push(record, if restarts { FLAG_RESTART } else { 0 });
+                let flags = if restarts {
+                    FLAG_RESTART
+                } else if record.index < group.end() {
+                    FLAG_SUPERSEDES
+                } else {
+                    0
+                };
+                self.tally.count(Kind::Entry, flags != 0);
+                let position = filling.push(record, flags);
                 let killed = &mut |position| space.died(position, false, lsn);
                 group.put_entry(record.index, position, restarts, killed);
                 space.born(position, false);
             }
             Kind::Meta => {
+                self.tally.count(Kind::Meta, false);
                 let position = filling.push(record, 0);
                 self.index.put_meta(record, position, &mut |position| {
                     space.died(position, true, lsn)
@@ -372,7 +409,14 @@ impl<D: Device> Wal<D> {
         let room = self.room();
         let needed = crate::block::BLOCK_HEADER_BYTES + bytes;
         if needed <= room {
-            self.filling = Some(Filling::new(buffer, self.place, None, room, self.next_lsn));
+            self.filling = Some(Filling::new(
+                buffer,
+                self.place,
+                None,
+                room,
+                self.next_lsn,
+                self.tally,
+            ));
             return Ok(());
         }
         let Some(slot) = self.space.take_free(may_use_reserve) else {
@@ -399,7 +443,7 @@ impl<D: Device> Wal<D> {
         let Some(filling) = self.filling.take() else {
             return;
         };
-        let (closed, place) = filling.close();
+        let (closed, place) = filling.close(self.tally);
         self.place = place;
         self.ready.push_back(closed);
     }
@@ -486,7 +530,14 @@ impl<D: Device> Wal<D> {
         let whole = (self.device.segment_bytes() - u64::from(self.place.offset)) as usize;
         let room = if may_use_reserve { whole } else { self.room() };
         if room >= ALIGNMENT {
-            let filling = Filling::new(buffer, self.place, None, ALIGNMENT, self.next_lsn);
+            let filling = Filling::new(
+                buffer,
+                self.place,
+                None,
+                ALIGNMENT,
+                self.next_lsn,
+                self.tally,
+            );
             self.filling = Some(filling);
         } else if let Some(slot) = self.space.take_free(may_use_reserve) {
             self.filling = Some(self.begin_segment(buffer, slot, self.place.offset));

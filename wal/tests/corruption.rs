@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use wal::device::memory::{Crash, Fault, MemoryDevice, MemoryDisk};
-use wal::{Damage, DamageKind, Identity, Kind, Options, ReadError, WalError};
+use wal::{Damage, DamageKind, Identity, Kind, Lost, Options, ReadError, WalError};
 
 use crate::support::{Made, Opened, identity, put, settle, try_open};
 
@@ -122,6 +122,57 @@ fn check(
             );
         }
     }
+    check_losses(opened, appended, context);
+}
+
+/// What was told while the log was opened covers every record that is missing, at its place in the order: by name,
+/// or as one of so many unnamed, of kinds that may be among them.
+fn check_losses(
+    opened: &Opened<MemoryDevice>,
+    appended: &BTreeMap<u64, Made>,
+    context: &str,
+) -> u64 {
+    let shown: Vec<u64> = opened.shown.iter().map(|(lsn, _)| lsn.0).collect();
+    let mut told = 0;
+    let first_entry = appended.iter().find(|(_, made)| made.kind == Kind::Entry);
+    for (lsn, made) in appended
+        .iter()
+        .filter(|(lsn, _)| shown.binary_search(lsn).is_err())
+    {
+        let place = shown.partition_point(|shown| shown < lsn);
+        let here = || opened.lost.iter().filter(|(at, _)| *at == place);
+        let name = match made.kind {
+            Kind::Entry => Lost::Entry {
+                group: made.group,
+                index: made.index,
+            },
+            Kind::Meta => Lost::Metadata { group: made.group },
+        };
+        if here().any(|(_, lost)| *lost == name) {
+            continue;
+        }
+        told += 1;
+        let is_turn = first_entry.is_some_and(|(first, _)| first == lsn);
+        let covers = |lost: &Lost| match *lost {
+            Lost::Unnamed {
+                metadata, turns, ..
+            } => (made.kind == Kind::Entry || metadata) && (!is_turn || turns),
+            _ => false,
+        };
+        assert!(
+            here().any(|(_, lost)| covers(lost)),
+            "{context}: number {lsn} is gone and nobody was told: {:?}",
+            opened.lost
+        );
+    }
+    let counts = opened.lost.iter().filter_map(|(_, lost)| match lost {
+        Lost::Unnamed { records, .. } => Some(*records),
+        _ => None,
+    });
+    if let Some(count) = counts.sum::<Option<u64>>() {
+        assert_eq!(count, told, "{context}: {:?}", opened.lost);
+    }
+    told
 }
 
 #[test]
@@ -148,6 +199,12 @@ fn every_byte_flipped_once() {
                 &appended,
                 &places,
                 &format!("slot {slot}, byte {offset}"),
+            );
+            // One flipped bit takes one record at most, and the neighbours name it or its kind.
+            assert!(
+                opened.shown.len() + 1 >= appended.len(),
+                "slot {slot}, byte {offset}: {:?}",
+                opened.report.damage
             );
             match (
                 opened.shown.len() == appended.len(),

@@ -8,7 +8,8 @@ use wal::device::file::FileDevice;
 use wal::device::memory::{MemoryDevice, MemoryDisk};
 use wal::device::uring::UringDevice;
 use wal::{
-    AppendError, Device, DeviceError, Identity, Kind, Lsn, Opening, Options, Record, Wal, WalError,
+    AppendError, Device, DeviceError, Identity, Kind, Lost, Lsn, Opening, Options, Record,
+    Recovered, Visit, Wal, WalError,
 };
 
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
@@ -156,15 +157,39 @@ impl Made {
 pub(crate) struct Opened<D: Device> {
     pub(crate) wal: Wal<D>,
     pub(crate) shown: Vec<(Lsn, Made)>,
+    /// What was told to be lost, and how many records had been shown by then.
+    pub(crate) lost: Vec<(usize, Lost)>,
     pub(crate) report: Opening,
 }
 
+/// Writes down what an opening shows and tells.
+#[derive(Default)]
+struct Notes {
+    shown: Vec<(Lsn, Made)>,
+    lost: Vec<(usize, Lost)>,
+}
+
+impl Visit for Notes {
+    fn shown(&mut self, recovered: Recovered<'_>) {
+        self.shown
+            .push((recovered.lsn, Made::of(&recovered.record)));
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        self.lost.push((self.shown.len(), lost));
+    }
+}
+
 pub(crate) fn try_open<D: Device>(device: D, options: Options) -> Result<Opened<D>, WalError> {
-    let mut shown = Vec::new();
-    let mut visit =
-        |recovered: wal::Recovered<'_>| shown.push((recovered.lsn, Made::of(&recovered.record)));
-    let (wal, report) = Wal::open(device, options, 1_000, &mut visit)?;
-    Ok(Opened { wal, shown, report })
+    let mut notes = Notes::default();
+    let (wal, report) = Wal::open_with(device, options, 1_000, &mut notes)?;
+    let Notes { shown, lost } = notes;
+    Ok(Opened {
+        wal,
+        shown,
+        lost,
+        report,
+    })
 }
 
 pub(crate) fn open<K: Disk>(disk: &K) -> Opened<K::Device> {

@@ -43,13 +43,27 @@ impl Raft {
             self.following.verified = self.log.last_index();
         }
         self.raise_commit(self.following.leader_commit.min(self.following.verified));
-        if append.repaired && self.damage == Damage::Entries && self.durable() >= verified {
-            self.damage = Damage::None;
-            self.following.owes = true;
+        if append.repaired && self.damage == Damage::Entries {
+            self.following.whole_at = Some(verified);
+            self.settle_repair();
         }
         self.following.owes |= append.reply || append.last <= self.durable();
         if append.last == prev.index && !append.reply {
             self.following.owes = false;
+        }
+    }
+
+    /// The leader has given everything again: once all of it is durable, nothing is lost any more.
+    pub(crate) fn settle_repair(&mut self) {
+        let durable = self.durable();
+        if self
+            .following
+            .whole_at
+            .take_if(|at| *at <= durable)
+            .is_some()
+        {
+            self.damage = Damage::None;
+            self.following.owes = true;
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Following {
     /// The connection to the leader was re-made and it has not spoken since: it may have restarted, so
     /// its node's signs of life say nothing about it.
     pub(crate) unconfirmed: bool,
+    /// This replica lost entries, and has them all again when it is durable up to here.
+    pub(crate) whole_at: Option<Index>,
 }
 
 impl Following {

@@ -237,7 +237,8 @@ impl Raft {
         match self.role {
             Role::Leader => self.on_own_log_durable(),
             Role::Candidate => self.vote_for_self(),
-            Role::Follower | Role::PreCandidate => {}
+            Role::Follower => self.settle_repair(),
+            Role::PreCandidate => {}
         }
     }
 

@@ -32,7 +32,12 @@ impl Hash for Raft {
             &self.configurations,
         )
             .hash(state);
-        (self.following.verified, self.following.round).hash(state);
+        (
+            self.following.verified,
+            self.following.round,
+            self.following.whole_at,
+        )
+            .hash(state);
         if let Some(leading) = self.leading.as_deref() {
             (
                 leading.first_own,

@@ -163,8 +163,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 
     /// Says to every peer that this node is alive, and looks who of them is. Only a change of that
-    /// touches the groups.
+    /// touches the groups. A log at rest says that its last records were durable: rot in them is not taken for a
+    /// write that never ended then.
     fn beat(&mut self, now: Time) {
+        self.wal.witness();
         self.ask_again(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;

@@ -12,7 +12,7 @@ use net::transport::{ConnectionId, Frame, Outgoing, Transport};
 use raft::effects::Role;
 use raft::state_machine::StateMachine;
 use serde::Serialize;
-use wal::Device;
+use wal::{Damage, Device};
 
 use crate::replica::Replica;
 use crate::shard::{Counts, Shard};
@@ -37,6 +37,8 @@ struct Status {
     waiting_requests: usize,
     counters: Counters,
     peers: Vec<PeerStatus>,
+    /// What was found wrong with the log, the first things only.
+    log_damage: Vec<DamageStatus>,
     groups: Vec<GroupStatus>,
     /// Where the next page begins; absent on the last one.
     next: Option<u64>,
@@ -57,6 +59,8 @@ struct Counters {
     log_records: u64,
     log_record_bytes: u64,
     log_busy: u64,
+    /// Things found wrong with the log, at the start and since.
+    log_damaged: u64,
     log_segments_free: u64,
     log_segments_used: u64,
 }
@@ -78,6 +82,34 @@ struct GroupStatus {
     commit: u64,
     applied: u64,
     digest: String,
+    /// What this replica lost of what it had promised and has not been given back: none, entries or votes.
+    damage: &'static str,
+}
+
+/// One thing found wrong with the log.
+#[derive(Debug, Serialize)]
+struct DamageStatus {
+    kind: String,
+    file: Option<u32>,
+    offset: u64,
+    bytes: u64,
+    group: Option<u64>,
+    first: Option<u64>,
+    last: Option<u64>,
+}
+
+impl From<&Damage> for DamageStatus {
+    fn from(damage: &Damage) -> Self {
+        Self {
+            kind: format!("{:?}", damage.kind),
+            file: damage.slot,
+            offset: damage.offset,
+            bytes: damage.bytes,
+            group: damage.group,
+            first: damage.first,
+            last: damage.last,
+        }
+    }
 }
 
 /// Answers an inspection.
@@ -139,6 +171,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             commit: replica.commit.0,
             applied: replica.applied.0,
             digest: format!("{:032x}", replica.machine.digest()),
+            damage: damage_name(replica.raft.damage()),
         });
     }
     let status = Status {
@@ -164,6 +197,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             log_records: log.records,
             log_record_bytes: log.record_bytes,
             log_busy: log.busy,
+            log_damaged: shard.damaged,
             log_segments_free: log.segments_free as u64,
             log_segments_used: log.segments_used as u64,
         },
@@ -176,10 +210,19 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
                 alive: peer.alive,
             })
             .collect(),
+        log_damage: shard.damage.iter().map(DamageStatus::from).collect(),
         groups: page,
         next,
     };
     serde_json::to_vec(&status).expect("numbers and strings always serialize")
+}
+
+fn damage_name(damage: raft::config::Damage) -> &'static str {
+    match damage {
+        raft::config::Damage::None => "none",
+        raft::config::Damage::Entries => "entries",
+        raft::config::Damage::Votes => "votes",
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -26,6 +26,7 @@ pub mod entry;
 mod inbox;
 mod inspect;
 pub mod limits;
+pub mod losses;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 #[cfg(not(feature = "mutants"))]

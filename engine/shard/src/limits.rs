@@ -37,6 +37,9 @@ pub const APPEND_ENTRIES_MAX: u32 = 1024;
 /// Payload bytes in one envelope.
 pub const ENVELOPE_BULK_MAX: usize = 4 * 1024 * 1024;
 
+/// Things found wrong with the log that are told one by one; more are counted.
+pub const DAMAGE_TOLD_MAX: usize = 64;
+
 /// Reads of old entries from the log that may be in flight at once for followers that lag far.
 pub const CATCH_UP_READS_MAX: usize = 8;
 

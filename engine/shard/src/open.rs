@@ -12,7 +12,7 @@ use raft::raft::Raft;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
-use wal::{Damage, Device, Opening, Options, Wal, WalError};
+use wal::{Device, Opening, Options, Wal, WalError};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
@@ -45,13 +45,11 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Records in the middle of the log are damaged; nothing was skipped or cut.
-    #[error("the log is damaged in {} place(s); first: {:?}", .0.len(), .0.first())]
-    Damaged(Vec<Damage>),
 }
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
-    /// Reads the core's log and stands ready for the first turn.
+    /// Reads the core's log and stands ready for the first turn. Damage keeps nothing from opening: the groups that
+    /// lost something repair it from their peers, and neither vote nor count until then. It is in the report.
     ///
     /// `machine` makes the empty state machine of a group; the log is replayed into it.
     pub fn open(
@@ -63,12 +61,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         now: Time,
     ) -> Result<(Self, Opening), OpenError> {
         let mut recovery = Recovery::new(setup.own_groups().map(|group| (group, machine(group))));
-        let (wal, opening) = Wal::open(device, options, now.0, &mut |recovered| {
-            recovery.take(&recovered.record)
-        })?;
-        if !opening.damage.is_empty() {
-            return Err(OpenError::Damaged(opening.damage));
-        }
+        let (wal, opening) = Wal::open_with(device, options, now.0, &mut recovery)?;
         let mut replicas = Vec::new();
         let mut slots = FxHashMap::default();
         for (group, recovering) in recovery.finish()? {
@@ -105,8 +98,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             scratch: Vec::new(),
             next_beat: now,
             storage: Persisted::All,
+            damage: Vec::new(),
+            damaged: 0,
             setup,
         };
+        for damage in &opening.damage {
+            shard.found_damage(*damage);
+        }
         for slot in 0..shard.replicas.len() as u32 {
             shard.start(slot, now);
         }
@@ -136,6 +134,7 @@ fn restore<M: StateMachine>(
         configurations: recovering.configurations,
         commit: applied,
         applied,
+        damage: recovering.damage,
         ..Restored::initial(setup.membership()?)
     };
     let config = Config {
@@ -167,6 +166,7 @@ fn restore<M: StateMachine>(
         applied,
         durable: Index(last.0),
         cuts: 0,
+        marked: recovering.marked,
         is_asking: false,
         is_ready: false,
     })

@@ -3,18 +3,20 @@
 //! - A later record of a group at an index supersedes that one and everything after it.
 //! - Entries at or below a commit index that any later record vouches for are applied at once and
 //!   forgotten; only the short tail above it stays in memory.
-//! - What the log could not read back is reported for its group and never skipped in silence.
+//! - A group that lost something to damage keeps what stands before it and is told so (`losses`).
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use raft::config::Damage;
 use raft::effects::HardState;
 use raft::ids::{EntryId, GroupId, Index, Term};
 use raft::membership::Membership;
 use raft::state_machine::{Command, StateMachine};
-use wal::{Kind, Record};
+use wal::{Kind, Lost, Record, Recovered, Visit};
 
 use crate::entry::{Entry, EntryHead, EntryHeadError, EntryKind};
+use crate::losses::{self, GroupLosses, Losses, Verdict};
 use crate::mutants::{Mutant, is_planted};
 use crate::promise::{Promise, PromiseError};
 
@@ -37,6 +39,11 @@ pub struct Recovering<M> {
     pub configurations: Vec<(Index, Membership)>,
     /// Entries above `applied`.
     pub tail: VecDeque<Entry>,
+    /// What is lost, as the newest promise says.
+    pub marked: Damage,
+    /// What is lost, as far as anything says.
+    pub damage: Damage,
+    losses: GroupLosses,
 }
 
 /// A log that cannot be what this node wrote.
@@ -95,7 +102,23 @@ pub enum RecoverError {
 #[derive(Debug)]
 pub struct Recovery<M> {
     groups: BTreeMap<GroupId, Recovering<M>>,
+    losses: Losses,
     error: Option<RecoverError>,
+}
+
+impl<M: StateMachine> Visit for Recovery<M> {
+    fn shown(&mut self, recovered: Recovered<'_>) {
+        self.take(&recovered.record);
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        if let Lost::Unnamed { records, .. } = lost {
+            self.losses.unnamed(records);
+        }
+        for (group, recovering) in &mut self.groups {
+            recovering.lost(losses::concerns(lost, group.0));
+        }
+    }
 }
 
 impl<M: StateMachine> Recovery<M> {
@@ -107,6 +130,7 @@ impl<M: StateMachine> Recovery<M> {
             .collect();
         Self {
             groups,
+            losses: Losses::default(),
             error: None,
         }
     }
@@ -126,16 +150,29 @@ impl<M: StateMachine> Recovery<M> {
             .ok_or(RecoverError::UnknownGroup(group.0))?;
         match record.kind {
             Kind::Meta => recovering.promise(group, record),
-            Kind::Entry => recovering.entry(group, record),
+            Kind::Entry => recovering.entry(group, record, &mut self.losses),
         }
     }
 
     /// What each group recovered, in the order of group ids.
-    pub fn finish(self) -> Result<BTreeMap<GroupId, Recovering<M>>, RecoverError> {
-        match self.error {
-            Some(error) => Err(error),
-            None => Ok(self.groups),
+    pub fn finish(mut self) -> Result<BTreeMap<GroupId, Recovering<M>>, RecoverError> {
+        if let Some(error) = self.error {
+            return Err(error);
         }
+        for recovering in self.groups.values_mut() {
+            let found = recovering.losses.damage(&self.losses);
+            recovering.damage = worse(found, recovering.marked);
+        }
+        Ok(self.groups)
+    }
+}
+
+/// Lost votes are worse than lost entries.
+fn worse(one: Damage, other: Damage) -> Damage {
+    match (one, other) {
+        (Damage::Votes, _) | (_, Damage::Votes) => Damage::Votes,
+        (Damage::Entries, _) | (_, Damage::Entries) => Damage::Entries,
+        (Damage::None, Damage::None) => Damage::None,
     }
 }
 
@@ -150,11 +187,31 @@ impl<M: StateMachine> Recovering<M> {
             last: Index(0),
             configurations: Vec::new(),
             tail: VecDeque::new(),
+            marked: Damage::None,
+            damage: Damage::None,
+            losses: GroupLosses::default(),
+        }
+    }
+
+    /// Something is lost at this place of the log: an entry of this group, its promise, an entry that superseded
+    /// others. What was known to be committed before cannot have been superseded.
+    fn lost(&mut self, (entry, promise, turns): (Option<Index>, bool, bool)) {
+        if promise {
+            self.losses.lose_promise();
+        }
+        let first = if turns {
+            Some(self.applied.next())
+        } else {
+            entry
+        };
+        if let Some(first) = first.filter(|first| *first > self.applied) {
+            self.losses.lose(first);
+            self.cut(first);
         }
     }
 
     fn promise(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
-        let (state, commit) =
+        let (state, commit, marked) =
             Promise::parse(record.head).map_err(|error| RecoverError::Promise {
                 group: group.0,
                 error,
@@ -163,24 +220,35 @@ impl<M: StateMachine> Recovering<M> {
         if is_planted(Mutant::VoteForgotten) {
             self.hard_state.vote = None;
         }
+        self.marked = marked;
+        self.losses.found_promise();
         self.commit = self.commit.max(commit);
         self.apply();
         Ok(())
     }
 
-    fn entry(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
+    fn entry(
+        &mut self,
+        group: GroupId,
+        record: &Record<'_>,
+        all: &mut Losses,
+    ) -> Result<(), RecoverError> {
         let index = Index(record.index);
         let head = EntryHead::parse(record.head).map_err(|error| RecoverError::Head {
             group: group.0,
             index: index.0,
             error,
         })?;
-        if index > self.last.next() || index.0 == 0 {
-            return Err(RecoverError::Gap {
-                group: group.0,
-                last: self.last.0,
-                found: index.0,
-            });
+        match self.losses.judge(index, self.last, all) {
+            Verdict::Take if index.0 > 0 => {}
+            Verdict::Leave => return Ok(()),
+            Verdict::Take | Verdict::Unexplained => {
+                return Err(RecoverError::Gap {
+                    group: group.0,
+                    last: self.last.0,
+                    found: index.0,
+                });
+            }
         }
         if index <= self.applied {
             return Err(RecoverError::CommittedOverwritten {

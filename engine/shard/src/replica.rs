@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use net::request::RequestHead;
 use net::transport::ConnectionId;
+use raft::config::Damage;
 use raft::ids::{GroupId, Index, ReadId, Term, Time};
 use raft::raft::Raft;
 
@@ -50,6 +51,8 @@ pub struct Replica<M> {
     pub durable: Index,
     /// How often a suffix was superseded: tells a write that completes from one that no longer counts.
     pub cuts: u64,
+    /// What is lost here, as the newest promise in the log says.
+    pub marked: Damage,
     /// Stands in the list of replicas with something to propose or to confirm.
     pub is_asking: bool,
     /// Stands in the list of replicas with something to apply.

@@ -13,19 +13,20 @@ use raft::liveness::Liveness;
 use raft::message::Message;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
-use wal::{Device, Stats, Wal};
+use wal::{Damage, Device, Stats, Wal};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
 use crate::clock::Clock;
 use crate::entry::Entry;
+use crate::limits;
 use crate::mutants::{Mutant, is_planted};
 use crate::peers::Peers;
 use crate::replica::Replica;
 use crate::setup::Setup;
 use crate::stages::apply::{self, Budget};
 use crate::stages::decide::{self, Carriers};
-use crate::stages::persist::{Journal, Persisted};
+use crate::stages::persist::{Journal, Persisted, UNASKED};
 use crate::stages::receive::Waiting;
 use crate::stages::reply::{Replies, ReplyCounts, Status};
 use crate::stopwatch::{Stage, Stopwatch};
@@ -71,6 +72,10 @@ pub struct Shard<D: Device, T, M> {
     /// When the next beat is due.
     pub(crate) next_beat: Time,
     pub(crate) storage: Persisted,
+    /// What was found wrong with the log, the first things only.
+    pub(crate) damage: Vec<Damage>,
+    /// How many things were found wrong with it.
+    pub(crate) damaged: u64,
 }
 
 /// What happened on this core since it started.
@@ -136,6 +141,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.event(event, now);
         }
         self.events = events;
+        while let Some(damage) = self.wal.next_damage() {
+            self.found_damage(damage);
+        }
         self.time_passed(now);
         self.decide(clock);
         self.persist(now);
@@ -172,12 +180,22 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                     .record(Stage::FollowerPersist, now.since(written.at));
             }
             apply::trim(replica, self.setup.window_bytes);
-            replica.raft.persisted(written.seq, now);
+            if written.seq != UNASKED {
+                replica.raft.persisted(written.seq, now);
+            }
             decide::carry(replica, written.slot, &mut carriers!(self), now);
         }
         let watch = &mut self.watch;
         self.wal
             .take_write_latencies(&mut |nanos| watch.record(Stage::LogWrite, nanos));
+    }
+
+    /// The log is not as it was written: remembered for whoever asks.
+    pub(crate) fn found_damage(&mut self, damage: Damage) {
+        self.damaged += 1;
+        if self.damage.len() < limits::DAMAGE_TOLD_MAX {
+            self.damage.push(damage);
+        }
     }
 
     /// Groups with requests propose them; nothing is proposed while the log has no room, so that what

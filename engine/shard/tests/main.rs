@@ -2,6 +2,8 @@
 
 #[path = "main/crashes.rs"]
 mod crashes;
+#[path = "main/damage.rs"]
+mod damage;
 #[path = "main/formats.rs"]
 mod formats;
 #[path = "main/refusals.rs"]

@@ -42,13 +42,13 @@ entries! {
         explanation: "The log could not get another segment. Segments are allocated and written in full before \
             they are used, so a full disk is met at that point and not in the middle of a promise: what was \
             acknowledged is durable, and requests that were not are answered with busy." }
-    LOG_DAMAGED { code: "E3009", title: "the log is damaged before its end", exit: Unhealthy,
+    LOG_DAMAGED { code: "E3009", title: "the log cannot be read as this node's log", exit: Unhealthy,
         fix: ["keep the folder as it is, and bring the node back as a new one from its peers",
               "quorate inspect --data-dir <folder> shows the extent of the damage"],
-        explanation: "A record fails its checksum and valid records follow it, so this is no torn write of a \
-            crash: bytes that were once durable have changed. A torn tail would have been cut in silence, \
-            because nobody was promised it. Damage before the tail may hold acknowledged entries, so the log \
-            does not open past it and the node does not vote with it." }
+        explanation: "What the log holds passes its checksums and is not what this node wrote, or nothing of it \
+            can be read at all. Damaged records alone keep no node from starting: the groups that lost \
+            something come up damaged, neither vote nor count, and fetch it from their peers; status says \
+            which they are, inspect which records. A torn tail is cut in silence, because nobody was promised it." }
     DISK_FAILED { code: "E3010", title: "the disk refused a write", exit: Failed,
         fix: ["look for the device in the kernel's log (dmesg), replace it, bring the node back as a new one"],
         explanation: "A write or a sync returned an error. What is on the disk after that is unknown and no \

@@ -1,23 +1,28 @@
 //! The walk over the blocks of a log, from the oldest segment to the last block that counts.
 
-use crate::block::{self, BlockHeader, Records};
+use crate::block::tally::Tally;
+use crate::block::{self, BLOCK_HEADER_BYTES, BlockHeader, Records};
 use crate::damage::{Damage, DamageKind};
 use crate::device::{ALIGNMENT, Source};
 use crate::filling::Place;
-use crate::identity::Life;
-use crate::index::{Fit, Index, Position};
-use crate::limits::GAP_ENTRIES_MAX;
+use crate::identity::{Life, Seeds};
+use crate::index::Index;
 use crate::mutants::{Mutant, is_planted};
-use crate::record::{Found, Kind};
 use crate::recovery::survey::{Candidate, Origins, header_at};
+use crate::recovery::taker::{Seen, Taker};
 use crate::recovery::window::Window;
-use crate::recovery::{Cut, Opening, Recovered};
+use crate::recovery::{Cut, Lost, Opening, Visit};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::space::{NO_SLOT, Segment, Space};
-use crate::wal::Lsn;
 
 const PAGE: u64 = ALIGNMENT as u64;
 const FIRST_BLOCK_AT: u64 = SEGMENT_HEADER_BYTES as u64;
+
+/// Numbers left free for records of which not even their count is known.
+const LOST_LSNS: u64 = 1 << 20;
+
+/// More records than this may wrap the counts by kind.
+const COUNTED_RECORDS_MAX: u64 = u16::MAX as u64;
 
 /// The walk, and what it has gathered.
 pub(crate) struct Walk<'a, D: Source> {
@@ -31,6 +36,8 @@ pub(crate) struct Walk<'a, D: Source> {
     /// Sequence of the next block.
     pub(crate) expected: u64,
     pub(crate) next_lsn: u64,
+    /// Everything before `next_lsn`, by kind, when that is known.
+    pub(crate) tally: Option<Tally>,
     /// Checksum of the block before, when that one could be read.
     pub(crate) previous_crc: Option<u32>,
     pub(crate) incarnation: u32,
@@ -38,7 +45,7 @@ pub(crate) struct Walk<'a, D: Source> {
     pub(crate) live: u64,
     /// Files of segments found not to count.
     pub(crate) dropped: Vec<u32>,
-    pub(crate) visit: &'a mut dyn FnMut(Recovered<'_>),
+    pub(crate) visit: &'a mut dyn Visit,
 }
 
 /// A place in the walk: the nth segment, the offset in it.
@@ -87,6 +94,11 @@ impl<D: Source> Walk<'_, D> {
                 FIRST_BLOCK_AT,
                 first.first_offset - FIRST_BLOCK_AT,
             );
+        }
+        let is_front_lost =
+            first.first_offset > FIRST_BLOCK_AT || self.live < first.segment && self.live > 0;
+        if is_front_lost {
+            self.lose_unknown();
         }
         let mut at = (0, first.first_offset);
         loop {
@@ -240,7 +252,9 @@ impl<D: Source> Walk<'_, D> {
         match ahead.next {
             // Every block between was durable: damage, and the walk goes on behind it.
             Some((next, header)) if header.sequence.get() <= ahead.durable + 1 => {
-                self.skip((nth, offset), next);
+                if !self.salvage((nth, offset), next, &header) {
+                    self.skip((nth, offset), next);
+                }
                 self.expected = header.sequence.get();
                 self.previous_crc = None;
                 Next::Go(next)
@@ -256,6 +270,9 @@ impl<D: Source> Walk<'_, D> {
                 );
                 self.expected = ahead.durable + 1;
                 self.previous_crc = None;
+                // Numbers that nobody will have: the next opening sees that something is lost here, too.
+                self.next_lsn += LOST_LSNS;
+                self.lose_unknown();
                 Next::End((nth, offset), false)
             }
         }
@@ -434,16 +451,49 @@ impl<D: Source> Walk<'_, D> {
         }
         segment.end = offset as u32 + header.block_bytes() as u32;
         self.incarnation = header.incarnation.get();
+        self.lose_between(header);
         self.previous_crc = Some(header.header_crc.get());
         self.expected = header.next_sequence();
         self.live = self.live.max(header.live.get());
-        self.next_lsn = header.next_lsn();
         self.opening.blocks += 1;
         self.opening.bytes += header.block_bytes() as u64;
+        let (own, before) = (header.own(), header.before());
+        let bytes = header.block_bytes();
         let seeds = header.seeds(&self.life);
-        let block = self
-            .window
-            .view(candidate.slot, offset, header.block_bytes());
+        let seen = self.take_records(candidate, offset, bytes, header, seeds, own);
+        if seen.lost == 0 && !seen.whole {
+            // Every header passes, and yet they are not those that the block was built with.
+            let slot = Some(candidate.slot);
+            self.damage(
+                DamageKind::Records,
+                candidate.segment,
+                slot,
+                offset,
+                bytes as u64,
+            );
+            self.lose_unknown();
+        }
+        self.next_lsn = header.next_lsn();
+        let own = if seen.lost == 0 {
+            Some(seen.tally)
+        } else {
+            own
+        };
+        self.tally = before.zip(own).map(|(before, own)| before.plus(own));
+    }
+
+    /// Shows the records of a block; tells what is lost between them. `own` is what the block holds, if known.
+    fn take_records(
+        &mut self,
+        candidate: Candidate,
+        offset: u64,
+        bytes: usize,
+        header: &BlockHeader,
+        seeds: Seeds,
+        own: Option<Tally>,
+    ) -> Seen {
+        let block = self.window.view(candidate.slot, offset, bytes);
+        let seen = Seen::of(header, Records::new(header, seeds, block));
         let mut taker = Taker {
             candidate,
             index: &mut self.index,
@@ -452,20 +502,107 @@ impl<D: Source> Walk<'_, D> {
             visit: &mut *self.visit,
         };
         let mut records = Records::new(header, seeds, block);
-        for (nth, found) in records.by_ref().enumerate() {
-            taker.take(&found, header.first_lsn.get() + nth as u64);
+        let mut lsn = header.first_lsn.get();
+        loop {
+            for found in records.by_ref() {
+                taker.take(&found, lsn);
+                lsn += 1;
+            }
+            let from = records.offset();
+            let Some(lost) = records.resume() else { break };
+            lsn += u64::from(lost);
+            taker.lose(from, records.offset(), lost, seen.missing(own));
         }
-        let walked = records.walked(header);
-        if !walked.whole {
-            let end = offset + header.block_bytes() as u64;
-            let from = u64::from(walked.offset);
-            self.damage(
-                DamageKind::Records,
-                candidate.segment,
-                Some(candidate.slot),
-                from,
-                end.saturating_sub(from),
-            );
+        let end = offset + bytes as u64;
+        let (lost, from) = (records.left(), records.offset());
+        if lost > 0 {
+            taker.lose(from, end as u32, lost, seen.missing(own));
+        }
+        seen
+    }
+
+    /// The header of one block is lost, its neighbours are not: its records say themselves where they belong. It was
+    /// written by the incarnation of the block before, or holds no records: an incarnation begins with an empty one.
+    fn salvage(&mut self, (nth, offset): At, next: At, header: &BlockHeader) -> bool {
+        let candidate = self.segments[nth];
+        let is_alone = header.sequence.get() == self.expected + 1 && self.incarnation > 0;
+        let end = if next.0 == nth {
+            next.1
+        } else if next == (nth + 1, FIRST_BLOCK_AT)
+            && self.segments[nth + 1].segment == candidate.segment + 1
+        {
+            self.end_of(nth)
+        } else {
+            return false;
+        };
+        let records = header.first_lsn.get().checked_sub(self.next_lsn);
+        let Some(records) = records.filter(|&records| is_alone && records < COUNTED_RECORDS_MAX)
+        else {
+            return false;
+        };
+        let bytes = (end - offset) as usize;
+        let seeds = self.life.seeds(candidate.segment, self.incarnation);
+        let mut stand_in = *header;
+        stand_in.offset = (offset as u32).into();
+        stand_in.first_lsn = self.next_lsn.into();
+        stand_in.records = (records as u32).into();
+        stand_in.body_bytes = ((bytes - BLOCK_HEADER_BYTES) as u32).into();
+        let (slot, segment) = (Some(candidate.slot), candidate.segment);
+        self.damage(DamageKind::Block, segment, slot, offset, PAGE);
+        let own = header
+            .before()
+            .zip(self.tally)
+            .map(|(before, tally)| before.since(tally));
+        let held = self.space.used.back_mut().expect("the walk has entered it");
+        if held.incarnations.is_empty() {
+            held.incarnations.push((offset as u32, self.incarnation));
+        }
+        let seen = self.take_records(candidate, offset, bytes, &stand_in, seeds, own);
+        self.next_lsn = header.first_lsn.get();
+        let own = if seen.lost == 0 {
+            Some(seen.tally)
+        } else {
+            own
+        };
+        self.tally = self.tally.zip(own).map(|(tally, own)| tally.plus(own));
+        if next.0 > nth {
+            self.enter(next.0);
+        }
+        true
+    }
+
+    /// Tells what is lost between the last block read and this one.
+    fn lose_between(&mut self, header: &BlockHeader) {
+        let records = header.first_lsn.get().saturating_sub(self.next_lsn);
+        if records == 0 {
+            return;
+        }
+        let lost = header
+            .before()
+            .zip(self.tally)
+            .filter(|_| records < COUNTED_RECORDS_MAX)
+            .map(|(before, tally)| before.since(tally));
+        self.visit.lost(Lost::Unnamed {
+            records: (records < LOST_LSNS).then_some(records),
+            metadata: lost.is_none_or(|lost| lost.metas > 0),
+            turns: lost.is_none_or(|lost| lost.turns > 0),
+        });
+    }
+
+    fn lose_unknown(&mut self) {
+        self.tally = None;
+        self.visit.lost(Lost::Unnamed {
+            records: None,
+            metadata: true,
+            turns: true,
+        });
+    }
+
+    /// A file is missing and no segment is: it may have held the end of the log, or nothing.
+    pub(crate) fn judge_missing_files(&mut self, files: usize) {
+        let is_segment = |damage: &&Damage| damage.kind == DamageKind::SegmentMissing;
+        if files > self.opening.damage.iter().filter(is_segment).count() {
+            self.lose_unknown();
         }
     }
 
@@ -489,92 +626,5 @@ impl<D: Source> Walk<'_, D> {
             last: None,
         };
         self.opening.damage.push(damage);
-    }
-}
-
-/// Puts the records of one block where they belong.
-struct Taker<'a> {
-    candidate: Candidate,
-    index: &'a mut Index,
-    space: &'a mut Space,
-    opening: &'a mut Opening,
-    visit: &'a mut dyn FnMut(Recovered<'_>),
-}
-
-impl Taker<'_> {
-    fn take(&mut self, found: &Found<'_>, lsn: u64) {
-        let record = found.record;
-        let segment = self.candidate.segment as u32;
-        let position = Position {
-            segment,
-            offset: found.offset,
-            bytes: found.bytes,
-        };
-        let space = &mut *self.space;
-        if record.kind == Kind::Meta {
-            if !found.intact {
-                return self.damaged(found, DamageKind::Metadata);
-            }
-            self.index.put_meta(&record, position, &mut |position| {
-                space.died(position, true, lsn)
-            });
-            self.space.born(position, true);
-        } else {
-            let mut restarts = found.restart;
-            if let (false, Fit::Skips(first)) = (
-                restarts,
-                self.index.group_mut(record.group).fit(record.index),
-            ) {
-                self.gap(found, first);
-                restarts = record.index - first > GAP_ENTRIES_MAX;
-                if !restarts {
-                    self.index.group_mut(record.group).put_gap(record.index);
-                }
-            }
-            let space = &mut *self.space;
-            let position = if found.intact {
-                position
-            } else {
-                Position::LOST
-            };
-            let killed = &mut |position| space.died(position, false, lsn);
-            let group = self.index.group_mut(record.group);
-            group.put_entry(record.index, position, restarts, killed);
-            if !found.intact {
-                return self.damaged(found, DamageKind::Payload);
-            }
-            self.space.born(position, false);
-        }
-        self.opening.records += 1;
-        (self.visit)(Recovered {
-            lsn: Lsn(lsn),
-            record,
-            segment: self.candidate.segment,
-            slot: self.candidate.slot,
-            offset: u64::from(found.offset),
-            restart: found.restart,
-        });
-    }
-
-    fn gap(&mut self, found: &Found<'_>, first: u64) {
-        self.push(DamageKind::Gap, found, first, found.record.index - 1, 0);
-    }
-
-    fn damaged(&mut self, found: &Found<'_>, kind: DamageKind) {
-        let index = found.record.index;
-        self.push(kind, found, index, index, u64::from(found.bytes));
-    }
-
-    fn push(&mut self, kind: DamageKind, found: &Found<'_>, first: u64, last: u64, bytes: u64) {
-        self.opening.damage.push(Damage {
-            segment: self.candidate.segment,
-            slot: Some(self.candidate.slot),
-            offset: u64::from(found.offset),
-            bytes,
-            kind,
-            group: Some(found.record.group),
-            first: Some(first),
-            last: Some(last),
-        });
     }
 }

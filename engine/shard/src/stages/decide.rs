@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::effects::{Append, Effects, Made, Role, RoleChange};
+use raft::effects::{Append, Effects, HardState, Made, Role, RoleChange};
 use raft::ids::{Index, NodeId, Time};
 use raft::message::Message;
 use raft::raft::ProposeError;
@@ -169,6 +169,7 @@ pub fn refuse<M>(replica: &mut Replica<M>, replies: &mut Replies, status: Status
 pub fn carry<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carriers<'_>, now: Time) {
     carriers.effects.clear();
     replica.raft.drain(carriers.effects);
+    mark_damage(replica, slot, carriers.journal);
     if let Some(persist) = carriers.effects.persist.take() {
         if let Some(append) = &persist.append {
             take_entries(replica, carriers.stash, append);
@@ -213,6 +214,19 @@ pub fn carry<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carriers<'_>
         carriers.ready.push(slot);
     }
     carriers.timers.set(slot, carriers.effects.wake);
+}
+
+/// The log is to say what is lost here before anything is appended in its place, and no longer than that.
+fn mark_damage<M>(replica: &mut Replica<M>, slot: u32, journal: &mut Journal) {
+    let damage = replica.raft.damage();
+    if damage != replica.marked {
+        replica.marked = damage;
+        let hard_state = HardState {
+            term: replica.raft.term(),
+            vote: replica.raft.vote(),
+        };
+        journal.mark(slot, hard_state);
+    }
 }
 
 /// Moves the entries of an append from the hand into the window.

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use raft::effects::Persist;
+use raft::effects::{HardState, Persist};
 use raft::ids::{GroupId, Index, PersistSeq, Time};
 use wal::{AppendError, Device, Kind, Lsn, Record, Wal};
 use zerocopy::IntoBytes;
@@ -15,6 +15,9 @@ use zerocopy::IntoBytes;
 use crate::mutants::{Mutant, is_planted};
 use crate::promise::Promise;
 use crate::replica::Replica;
+
+/// Of a write that no core asked for.
+pub const UNASKED: PersistSeq = PersistSeq(0);
 
 /// What waits to enter the log, and what waits to be durable. One per shard.
 #[derive(Debug, Default)]
@@ -79,6 +82,18 @@ impl Journal {
             next,
             lsn: Lsn(0),
         });
+    }
+
+    /// Queues a group's promise, as it stands, to be written once more: what it says of damage has changed.
+    pub fn mark(&mut self, slot: u32, hard_state: HardState) {
+        self.push(
+            slot,
+            Persist {
+                seq: UNASKED,
+                hard_state: Some(hard_state),
+                append: None,
+            },
+        );
     }
 
     /// Entries of `slot` from `first` on are superseded: jobs that have not written them never will.
@@ -166,7 +181,7 @@ impl Job {
             } else {
                 replica.commit.min(replica.durable)
             };
-            let promise = Promise::new(state, vouched);
+            let promise = Promise::new(state, vouched, replica.raft.damage());
             let head = promise.as_bytes();
             self.lsn = wal.append(&record(
                 replica.group,
@@ -229,7 +244,7 @@ fn record<'a>(
 mod tests {
     use bytes::Bytes;
     use raft::config::{Config, Restored};
-    use raft::effects::{Append, HardState};
+    use raft::effects::Append;
     use raft::ids::{NodeId, Term};
     use raft::membership::Membership;
     use raft::raft::Raft;
@@ -276,6 +291,7 @@ mod tests {
             applied: Index(0),
             durable: Index(0),
             cuts: 0,
+            marked: raft::config::Damage::None,
             is_asking: false,
             is_ready: false,
         }

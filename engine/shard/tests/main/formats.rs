@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use raft::config::Damage;
 use raft::effects::HardState;
 use raft::ids::{EntryId, Index, NodeId, Term};
 use raft::message::{Append, Body, Message, Runs};
@@ -88,9 +89,9 @@ fn the_promise_is_as_drawn() {
         term: Term(3),
         vote: Some(NodeId(2)),
     };
-    let promise = Promise::new(state, Index(6));
+    let promise = Promise::new(state, Index(6), Damage::None);
     assert_eq!(promise.as_bytes(), bytes, "{:02x?}", promise.as_bytes());
-    assert_eq!(Promise::parse(&bytes), Ok((state, Index(6))));
+    assert_eq!(Promise::parse(&bytes), Ok((state, Index(6), Damage::None)));
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct World {
     next_id: u64,
     incarnation: u64,
     pub(crate) stopped: Vec<bool>,
+    /// What each node's last opening found wrong with its log.
+    pub(crate) found: Vec<Vec<wal::Damage>>,
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
             next_id: 0,
             incarnation: 0,
             stopped: vec![false; count],
+            found: vec![Vec::new(); count],
         };
         world.wire.0.borrow_mut().now = SECOND;
         for disk in &world.disks {
@@ -110,7 +113,7 @@ impl World {
             node,
         };
         let device = self.disks[at].device();
-        let (shard, _) = Shard::open(
+        let (shard, opening) = Shard::open(
             self.setup(node),
             device,
             Self::options(node),
@@ -119,6 +122,7 @@ impl World {
             Time(self.now()),
         )
         .expect("the log opens");
+        self.found[at] = opening.damage;
         self.shards[at] = Some(shard);
         self.wake[at] = self.now();
         self.connect_all(node);
