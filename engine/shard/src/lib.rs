@@ -41,6 +41,7 @@ pub mod setup;
 pub mod shard;
 pub mod stopwatch;
 pub mod timers;
+mod verbs;
 pub mod window;
 
 /// The six verbs of a turn.

@@ -61,6 +61,10 @@ impl World {
             Kind::SlowDisk | Kind::StallDisk | Kind::Eio | Kind::Full => {
                 self.spoil(kind, node, lasts)
             }
+            Kind::Rot | Kind::LostWrite | Kind::Misdirected | Kind::BadSector => {
+                self.damage(kind, node, lasts);
+            }
+            Kind::Transfer | Kind::Quorums | Kind::Members => self.command(kind, node),
         }
     }
 
@@ -154,6 +158,12 @@ impl World {
                     .iter()
                     .for_each(|disk| disk.hold(false));
                 self.nudge(node);
+            }
+            Undo::Read(node) => {
+                self.nodes[node]
+                    .disks
+                    .iter()
+                    .for_each(|disk| disk.heal_reads());
             }
             Undo::Free(node) => {
                 self.nodes[node].is_full = false;

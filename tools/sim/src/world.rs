@@ -5,7 +5,7 @@
 //! - After every turn the judges look; the first promise that is not kept ends the run.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use shard::limits;
 use shard::replica::Replica;
@@ -81,6 +81,8 @@ pub struct World {
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
     pub(crate) undos: BTreeMap<u64, Undo>,
     pub(crate) is_calm: bool,
+    /// Nodes that may lack what was on their disks.
+    pub(crate) suspects: BTreeSet<usize>,
     undone: u64,
     queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
     order: Chance,
@@ -118,6 +120,7 @@ impl World {
             cuts: BTreeMap::new(),
             undos: BTreeMap::new(),
             is_calm: false,
+            suspects: BTreeSet::new(),
             undone: 0,
             queue: BinaryHeap::new(),
             order: Chance::named(plan.seed, "order"),

@@ -4,7 +4,7 @@
 //! - Everything is decided by the plan and a seed: two runs with the same calls end with the same bytes.
 //! - The disk outlives its devices: opening again shows what survived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::buffer::Buffer;
@@ -14,6 +14,9 @@ use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, S
 pub const SECTOR_BYTES: usize = 512;
 
 const EIO: i32 = 5;
+
+/// Durable writes that a disk remembers, for whoever wants to damage one.
+const WRITTEN_MAX: usize = 4096;
 
 /// What is left of the writes in flight when the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,8 @@ struct Inner {
     faults: BTreeMap<u64, Fault>,
     unreadable: Vec<(u32, u64, u64)>,
     writes_failed: u64,
+    /// Slot, offset and bytes of the latest writes that are durable, oldest first.
+    written: VecDeque<(u32, u64, u64)>,
     random: u64,
     life: u64,
     writes_max: usize,
@@ -239,6 +244,25 @@ impl MemoryDisk {
         self.edit(slot, |bytes| bytes[offset as usize] ^= 1 << (bit & 7));
     }
 
+    /// Slot, offset and bytes of a durable write that later ones have left as it was, but for the last two, which
+    /// nothing vouches for yet; chosen by the roll of a die. `None` where there is none.
+    #[must_use]
+    pub fn settled_write(&self, roll: u64) -> Option<(u32, u64, u64)> {
+        let inner = self.lock();
+        let count = inner
+            .written
+            .len()
+            .checked_sub(2)
+            .filter(|&count| count > 0)?;
+        let nth = (roll % count as u64) as usize;
+        let chosen = inner.written[nth];
+        let touches = |&(slot, offset, bytes): &(u32, u64, u64)| {
+            slot == chosen.0 && offset < chosen.1 + chosen.2 && chosen.1 < offset + bytes
+        };
+        let is_overwritten = inner.written.iter().skip(nth + 1).any(touches);
+        (!is_overwritten).then_some(chosen)
+    }
+
     /// Changes the bytes of a slot at will.
     pub fn edit(&self, slot: u32, change: impl FnOnce(&mut Vec<u8>)) {
         if let Some(bytes) = self.lock().slots.get_mut(&slot) {
@@ -358,6 +382,13 @@ impl Inner {
         Ok(())
     }
 
+    fn remember(&mut self, slot: u32, offset: u64, bytes: usize) {
+        if self.written.len() == WRITTEN_MAX {
+            self.written.pop_front();
+        }
+        self.written.push_back((slot, offset, bytes as u64));
+    }
+
     fn create(&mut self, slot: u32) -> Result<(), DeviceError> {
         let count = self.slots.len() as u32;
         if self.full || self.slots_max.is_some_and(|most| count >= most) {
@@ -389,6 +420,7 @@ impl Inner {
         let result = match fault {
             None => {
                 apply(&mut self.slots, &operation, 0, bytes, 0);
+                self.remember(operation.slot, operation.offset, bytes);
                 Ok(())
             }
             Some(Fault::Lost) => Ok(()),
@@ -514,6 +546,7 @@ impl Device for MemoryDevice {
             .get_mut(offset as usize..offset as usize + bytes)
             .ok_or(short)?;
         into.copy_from_slice(&buffer[..bytes]);
+        inner.remember(slot, offset, bytes);
         Ok(())
     }
 

@@ -1,0 +1,87 @@
+//! What operators do to groups while everything else goes on: leadership is handed over, members and quorums change.
+//!
+//! - Asked of whoever leads; what the core refuses has not happened.
+//! - At least a majority of the nodes stays voters.
+
+use raft::change::{Change, Transition};
+use raft::effects::Role;
+use raft::ids::{GroupId, NodeId, Time};
+use raft::membership::Membership;
+use raft::quorum::Quorum;
+use raft::requests::MembershipChange;
+
+use crate::faults::Kind;
+use crate::world::World;
+
+impl World {
+    /// An operator asks something of one of the groups of this node's cluster.
+    pub(crate) fn command(&mut self, kind: Kind, node: usize) {
+        let group = self.dice.below(self.nodes[node].groups);
+        let members = self.nodes[node].members.clone();
+        let core = usize::try_from(group % u64::from(self.plan.cores)).expect("a remainder");
+        let leads = |world: &Self, member: usize| {
+            let shard = world.nodes[member].cores.get(core).map(|core| &core.shard);
+            let replicas = shard.map_or(&[][..], |shard| shard.replicas());
+            let replica = replicas.iter().find(|replica| replica.group.0 == group);
+            replica
+                .filter(|replica| replica.raft.role() == Role::Leader)
+                .map(|replica| replica.raft.membership().clone())
+        };
+        let leader = members
+            .iter()
+            .find_map(|member| leads(self, *member).map(|membership| (*member, membership)));
+        let Some((leader, membership)) = leader else {
+            return;
+        };
+        let other = NodeId(1 + self.dice.below(members.len() as u64) as u32);
+        let now = Time(self.nodes[leader].clock.local(self.now));
+        let quorum = self.quorum(&membership);
+        let change = self.change(&membership, other);
+        let shard = &mut self.nodes[leader].cores[core].shard;
+        let group = GroupId(group);
+        // A refusal is an answer, too.
+        match kind {
+            Kind::Transfer => drop(shard.transfer(group, other, now)),
+            Kind::Quorums => drop(quorum.map(|quorum| shard.change_quorum(group, quorum, now))),
+            _ if membership.is_joint() => drop(shard.leave_joint(group, now)),
+            _ => drop(shard.change_membership(group, &change, now)),
+        }
+        self.nudge(leader);
+    }
+
+    /// Any sizes that make a quorum system of the voters.
+    fn quorum(&mut self, membership: &Membership) -> Option<Quorum> {
+        let voters = membership.quorum().voters();
+        let election = voters / 2 + 1 + self.dice.place(voters - voters / 2);
+        let commit = (voters + 1 - election.min(voters)).max(1);
+        let commit = commit + self.dice.place(voters + 1 - commit);
+        Quorum::new(voters, election.min(voters), commit, voters).ok()
+    }
+
+    /// A voter becomes a learner where enough others vote; learners become voters again, one or all of them.
+    fn change(&mut self, membership: &Membership, other: NodeId) -> MembershipChange {
+        let learners: Vec<NodeId> = membership
+            .members()
+            .iter()
+            .filter(|member| !member.votes())
+            .map(|member| member.node)
+            .collect();
+        let spare = (membership.members().len() - 1) / 2;
+        let promotes = !learners.is_empty() && self.dice.permille(600);
+        let changes = if promotes || learners.len() >= spare {
+            learners.into_iter().map(Change::voter).collect()
+        } else {
+            vec![Change::learner(other)]
+        };
+        let transition = self.dice.pick(&[
+            Transition::Auto,
+            Transition::JointImplicit,
+            Transition::JointExplicit,
+        ]);
+        MembershipChange {
+            changes,
+            quorum: None,
+            transition,
+        }
+    }
+}
