@@ -250,6 +250,12 @@ impl<M: StateMachine> Recovering<M> {
                 });
             }
         }
+        if index <= self.applied && self.term_of(index) == Some(Term(record.term)) {
+            // Repaired, and so written again, though its first copy can be read once more: what followed that one is
+            // superseded all the same.
+            self.cut(self.applied.next());
+            return Ok(());
+        }
         if index <= self.applied {
             return Err(RecoverError::CommittedOverwritten {
                 group: group.0,
@@ -283,6 +289,12 @@ impl<M: StateMachine> Recovering<M> {
         }
         self.apply();
         Ok(())
+    }
+
+    /// The term of an entry that counts.
+    fn term_of(&self, index: Index) -> Option<Term> {
+        let run = self.runs.iter().rev().find(|run| run.index <= index)?;
+        Some(run.term)
     }
 
     /// Forgets `index` and everything after it.

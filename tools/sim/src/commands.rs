@@ -14,8 +14,8 @@ use crate::faults::Kind;
 use crate::world::World;
 
 impl World {
-    /// An operator asks something of one of the groups of this node's cluster.
-    pub(crate) fn command(&mut self, kind: Kind, node: usize) {
+    /// An operator asks something of one of the groups of this node's cluster; whether it was granted.
+    pub(crate) fn command(&mut self, kind: Kind, node: usize) -> bool {
         let group = self.dice.below(self.nodes[node].groups);
         let members = self.nodes[node].members.clone();
         let core = usize::try_from(group % u64::from(self.plan.cores)).expect("a remainder");
@@ -31,7 +31,7 @@ impl World {
             .iter()
             .find_map(|member| leads(self, *member).map(|membership| (*member, membership)));
         let Some((leader, membership)) = leader else {
-            return;
+            return false;
         };
         let other = NodeId(1 + self.dice.below(members.len() as u64) as u32);
         let now = Time(self.nodes[leader].clock.local(self.now));
@@ -39,14 +39,16 @@ impl World {
         let change = self.change(&membership, other);
         let shard = &mut self.nodes[leader].cores[core].shard;
         let group = GroupId(group);
-        // A refusal is an answer, too.
-        match kind {
-            Kind::Transfer => drop(shard.transfer(group, other, now)),
-            Kind::Quorums => drop(quorum.map(|quorum| shard.change_quorum(group, quorum, now))),
-            _ if membership.is_joint() => drop(shard.leave_joint(group, now)),
-            _ => drop(shard.change_membership(group, &change, now)),
-        }
+        let is_granted = match kind {
+            Kind::Transfer => shard.transfer(group, other, now).is_ok(),
+            Kind::Quorums => {
+                quorum.is_some_and(|quorum| shard.change_quorum(group, quorum, now).is_ok())
+            }
+            _ if membership.is_joint() => shard.leave_joint(group, now).is_ok(),
+            _ => shard.change_membership(group, &change, now).is_ok(),
+        };
         self.nudge(leader);
+        is_granted
     }
 
     /// Any sizes that make a quorum system of the voters.

@@ -16,16 +16,16 @@ use crate::world::World;
 const TRIES: usize = 8;
 
 impl World {
-    /// A disk of this node is damaged, if the atlas allows it.
-    pub(crate) fn damage(&mut self, kind: Kind, node: usize, lasts: u64) {
+    /// A disk of this node is damaged, if the atlas allows it; whether it was.
+    pub(crate) fn damage(&mut self, kind: Kind, node: usize, lasts: u64) -> bool {
         if !self.may_damage(node) {
-            return;
+            return false;
         }
         let place = self.dice.place(self.nodes[node].disks.len());
         let disk = self.nodes[node].disks[place].clone();
         let mut settled = || (0..TRIES).find_map(|_| disk.settled_write(self.dice.roll()));
         let Some((slot, offset, bytes)) = settled() else {
-            return;
+            return false;
         };
         let other = settled();
         let at = |offset: u64| usize::try_from(offset).expect("within a disk in memory");
@@ -56,6 +56,7 @@ impl World {
         if self.nodes[node].is_up() {
             self.end(node, Ending::PowerLoss, "lost its power");
         }
+        true
     }
 
     /// A good copy of everything stays in the cluster, whatever happens to this node's disk.

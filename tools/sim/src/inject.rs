@@ -12,8 +12,8 @@ use crate::world::World;
 const MILLISECOND: u64 = 1_000_000;
 
 impl World {
-    /// A fault of this kind strikes somewhere.
-    pub(crate) fn inject(&mut self, kind: Kind) {
+    /// A fault of this kind strikes somewhere; false if it finds nothing that it may strike.
+    pub(crate) fn inject(&mut self, kind: Kind) -> bool {
         let node = self.dice.place(self.nodes.len());
         let (least, most) = self.plan.swarm.lasts_ns;
         let lasts = self.dice.between(least, most);
@@ -62,10 +62,11 @@ impl World {
                 self.spoil(kind, node, lasts)
             }
             Kind::Rot | Kind::LostWrite | Kind::Misdirected | Kind::BadSector => {
-                self.damage(kind, node, lasts);
+                return self.damage(kind, node, lasts);
             }
-            Kind::Transfer | Kind::Quorums | Kind::Members => self.command(kind, node),
+            Kind::Transfer | Kind::Quorums | Kind::Members => return self.command(kind, node),
         }
+        true
     }
 
     fn step_clock(&mut self, node: usize) {

@@ -56,6 +56,8 @@ pub struct Numbers {
     pub events: u64,
     /// Turns of cores.
     pub turns: u64,
+    /// Faults that were drawn, whether or not they found something to strike.
+    pub drawn: u64,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Requests that were answered.
@@ -275,6 +277,7 @@ fn numbers(world: &World) -> Numbers {
         simulated_ns: world.now(),
         events: world.trace.count(),
         turns: world.turns,
+        drawn: world.struck,
         faults: world.faults.clone(),
         answered: history.done.len() as u64,
         refused: history.refused.len() as u64,

@@ -38,7 +38,7 @@ struct Shrinker {
 pub fn shrink(seed: u64, asked: &Asked) -> Option<Shrunk> {
     let outcome = run::run(seed, asked);
     outcome.broken.as_ref()?;
-    let struck = outcome.numbers.faults.values().sum();
+    let struck = outcome.numbers.drawn;
     let mut shrinker = Shrinker {
         seed,
         runs: 1,

@@ -75,7 +75,8 @@ pub struct World {
     pub(crate) chance: Chance,
     /// Of the fault that strikes.
     pub(crate) dice: Chance,
-    struck: u64,
+    /// Faults that were drawn, whether or not they struck.
+    pub struck: u64,
     clients_counted: [u64; 3],
     pub(crate) now: u64,
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
@@ -470,10 +471,11 @@ impl World {
         self.due(self.now + gap.max(MILLISECOND), Due::Fault);
         let only = self.plan.asked.only_faults.as_ref();
         if only.is_none_or(|only| only.contains(&number)) {
-            *self.faults.entry(kind.name()).or_default() += 1;
             let lasts = self.plan.swarm.lasts_ns.1;
             self.coverage.struck(kind, self.now, lasts);
-            self.inject(kind);
+            if self.inject(kind) {
+                *self.faults.entry(kind.name()).or_default() += 1;
+            }
         }
         Ok(())
     }

@@ -79,6 +79,20 @@ fn every_fault_strikes_alone_and_is_survived() {
     }
 }
 
+/// Seeds that failed once, each with what was wrong.
+#[test]
+fn seeds_that_failed_once_keep_all_promises() {
+    // A sector that could not be read for a while was repaired from peers, and then read again: recovery took the
+    // entry's second copy for a committed entry that is overwritten, and the node did not start.
+    let mut asked = asked(5, 15);
+    asked.topology = Topology::one_site("five", 5, 4);
+    asked.faults = vec![Kind::BadSector, Kind::Crash, Kind::Isolate];
+    (asked.all_on, asked.rate) = (true, None);
+    for seed in [0, 2, 3] {
+        check(seed, &asked);
+    }
+}
+
 #[test]
 fn one_seed_is_one_run() {
     for seed in [3, 5] {

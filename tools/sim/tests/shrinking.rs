@@ -27,15 +27,12 @@ fn a_run_that_keeps_all_promises_is_not_shrunk() {
 #[test]
 fn a_fault_that_is_left_out_changes_no_other() {
     let mut asked = asked(3, 8);
-    let whole = run::run(5, &asked).numbers.faults;
-    let struck: u64 = whole.values().sum();
-    let mut sum = 0;
-    for number in 0..struck {
+    let drawn = run::run(5, &asked).numbers.drawn;
+    assert!(drawn > 1);
+    for number in 0..drawn {
         asked.only_faults = Some(vec![number]);
-        let alone = run::run(5, &asked).numbers.faults;
-        let (kind, count) = alone.first_key_value().expect("one fault struck");
-        assert!(whole.contains_key(kind) && *count == 1);
-        sum += count;
+        let alone = run::run(5, &asked).numbers;
+        assert_eq!(alone.drawn, drawn, "the others are drawn as before");
+        assert!(alone.faults.values().sum::<u64>() <= 1);
     }
-    assert_eq!(sum, struck);
 }
