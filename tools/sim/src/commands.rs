@@ -10,8 +10,13 @@ use raft::membership::Membership;
 use raft::quorum::Quorum;
 use raft::requests::MembershipChange;
 
+use crate::damage::survives;
 use crate::faults::Kind;
+use crate::verdict::Scope;
 use crate::world::World;
+
+/// Configurations of a group that may still be under way somewhere.
+const REMEMBERED: usize = 6;
 
 impl World {
     /// An operator asks something of one of the groups of this node's cluster; whether it was granted.
@@ -35,8 +40,32 @@ impl World {
         };
         let other = NodeId(1 + self.dice.below(members.len() as u64) as u32);
         let now = Time(self.nodes[leader].clock.local(self.now));
+        let scope = Scope {
+            cluster: self.nodes[node].cluster,
+            group,
+        };
+        let damaged = self.damaged_of(scope.cluster);
         let quorum = self.quorum(&membership);
         let change = self.change(&membership, other);
+        let next = match kind {
+            Kind::Quorums => quorum.and_then(|quorum| membership.with_quorum(quorum).ok()),
+            Kind::Members => membership
+                .next(&change.changes, change.quorum, change.transition)
+                .or_else(|_| membership.leave_joint())
+                .ok(),
+            _ => None,
+        };
+        // What the damaged ones could not live with is not asked for.
+        if let Some(next) = next {
+            if !survives(&next, &damaged) {
+                return false;
+            }
+            let granted = self.granted.entry(scope).or_default();
+            granted.push_back(next);
+            if granted.len() > REMEMBERED {
+                granted.pop_front();
+            }
+        }
         let shard = &mut self.nodes[leader].cores[core].shard;
         let group = GroupId(group);
         let is_granted = match kind {

@@ -2,14 +2,17 @@
 //!
 //! - What is damaged was durable, and a later write vouches for it: rot in the very last block cannot be told from a
 //!   write that never ended, and is not injected.
-//! - Of a cluster at most a minority is damaged at a time, so that a good copy of everything exists: every failure is a
-//!   bug. A node counts until all its replicas say that they are whole.
+//! - Of a group only so many members are damaged at a time that the others are enough for every quorum and a good copy of
+//!   everything exists: every failure is a bug. A node counts until all its replicas say that they are whole.
 //! - The machine of a damaged disk loses its power, so that the damage is found when the log is read again.
 
 use raft::config::Damage;
+use raft::ids::NodeId;
+use raft::membership::Membership;
 
 use crate::faults::{Kind, Undo};
 use crate::node::Ending;
+use crate::verdict::Scope;
 use crate::world::World;
 
 /// Tries to find something on the disk to damage.
@@ -70,13 +73,31 @@ impl World {
         whole.iter().for_each(|node| {
             self.suspects.remove(node);
         });
-        let members = &self.nodes[node].members;
-        let damaged = members
-            .iter()
-            .filter(|member| self.suspects.contains(member));
-        let minority = (members.len() - 1) / 2;
-        // Who loses more while it repairs is no worse off: it counts once.
-        self.suspects.contains(&node) || damaged.count() < minority
+        if self.suspects.contains(&node) {
+            // Who loses more while it repairs is no worse off: it counts once.
+            return true;
+        }
+        let cluster = self.nodes[node].cluster;
+        let mut damaged = self.damaged_of(cluster);
+        damaged.push(self.nodes[node].id);
+        let scopes = (0..self.nodes[node].groups).map(|group| Scope { cluster, group });
+        scopes.into_iter().all(|scope| {
+            let members = self.nodes.iter().filter(|node| node.cluster == cluster);
+            let known = members.filter_map(|node| node.replica(scope));
+            let mut known = known.map(|replica| replica.raft.membership());
+            let mut granted = self.granted.get(&scope).into_iter().flatten();
+            known.all(|membership| survives(membership, &damaged))
+                && granted.all(|membership| survives(membership, &damaged))
+        })
+    }
+
+    /// Nodes of a cluster that may lack what was on their disks.
+    pub(crate) fn damaged_of(&self, cluster: usize) -> Vec<NodeId> {
+        let nodes = self.suspects.iter().map(|node| &self.nodes[*node]);
+        nodes
+            .filter(|node| node.cluster == cluster)
+            .map(|node| node.id)
+            .collect()
     }
 
     /// All its replicas say that they have what they may have lost.
@@ -88,4 +109,16 @@ impl World {
                 .into_iter()
                 .all(|replica| replica.raft.damage() == Damage::None)
     }
+}
+
+/// A configuration outlives this damage: whole voters are enough for everything, and every commit has a whole copy.
+pub(crate) fn survives(membership: &Membership, damaged: &[NodeId]) -> bool {
+    let is_whole = |node: NodeId| !damaged.contains(&node);
+    let hit = damaged.iter().filter(|node| membership.is_voter(**node));
+    let hit = hit.count();
+    let outgoing = membership.outgoing_quorum();
+    membership.is_election_quorum(is_whole)
+        && membership.is_commit_quorum(is_whole)
+        && hit < membership.quorum().commit()
+        && outgoing.is_none_or(|quorum| hit < quorum.commit())
 }

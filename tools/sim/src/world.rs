@@ -5,8 +5,9 @@
 //! - After every turn the judges look; the first promise that is not kept ends the run.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
+use raft::membership::Membership;
 use shard::limits;
 use shard::replica::Replica;
 use shard::shard::Next;
@@ -84,6 +85,8 @@ pub struct World {
     pub(crate) is_calm: bool,
     /// Nodes that may lack what was on their disks.
     pub(crate) suspects: BTreeSet<usize>,
+    /// Configurations that were asked for lately.
+    pub(crate) granted: BTreeMap<Scope, VecDeque<Membership>>,
     undone: u64,
     queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
     order: Chance,
@@ -122,6 +125,7 @@ impl World {
             undos: BTreeMap::new(),
             is_calm: false,
             suspects: BTreeSet::new(),
+            granted: BTreeMap::new(),
             undone: 0,
             queue: BinaryHeap::new(),
             order: Chance::named(plan.seed, "order"),
