@@ -31,6 +31,8 @@ pub struct Beat {
     pub echo: u64,
     /// How long ago it saw it, ns.
     pub echo_delay: u64,
+    /// The sender's log has no room: it can neither acknowledge nor lead.
+    pub is_full: bool,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -41,7 +43,8 @@ struct WireStart {
     echo: U64,
     echo_delay: U64,
     count: U32,
-    reserved: [u8; 12],
+    flags: u8,
+    reserved: [u8; 11],
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -52,6 +55,7 @@ struct WireEntry {
     bulk_len: U32,
 }
 
+const FLAG_FULL: u8 = 1;
 const START_BYTES: usize = size_of::<WireStart>();
 const ENTRY_BYTES: usize = size_of::<WireEntry>();
 const _: () = assert!(START_BYTES == 48 && ENTRY_BYTES == 16);
@@ -170,7 +174,8 @@ impl EnvelopeBuilder {
             echo: beat.echo.into(),
             echo_delay: beat.echo_delay.into(),
             count: self.count.into(),
-            reserved: [0; 12],
+            flags: if beat.is_full { FLAG_FULL } else { 0 },
+            reserved: [0; 11],
         };
         self.head[..START_BYTES].copy_from_slice(start.as_bytes());
         Outgoing {
@@ -209,7 +214,7 @@ impl Envelope {
     /// Checks a received frame's head and bulk from end to end.
     pub fn parse(frame: &Frame) -> Result<Envelope, BadHead> {
         let (start, mut rest) = WireStart::read_from_prefix(&frame.head).map_err(|_| BadHead)?;
-        if start.reserved != [0; 12] {
+        if start.flags & !FLAG_FULL != 0 || start.reserved != [0; 11] {
             return Err(BadHead);
         }
         let mut bulk_bytes = 0u64;
@@ -236,6 +241,7 @@ impl Envelope {
             sent_at: start.sent_at.get(),
             echo: start.echo.get(),
             echo_delay: start.echo_delay.get(),
+            is_full: start.flags & FLAG_FULL != 0,
         };
         Ok(Envelope {
             beat,
@@ -320,6 +326,7 @@ mod tests {
         sent_at: 2,
         echo: 3,
         echo_delay: 4,
+        is_full: true,
     };
 
     #[test]
@@ -391,7 +398,8 @@ mod tests {
         };
         check(&|head| head[32] = 2, "more entries than there are");
         check(&|head| head[32] = 0, "fewer entries than there are");
-        check(&|head| head[36] = 1, "reserved bytes");
+        check(&|head| head[36] = 2, "an unknown flag");
+        check(&|head| head[37] = 1, "reserved bytes");
         check(&|head| head[56] = 200, "a message beyond the end");
         check(&|head| head[59] = 255, "a message beyond all limits");
         check(&|head| head[60] = 15, "bulk left over");

@@ -81,6 +81,7 @@ fn envelope() -> Outgoing {
         sent_at: 1000,
         echo: 900,
         echo_delay: 20,
+        is_full: false,
     });
     assert!(builder.push(3, b"vote", []));
     let payload = Bytes::from_static(b"entry");

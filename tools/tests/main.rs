@@ -1,6 +1,7 @@
 //! Everything that is checked about the binary and about the house from outside, as one test program.
 
 mod command_line;
+mod inspecting;
 mod kill;
 #[path = "../../engine/tests/ports.rs"]
 mod ports;

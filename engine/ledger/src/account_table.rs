@@ -4,12 +4,14 @@
 //! - Timestamps rise strictly from row to row.
 //! - For every row, pending plus posted of a side does not overflow (checked before each movement).
 
+use raft::state_machine::RestoreError;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::account::{Account, AccountFlags};
 use crate::filter::Period;
+use crate::freezing::Freezing;
 use crate::id_index::{IdHasher, IdIndex};
-use crate::pages::Pages;
+use crate::limits::TIMESTAMP_MAX;
 use crate::prefetch::prefetch;
 
 /// Number of an account's row.
@@ -56,6 +58,20 @@ impl AccountState {
             flags: event.flags(),
             reserved: 0,
         }
+    }
+
+    /// The account that travelled, unless it cannot have been one.
+    fn from_wire(account: &Account) -> Option<Self> {
+        let state = Self {
+            debits_pending: account.debits_pending.get(),
+            debits_posted: account.debits_posted.get(),
+            credits_pending: account.credits_pending.get(),
+            credits_posted: account.credits_posted.get(),
+            ..Self::open(account, account.timestamp.get())
+        };
+        state.debits_pending.checked_add(state.debits_posted)?;
+        state.credits_pending.checked_add(state.credits_posted)?;
+        (state.id != 0 && state.timestamp <= TIMESTAMP_MAX).then_some(state)
     }
 
     /// The account as it travels.
@@ -124,7 +140,7 @@ pub(crate) struct Balances {
 
 /// All accounts of a group.
 pub(crate) struct AccountTable {
-    rows: Pages<AccountState>,
+    rows: Freezing<AccountState>,
     rows_max: usize,
     index: IdIndex,
     hasher: IdHasher,
@@ -133,7 +149,7 @@ pub(crate) struct AccountTable {
 impl AccountTable {
     pub(crate) fn new(rows_max: usize, hasher: IdHasher) -> Self {
         Self {
-            rows: Pages::new(),
+            rows: Freezing::new(),
             rows_max,
             index: IdIndex::new(rows_max),
             hasher,
@@ -160,10 +176,10 @@ impl AccountTable {
     ) -> impl DoubleEndedIterator<Item = &AccountState> {
         let first = self
             .rows
-            .partition_point(0, |account| account.timestamp < period.first);
+            .partition_point(|account| account.timestamp < period.first);
         let end = self
             .rows
-            .partition_point(0, |account| account.timestamp <= period.last);
+            .partition_point(|account| account.timestamp <= period.last);
         (first..end).map(|row| self.rows.get(row))
     }
 
@@ -233,6 +249,42 @@ impl AccountTable {
         let row = u32::try_from(self.rows.len()).expect("limits keep row numbers in 31 bits");
         self.index.insert(self.hasher.hash(account.id), row);
         self.rows.push(account);
+    }
+
+    /// Takes over the next account of an image.
+    ///
+    /// # Errors
+    /// `malformed` if it cannot follow the last, `Full` if it is one too many.
+    pub(crate) fn restore(
+        &mut self,
+        account: &Account,
+        malformed: RestoreError,
+    ) -> Result<(), RestoreError> {
+        let account = AccountState::from_wire(account).ok_or(malformed)?;
+        if account.timestamp <= self.last_timestamp() || self.find(account.id).is_some() {
+            return Err(malformed);
+        }
+        if self.full() {
+            return Err(RestoreError::Full);
+        }
+        self.push(account);
+        Ok(())
+    }
+
+    /// Keeps the accounts as they are for an image.
+    pub(crate) fn freeze(&mut self) {
+        self.rows.freeze();
+    }
+
+    /// The image is not wanted any more.
+    pub(crate) fn thaw(&mut self) {
+        self.rows.thaw();
+    }
+
+    /// The next accounts of an image; false if there are no more.
+    pub(crate) fn take_frozen(&mut self, count: usize, mut take: impl FnMut(&Account)) -> bool {
+        self.rows
+            .take_frozen(count, |account| take(&account.to_wire()))
     }
 
     /// Takes back the account that was added last.

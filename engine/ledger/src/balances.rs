@@ -120,14 +120,12 @@ impl BalanceLines {
         self.wide.remove(&row);
     }
 
-    #[allow(dead_code)]
     /// Begins at a row: those before it are elsewhere.
     pub(crate) fn start_at(&mut self, row: usize) {
         self.lines.start_at(row);
         self.wide.clear();
     }
 
-    #[allow(dead_code)]
     /// Gives up the lines before a row.
     pub(crate) fn release_before(&mut self, row: u32) {
         self.lines.release_before(row as usize);

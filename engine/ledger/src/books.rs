@@ -3,12 +3,20 @@
 //! - Parts that only hold; the rules that change them are in `create_accounts`, `new_transfer`,
 //!   `resolution` and `expiry`.
 
+use core::ops::{ControlFlow, Range};
+
+use raft::state_machine::RestoreError;
+
 use crate::account_table::AccountTable;
-use crate::find_blocks::FindBlocks;
+use crate::balances::Both;
+use crate::chapter::Chapter;
+use crate::event_row::{EventRow, RowKind};
+use crate::find_blocks::{FindBlocks, Key};
 use crate::id_index::IdHasher;
 use crate::limits::Limits;
 use crate::pending::Pendings;
-use crate::transfer_table::{TransferRow, TransferTable};
+use crate::shelf::{Shape, Shelf};
+use crate::transfer_table::{Counts, TransferRow, TransferTable};
 
 /// All replicated state but the clock and the digest.
 pub(crate) struct Books {
@@ -25,7 +33,7 @@ impl Books {
     pub(crate) fn new(limits: &Limits, hasher: IdHasher) -> Self {
         Self {
             accounts: AccountTable::new(limits.accounts_max, hasher),
-            transfers: TransferTable::new(limits.transfers_max, hasher),
+            transfers: TransferTable::new(limits.transfers_max, limits.chapter_row_bits(), hasher),
             pendings: Pendings::new(limits.pendings_max),
             hasher,
             blocks: FindBlocks::default(),
@@ -38,6 +46,116 @@ impl Books {
         self.blocks.extend(transfers.len(), |row| {
             transfers.event(TransferRow::new(row))
         });
+        self.transfers.forget();
+    }
+
+    /// Are the rows of a chapter of tier 0 those that are in memory?
+    pub(crate) fn check_rows(&self, chapter: &Chapter) -> Result<(), RestoreError> {
+        let rows = chapter.rows();
+        if chapter.name().tier > 0 || rows.end > self.transfers.len() {
+            return Ok(());
+        }
+        for (place, row) in rows.enumerate() {
+            let row = TransferRow::new(row);
+            let same = chapter.row(place) == self.transfers.event(row);
+            if !same {
+                return Err(RestoreError::Malformed(place as u64 * 128));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the next chapter, and gives up the memory of what it holds.
+    pub(crate) fn shelve(&mut self, chapter: Chapter) -> Result<(), RestoreError> {
+        self.transfers.shelve(chapter)?;
+        self.blocks.release_before(self.transfers.rows().shelved());
+        Ok(())
+    }
+
+    /// Visits the rows of a range that may have the key, or all of them without one, in order or in reverse, until
+    /// told to stop. A row may be visited twice in succession.
+    pub(crate) fn visit(
+        &self,
+        range: Range<usize>,
+        key: Option<Key>,
+        reversed: bool,
+        mut visit: impl FnMut(usize) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let rows = self.transfers.rows();
+        let border = rows.shelved().clamp(range.start, range.end);
+        let (old, new) = (range.start..border, border..range.end);
+        if reversed {
+            self.blocks.visit(new, key, reversed, &mut visit)?;
+            rows.shelf().visit(old, key, reversed, visit)
+        } else {
+            rows.shelf().visit(old, key, reversed, &mut visit)?;
+            self.blocks.visit(new, key, reversed, visit)
+        }
+    }
+
+    /// Keeps everything as it is for an image.
+    pub(crate) fn freeze(&mut self) {
+        self.accounts.freeze();
+        self.pendings.freeze();
+    }
+
+    /// The image is not wanted any more.
+    pub(crate) fn thaw(&mut self) {
+        self.accounts.thaw();
+        self.pendings.thaw();
+    }
+
+    /// Begins to take an image over; the books are empty.
+    ///
+    /// # Errors
+    /// `Full` if there are more transfers than these books may hold.
+    pub(crate) fn begin_restore(
+        &mut self,
+        shape: &Shape,
+        counts: Counts,
+        id_max: u128,
+    ) -> Result<(), RestoreError> {
+        let shelved = shape.rows(self.transfers.rows().shelf().row_bits());
+        self.transfers.begin_restore(shelved, counts, id_max);
+        self.blocks.start_at(shelved);
+        if self.transfers.overfull() {
+            return Err(RestoreError::Full);
+        }
+        Ok(())
+    }
+
+    /// Takes over the next row of an image.
+    pub(crate) fn restore_row(
+        &mut self,
+        row: &EventRow,
+        both: &Both,
+        malformed: RestoreError,
+    ) -> Result<(), RestoreError> {
+        let fields = row.fields();
+        let known = |id: u128| self.accounts.find(id).is_some();
+        let sound = row.kind() == RowKind::Spent
+            || (known(fields.debit_account_id.get()) && known(fields.credit_account_id.get()));
+        if !sound || !self.transfers.restore(row, both) {
+            return Err(malformed);
+        }
+        Ok(())
+    }
+
+    /// Everything is here: puts it together.
+    pub(crate) fn end_restore(
+        &mut self,
+        shelf: Shelf,
+        free: u32,
+        open: u64,
+        malformed: RestoreError,
+    ) -> Result<(), RestoreError> {
+        self.transfers.end_restore(shelf);
+        let limits = (self.transfers.len(), self.accounts.len());
+        if !self.pendings.end_restore((free, open), limits, self.hasher) {
+            return Err(malformed);
+        }
+        self.index();
+        Ok(())
     }
 
     /// Bytes that all of it occupies.

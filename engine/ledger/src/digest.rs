@@ -60,6 +60,16 @@ pub(crate) struct Digest {
 }
 
 impl Digest {
+    /// The running value, for an image.
+    pub(crate) const fn state(self) -> u128 {
+        self.state
+    }
+
+    /// Goes on from a running value.
+    pub(crate) const fn of(state: u128) -> Self {
+        Self { state }
+    }
+
     #[inline]
     fn fold(&mut self, value: u64) {
         self.state = (self.state ^ u128::from(value))

@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::pages::Pages;
+use crate::freezing::Freezing;
 use crate::transfer_table::TransferRow;
 
 /// How a reservation ended.
@@ -29,13 +29,13 @@ pub(crate) struct Line(pub(crate) [u8; 64]);
 
 /// The fates of all rows up to the last that has one.
 pub(crate) struct Fates {
-    lines: Pages<Line>,
+    lines: Freezing<Line>,
 }
 
 impl Fates {
     pub(crate) const fn new() -> Self {
         Self {
-            lines: Pages::new(),
+            lines: Freezing::new(),
         }
     }
 
@@ -59,6 +59,31 @@ impl Fates {
         }
         let byte = &mut self.lines.get_mut(line).0[byte];
         *byte = *byte & !(3 << shift) | fate.map_or(0, |fate| fate as u8) << shift;
+    }
+
+    /// Lines so far.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Keeps the fates as they are for an image.
+    pub(crate) fn freeze(&mut self) {
+        self.lines.freeze();
+    }
+
+    /// The image is not wanted any more.
+    pub(crate) fn thaw(&mut self) {
+        self.lines.thaw();
+    }
+
+    /// The next lines of an image; false if there are no more.
+    pub(crate) fn take_frozen(&mut self, count: usize, mut take: impl FnMut(&[u8; 64])) -> bool {
+        self.lines.take_frozen(count, |line| take(&line.0))
+    }
+
+    /// The next line, from an image.
+    pub(crate) fn restore(&mut self, line: [u8; 64]) {
+        self.lines.push(Line(line));
     }
 
     /// Bytes that the fates occupy.

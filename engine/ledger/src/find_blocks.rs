@@ -14,6 +14,7 @@
 use core::ops::{ControlFlow, Range};
 
 use crate::event_row::{EventRow, RowKind};
+use crate::hash_index::HASH_BITS;
 use crate::id_index;
 
 /// Transfers of a block.
@@ -34,32 +35,50 @@ pub(crate) enum Field {
     UserData128,
     UserData64,
     UserData32,
+    /// Of a transfer or a spent id; in chapters only.
+    Id,
 }
 
-/// The hash of a field's value: what a search looks for.
+/// The hash of a field's value, 30 bits: what a search looks for. Part of the format of chapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
+
+/// Bits of a key that do not fit an entry of a block.
+const REST_BITS: u32 = HASH_BITS - (u32::BITS - PLACE_BITS);
 
 impl Key {
     #[inline]
     pub(crate) fn new(field: Field, value: u128) -> Self {
-        const SALTS: [u64; 4] = [
+        const SALTS: [u64; 5] = [
             0x9E37_79B9_7F4A_7C15,
             0xC2B2_AE3D_27D4_EB4F,
             0x1656_67B1_9E37_79F9,
             0x27D4_EB2F_1656_67C5,
+            0x8546_6DC3_94AA_21A3,
         ];
         #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
         let (low, high) = (value as u64, (value >> 64) as u64);
         let salt = SALTS[field as usize];
         let mixed = id_index::fold(low ^ salt, high ^ 0xD6E8_FEB8_6659_FD93);
-        let hash = (mixed >> (32 + PLACE_BITS)) as u32;
+        let hash = (mixed >> (u64::BITS - HASH_BITS)) as u32;
         Self(hash)
+    }
+
+    /// The hash as a number.
+    #[inline]
+    pub(crate) const fn hash(self) -> u32 {
+        self.0
+    }
+
+    /// As much of the hash as an entry of a block has.
+    #[inline]
+    const fn short(self) -> u32 {
+        self.0 >> REST_BITS
     }
 
     #[inline]
     fn entry(self, place: u32) -> u32 {
-        self.0 << PLACE_BITS | place
+        self.short() << PLACE_BITS | place
     }
 }
 
@@ -107,7 +126,7 @@ impl Block {
         let entries = &self.entries[usize::from(self.starts[group])..end];
         entries
             .iter()
-            .filter(move |entry| **entry >> PLACE_BITS == key.0)
+            .filter(move |entry| **entry >> PLACE_BITS == key.short())
             .map(|entry| (entry & ((1 << PLACE_BITS) - 1)) as usize)
     }
 }
@@ -116,6 +135,8 @@ impl Block {
 #[derive(Default)]
 pub(crate) struct FindBlocks {
     blocks: Vec<Block>,
+    /// Blocks given up at the front.
+    given_up: usize,
     /// Where entries are gathered; kept for the next block.
     gathered: Vec<u32>,
 }
@@ -123,8 +144,8 @@ pub(crate) struct FindBlocks {
 impl FindBlocks {
     /// Builds the blocks that have become complete.
     pub(crate) fn extend<'a>(&mut self, transfers: usize, row: impl Fn(usize) -> &'a EventRow) {
-        while (self.blocks.len() + 1) * BLOCK <= transfers {
-            let first = self.blocks.len() * BLOCK;
+        while (self.given_up + self.blocks.len() + 1) * BLOCK <= transfers {
+            let first = (self.given_up + self.blocks.len()) * BLOCK;
             self.gathered.clear();
             let mut counts = [0; GROUPS];
             for place in 0..BLOCK {
@@ -134,29 +155,46 @@ impl FindBlocks {
         }
     }
 
+    /// Begins with the block that has this row.
+    pub(crate) fn start_at(&mut self, row: usize) {
+        self.blocks.clear();
+        self.given_up = row / BLOCK;
+    }
+
+    /// Gives up the blocks whose rows are all before this one.
+    pub(crate) fn release_before(&mut self, row: usize) {
+        let blocks = (row / BLOCK).saturating_sub(self.given_up);
+        self.blocks.drain(..blocks.min(self.blocks.len()));
+        self.given_up += blocks;
+    }
+
     /// Visits the rows of a range that may have the key, or all of them without one, in order or in
-    /// reverse, until told to stop. A row may be visited twice in succession.
+    /// reverse, until told to stop. A row may be visited twice in succession. The range begins at or after the first
+    /// block that is here.
     pub(crate) fn visit(
         &self,
         range: Range<usize>,
         key: Option<Key>,
         reversed: bool,
         visit: impl FnMut(usize) -> ControlFlow<()>,
-    ) {
+    ) -> ControlFlow<()> {
         let Some(key) = key else {
-            _ = each(range, reversed, visit);
-            return;
+            return each(range, reversed, visit);
         };
-        let blocks_end = (self.blocks.len() * BLOCK).clamp(range.start, range.end);
-        let blocks = range.start / BLOCK..blocks_end.div_ceil(BLOCK).min(self.blocks.len());
+        if range.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let end = self.given_up + self.blocks.len();
+        let blocks_end = (end * BLOCK).clamp(range.start, range.end);
+        let blocks = range.start / BLOCK..blocks_end.div_ceil(BLOCK).min(end);
         let newest = blocks_end..range.end;
         let in_blocks = blocks.flat_map(|block| {
-            let rows = self.blocks[block]
+            let rows = self.blocks[block - self.given_up]
                 .places(key)
                 .map(move |place| block * BLOCK + place);
             rows.filter(|row| range.contains(row))
         });
-        _ = each(in_blocks.chain(newest), reversed, visit);
+        each(in_blocks.chain(newest), reversed, visit)
     }
 
     /// Bytes that the blocks occupy.
@@ -169,7 +207,7 @@ impl FindBlocks {
 }
 
 /// Goes through rows in order or in reverse until told to stop.
-fn each(
+pub(crate) fn each(
     mut rows: impl DoubleEndedIterator<Item = usize>,
     reversed: bool,
     visit: impl FnMut(usize) -> ControlFlow<()>,
@@ -274,7 +312,7 @@ mod tests {
                     range.clone().filter(|row| matches(&rows[*row])).collect();
                 for reversed in [false, true] {
                     let mut found = Vec::new();
-                    blocks.visit(range.clone(), *key, reversed, |row| {
+                    _ = blocks.visit(range.clone(), *key, reversed, |row| {
                         if matches(&rows[row]) && found.last() != Some(&row) {
                             found.push(row);
                         }
@@ -295,7 +333,7 @@ mod tests {
         let mut blocks = FindBlocks::default();
         blocks.extend(rows.len(), |row| &rows[row]);
         let mut visited = 0;
-        blocks.visit(
+        _ = blocks.visit(
             0..rows.len(),
             Some(Key::new(Field::UserData128, 5_000)),
             false,

@@ -27,10 +27,13 @@ const PATIENCE: usize = 4_096;
 /// Rows of a chunk: 64 KiB.
 const CHUNK: usize = 1 << 14;
 
+/// Samples of a chunk: as many as a chunk of rows has.
+const SAMPLES: usize = CHUNK / SAMPLED;
+
 /// A list of rows whose ids rise.
 struct Run {
     rows: Rows<u32, CHUNK>,
-    samples: Rows<u128, CHUNK>,
+    samples: Rows<u128, SAMPLES>,
     first: u128,
     last: u128,
 }
@@ -60,16 +63,16 @@ impl Run {
     /// The row of an id, if this run has it.
     #[inline]
     fn find(&self, id: u128, id_of: impl Fn(u32) -> u128) -> Option<u32> {
-        if self.rows.len() == 0 || id < self.first || id > self.last {
+        if self.rows.last().is_none() || id < self.first || id > self.last {
             return None;
         }
         // Most searches are for what is recent: widen a window from the end, then halve it.
-        let end = self.samples.len();
+        let (start, end) = (self.samples.start(), self.samples.len());
         let mut width = 1;
-        while width < end && *self.samples.get(end - width) > id {
+        while width < end - start && *self.samples.get(end - width) > id {
             width *= 2;
         }
-        let (mut low, mut high) = (end.saturating_sub(width), end - width / 2);
+        let (mut low, mut high) = (end.saturating_sub(width).max(start), end - width / 2);
         while high - low > 1 {
             let middle = usize::midpoint(low, high);
             if *self.samples.get(middle) <= id {
@@ -89,6 +92,26 @@ impl Run {
         }
         let row = *self.rows.get(low);
         (id_of(row) == id).then_some(row)
+    }
+
+    /// Gives up what names rows before this one, as far as whole chunks of it are left.
+    fn release_before(&mut self, row: u32) {
+        let (mut low, mut high) = (self.rows.start(), self.rows.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if *self.rows.get(middle) < row {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        // A chunk of samples is as long as a chunk of rows, so both go together.
+        self.rows.release_before(low);
+        self.samples.release_before(low / SAMPLED);
+        debug_assert_eq!(self.rows.start(), self.samples.start() * SAMPLED);
+        if self.samples.start() > 0 && self.samples.last().is_some() {
+            self.first = *self.samples.get(self.samples.start());
+        }
     }
 
     fn pop(&mut self, id_of: impl Fn(u32) -> u128) {
@@ -170,8 +193,11 @@ impl IdRuns {
             return None;
         }
         self.strays = 0;
-        let shortest = self.runs.iter_mut().min_by_key(|run| run.rows.len())?;
-        if shortest.rows.len() > PATIENCE {
+        let shortest = self
+            .runs
+            .iter_mut()
+            .min_by_key(|run| run.rows.len() - run.rows.start())?;
+        if shortest.rows.len() - shortest.rows.start() > PATIENCE {
             return None;
         }
         let mut run = core::mem::replace(shortest, Run::new());
@@ -185,6 +211,23 @@ impl IdRuns {
             .iter_mut()
             .find(|run| run.rows.last() == Some(&row));
         run.map(|run| run.pop(id_of)).is_some()
+    }
+
+    /// No id that was ever recorded is above it.
+    pub(crate) fn highest(&self) -> u128 {
+        self.highest
+    }
+
+    /// Ids up to this one were recorded before, elsewhere.
+    pub(crate) fn raise(&mut self, highest: u128) {
+        self.highest = self.highest.max(highest);
+    }
+
+    /// Gives up what names rows before this one. Some of it may stay.
+    pub(crate) fn release_before(&mut self, row: u32) {
+        for run in &mut self.runs {
+            run.release_before(row);
+        }
     }
 
     /// Bytes that the runs occupy.
@@ -279,5 +322,25 @@ mod tests {
             .flat_map(|n| [3, 1, 4, 2].map(|s| (s << 100) + n))
             .collect();
         assert_eq!(strays_of(&ids), 0);
+    }
+
+    #[test]
+    fn what_was_given_up_is_gone_and_the_rest_is_found() {
+        let mut runs = IdRuns::new();
+        for row in 0..100_000_u32 {
+            assert_eq!(runs.record(u128::from(row) * 2 + 1, row), Recorded::InRun);
+        }
+        let id_of = |row: u32| u128::from(row) * 2 + 1;
+        runs.release_before(70_000);
+        for row in 70_000..100_000 {
+            assert_eq!(runs.find(id_of(row), id_of), Some(row));
+            assert_eq!(runs.find(id_of(row) + 1, id_of), None);
+        }
+        assert_eq!(runs.find(id_of(100), id_of), None);
+        assert!(runs.bytes() < 300_000, "{} bytes", runs.bytes());
+        runs.release_before(u32::MAX);
+        assert_eq!(runs.record(id_of(100_000), 100_000), Recorded::InRun);
+        assert_eq!(runs.find(id_of(100_000), id_of), Some(100_000));
+        assert_eq!(runs.highest(), id_of(100_000));
     }
 }

@@ -8,7 +8,9 @@
 //! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the
 //!   log, and a replica must not stop over one that came in all the same.
 
-use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+use std::sync::Arc;
+
+use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
 use zerocopy::IntoBytes;
 
 use crate::account::Account;
@@ -16,25 +18,45 @@ use crate::audit::{Audit, Totals};
 use crate::batch;
 use crate::books::Books;
 use crate::changes;
+use crate::chapter::{Chapter, Footer};
+use crate::chapter_writer::ChapterWriter;
 use crate::create_accounts::AccountCreation;
 use crate::create_transfers::TransferCreation;
 use crate::digest::Digest;
 use crate::expiry;
 use crate::id_index::IdHasher;
+use crate::image::Image;
 use crate::instruction::{Instruction, InstructionError};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
 use crate::mutants::{Mutant, is_planted};
 use crate::query;
+use crate::restore::Restore;
+use crate::shelf::Shape;
 use crate::transfer::Transfer;
 
 /// A group's ledger. One per replica of a group, owned by its shard.
 pub struct Ledger {
+    limits: Limits,
+    hasher: IdHasher,
     books: Books,
     /// The last timestamp that was assigned; 0 before the first.
     timestamp: u64,
     digest: Digest,
     journal: Journal,
+    image: Option<Box<Image>>,
+    restore: Option<Box<Restore>>,
+    writer: Option<Box<ChapterWriter>>,
+    /// The footer of the due chapter, once it was written.
+    written: Option<Footer>,
+}
+
+/// What moves on with every command, beside the books.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock {
+    /// The last timestamp that was assigned.
+    pub(crate) timestamp: u64,
+    pub(crate) digest: Digest,
 }
 
 impl Ledger {
@@ -60,11 +82,18 @@ impl Ledger {
     /// If the limits are beyond what rows can be numbered.
     pub fn with_seed(limits: Limits, seed: u128) -> Result<Self, LimitsError> {
         limits.check()?;
+        let hasher = IdHasher::new(seed);
         Ok(Self {
-            books: Books::new(&limits, IdHasher::new(seed)),
+            limits,
+            hasher,
+            books: Books::new(&limits, hasher),
             timestamp: 0,
             digest: Digest::default(),
             journal: Journal::default(),
+            image: None,
+            restore: None,
+            writer: None,
+            written: None,
         })
     }
 
@@ -100,7 +129,14 @@ impl Ledger {
         self.books.pendings.next_expiry()
     }
 
-    /// Bytes that the ledger occupies, to within its fixed parts.
+    /// Rows in memory that are in no shelved chapter. Beyond `unshelved_max` no new transfers are admitted; a follower
+    /// that is so far behind with its chapters should stop applying until it has shelved some.
+    #[must_use]
+    pub fn unshelved(&self) -> usize {
+        self.books.transfers.len() - self.books.transfers.rows().shelved()
+    }
+
+    /// Bytes that the ledger occupies in memory, to within its fixed parts.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.books.bytes()
@@ -171,6 +207,18 @@ impl Ledger {
         }
     }
 
+    /// Forgets everything.
+    fn clear(&mut self) {
+        self.books = Books::new(&self.limits, self.hasher);
+        self.timestamp = 0;
+        self.digest = Digest::default();
+        self.journal = Journal::default();
+        self.image = None;
+        self.restore = None;
+        self.writer = None;
+        self.written = None;
+    }
+
     /// Would every event be refused because a table is full? Ids that are known already are answered.
     fn refuses_all(&self, instruction: &Instruction<'_>) -> bool {
         match instruction {
@@ -207,6 +255,10 @@ impl StateMachine for Ledger {
         if self.refuses_all(&instruction) {
             return Err(Refusal::Full);
         }
+        let adds = matches!(instruction, Instruction::CreateTransfers(_));
+        if adds && self.limits.chapter_rows > 0 && self.unshelved() >= self.limits.unshelved_max {
+            return Err(Refusal::Busy);
+        }
         Ok(Admission::Write)
     }
 
@@ -233,5 +285,109 @@ impl StateMachine for Ledger {
             counts.spent,
             self.books.pendings.open_count() as u64,
         ])
+    }
+
+    fn begin_image(&mut self) -> bool {
+        let clock = Clock {
+            timestamp: self.timestamp,
+            digest: self.digest,
+        };
+        let digest = self.digest();
+        let image = Image::begin(&mut self.books, &clock, digest);
+        self.image = Some(Box::new(image));
+        true
+    }
+
+    fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        let Some(image) = &mut self.image else {
+            return true;
+        };
+        let last = image.next(&mut self.books, budget, piece);
+        if last {
+            self.abandon_image();
+        }
+        last
+    }
+
+    fn abandon_image(&mut self) {
+        self.image = None;
+        self.books.thaw();
+    }
+
+    fn begin_restore(&mut self) {
+        self.clear();
+        self.restore = Some(Box::new(Restore::begin()));
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        let restore = self.restore.as_mut().ok_or(RestoreError::Incomplete)?;
+        let taken = restore.piece(&mut self.books, piece);
+        if taken.is_err() {
+            self.clear();
+        }
+        taken
+    }
+
+    fn end_restore(&mut self) -> Result<(), RestoreError> {
+        let restore = self.restore.take().ok_or(RestoreError::Incomplete)?;
+        let ended = restore.end(&mut self.books).and_then(|(clock, expected)| {
+            self.timestamp = clock.timestamp;
+            self.digest = clock.digest;
+            if self.digest() == expected {
+                Ok(())
+            } else {
+                Err(RestoreError::Malformed(0))
+            }
+        });
+        if ended.is_err() {
+            self.clear();
+        }
+        ended
+    }
+
+    fn due_chapter(&self) -> Option<u64> {
+        let (rows, shelf) = (&self.books.transfers, self.books.transfers.rows().shelf());
+        let finished = Shape::finished(rows.len(), shelf.row_bits()).count();
+        let shelved = shelf.shape().count();
+        (self.restore.is_none() && finished > shelved).then_some(shelved)
+    }
+
+    fn next_chapter_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        if self.due_chapter().is_none() {
+            return true;
+        }
+        let rows = self.books.transfers.rows();
+        let writer = self
+            .writer
+            .get_or_insert_with(|| Box::new(ChapterWriter::new(rows)));
+        let last = writer.next(rows, budget, piece);
+        if last {
+            self.written = Some(*writer.footer());
+            self.writer = None;
+        }
+        last
+    }
+
+    fn shelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        let bytes = Chapter::open(bytes)?;
+        if let Some(restore) = &mut self.restore {
+            return restore.shelve(chapter, bytes);
+        }
+        if self.due_chapter() != Some(chapter) {
+            return Err(RestoreError::MissingChapter(self.chapters()));
+        }
+        // What was written here need not be read again to know it.
+        if self.written.as_ref() != Some(bytes.footer()) {
+            bytes.check_content()?;
+            self.books.check_rows(&bytes)?;
+        }
+        self.books.shelve(bytes)?;
+        self.writer = None;
+        self.written = None;
+        Ok(())
+    }
+
+    fn chapters(&self) -> u64 {
+        self.books.transfers.rows().shelf().shape().count()
     }
 }

@@ -34,6 +34,17 @@ pub const COMMAND_TIME_MAX: u64 = TIMESTAMP_MAX - (1 << 50);
 /// The most rows a table can name: row numbers are 31 bits wide.
 pub const ROWS_MAX: usize = (1 << 31) - 2;
 
+/// How many chapters of one tier are followed by one of the next, as a power of two.
+pub(crate) const FANOUT_BITS: u32 = 5;
+
+/// Tiers of chapters: one of rows, two of indexes only.
+pub(crate) const TIERS: usize = 3;
+
+/// Rows that a chapter may have, as a power of two.
+pub(crate) const CHAPTER_ROW_BITS: core::ops::RangeInclusive<u32> = 4..=16;
+
+const _: () = assert!(*CHAPTER_ROW_BITS.end() + FANOUT_BITS * (TIERS as u32 - 1) <= 28);
+
 /// How much one group's ledger may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -41,8 +52,14 @@ pub struct Limits {
     pub accounts_max: usize,
     /// Transfers, and ids that failed for a passing reason. 128 bytes each, about 25 more for indexes.
     pub transfers_max: usize,
-    /// Pending transfers that are neither posted, voided nor expired. 30 to 40 bytes each.
+    /// Pending transfers that are neither posted, voided nor expired. 170 to 190 bytes each.
     pub pendings_max: usize,
+    /// Transfers, expiries and spent ids in a chapter of history; a power of two from 16 to 65,536, or 0 for a
+    /// ledger that never writes chapters and keeps all in memory. Changing it needs a new group.
+    pub chapter_rows: usize,
+    /// Rows that may wait in memory until they are in a chapter. Beyond it new transfers are refused as "busy" before
+    /// the log. About 240 bytes each. The only limit that may differ between replicas.
+    pub unshelved_max: usize,
 }
 
 /// Why a ledger cannot be built with such limits.
@@ -54,30 +71,60 @@ pub enum LimitsError {
         /// The limit that was asked for.
         asked: usize,
     },
+    /// A chapter's rows are no power of two, or too few or too many.
+    #[error("a chapter has a power of two from 16 to 65,536 rows, or 0 for none, not {asked}")]
+    ChapterRows {
+        /// The limit that was asked for.
+        asked: usize,
+    },
+    /// Fewer rows may wait than a chapter needs to become complete.
+    #[error("{asked} rows may wait for their chapter, at least two chapters must")]
+    FewUnshelved {
+        /// The limit that was asked for.
+        asked: usize,
+    },
 }
 
 impl Limits {
-    /// Checks that every row can have a number.
+    /// Checks that every row can have a number, and that chapters can be written.
     ///
     /// # Errors
-    /// [`LimitsError::TooManyRows`] if a limit is above [`ROWS_MAX`].
+    /// If a limit is above [`ROWS_MAX`], or makes no sense for chapters.
     pub fn check(&self) -> Result<(), LimitsError> {
         for asked in [self.accounts_max, self.transfers_max, self.pendings_max] {
             if asked > ROWS_MAX {
                 return Err(LimitsError::TooManyRows { asked });
             }
         }
+        if self.chapter_rows == 0 {
+            return Ok(());
+        }
+        let asked = self.chapter_rows;
+        if !asked.is_power_of_two() || !CHAPTER_ROW_BITS.contains(&asked.trailing_zeros()) {
+            return Err(LimitsError::ChapterRows { asked });
+        }
+        let asked = self.unshelved_max;
+        if asked < 2 * self.chapter_rows {
+            return Err(LimitsError::FewUnshelved { asked });
+        }
         Ok(())
+    }
+
+    /// Rows of a chapter as a power of two; none if there are no chapters.
+    pub(crate) fn chapter_row_bits(&self) -> Option<u32> {
+        (self.chapter_rows > 0).then(|| self.chapter_rows.trailing_zeros())
     }
 }
 
 impl Default for Limits {
-    /// A million accounts, sixteen million transfers, a million of them pending.
+    /// A million accounts, sixteen million transfers, a million of them pending; all of them may be in memory.
     fn default() -> Self {
         Self {
             accounts_max: 1_000_000,
             transfers_max: 16_000_000,
             pendings_max: 1_000_000,
+            chapter_rows: 65_536,
+            unshelved_max: 16_000_000,
         }
     }
 }

@@ -16,7 +16,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Bytes of a chunk after the first: four huge pages.
 const CHUNK_BYTES: usize = 8 << 20;
 
-#[allow(dead_code)]
 /// Chunks kept for use again.
 const SPARE_CHUNKS: usize = 2;
 
@@ -49,7 +48,6 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         }
     }
 
-    #[allow(dead_code)]
     /// Rows from `row` on, of which there are none yet; those before it are never asked for.
     pub(crate) fn start_at(&mut self, row: usize) {
         *self = Self::new();
@@ -58,7 +56,6 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         self.len = row;
     }
 
-    #[allow(dead_code)]
     /// Gives up rows before `row`, as far as whole chunks of them are left.
     pub(crate) fn release_before(&mut self, row: usize) {
         let chunks = (row.min(self.len) / Self::CHUNK).saturating_sub(self.given_up);

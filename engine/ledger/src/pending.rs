@@ -10,12 +10,15 @@
 //!   deterministic.
 //! - Which slot a reservation gets is a function of the log, like everything that an image holds.
 
+use raft::state_machine::RestoreError;
+use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::account_table::AccountRow;
 use crate::fates::{Fate, Fates};
-use crate::id_index::IdIndex;
-use crate::pages::Pages;
+use crate::freezing::Freezing;
+use crate::id_index::{IdHasher, IdIndex};
+use crate::limits::TIMESTAMP_MAX;
 use crate::prefetch::prefetch;
 use crate::transfer::Transfer;
 use crate::transfer_table::TransferRow;
@@ -31,6 +34,9 @@ const NONE: u32 = u32::MAX - 1;
 
 /// In `heap_places`: the reservation never expires.
 const NEVER: u32 = u32::MAX;
+
+/// Bytes of a slot in an image.
+const SLOT_BYTES: usize = 144;
 
 /// Number of an open reservation's slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,8 +77,8 @@ struct Waiting {
 
 /// The reservations of a group.
 pub(crate) struct Pendings {
-    reserved: Pages<Reserved>,
-    places: Pages<Place>,
+    reserved: Freezing<Reserved>,
+    places: Freezing<Place>,
     free: u32,
     heap: Vec<Waiting>,
     /// Where each slot stands in the heap.
@@ -86,8 +92,8 @@ pub(crate) struct Pendings {
 impl Pendings {
     pub(crate) fn new(open_max: usize) -> Self {
         Self {
-            reserved: Pages::new(),
-            places: Pages::new(),
+            reserved: Freezing::new(),
+            places: Freezing::new(),
             free: NONE,
             heap: Vec::new(),
             heap_places: Vec::new(),
@@ -298,6 +304,122 @@ impl Pendings {
         self.heap[place] = entry;
         let number = u32::try_from(place).expect("there are no more places than slots");
         self.heap_places[entry.slot.0 as usize] = number;
+    }
+
+    pub(crate) const fn fates(&self) -> &Fates {
+        &self.fates
+    }
+
+    pub(crate) const fn fates_mut(&mut self) -> &mut Fates {
+        &mut self.fates
+    }
+
+    /// Slots, taken or free.
+    pub(crate) fn slots(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The number of the first free slot.
+    pub(crate) const fn first_free(&self) -> u32 {
+        self.free
+    }
+
+    /// Keeps reservations and fates as they are for an image.
+    pub(crate) fn freeze(&mut self) {
+        self.reserved.freeze();
+        self.places.freeze();
+        self.fates.freeze();
+    }
+
+    /// The image is not wanted any more.
+    pub(crate) fn thaw(&mut self) {
+        self.reserved.thaw();
+        self.places.thaw();
+        self.fates.thaw();
+    }
+
+    /// The next slots of an image, 144 bytes each: row, debit row, credit row, next free slot, the transfer. False
+    /// if there are no more.
+    pub(crate) fn take_frozen(&mut self, count: usize, out: &mut Vec<u8>) -> bool {
+        let first = out.len();
+        let any = self.places.take_frozen(count, |place| {
+            for number in [place.row, place.debit, place.credit, place.next] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            out.extend_from_slice(&[0; size_of::<Transfer>()]);
+        });
+        let mut slots = out[first..].chunks_exact_mut(SLOT_BYTES);
+        self.reserved.take_frozen(count, |reserved| {
+            let slot = slots.next().expect("there are as many transfers as places");
+            slot[SLOT_BYTES - size_of::<Transfer>()..].copy_from_slice(reserved.0.as_bytes());
+        });
+        any
+    }
+
+    /// The next slot, from an image.
+    ///
+    /// # Errors
+    /// `malformed` if it is none, `Full` if there are too many.
+    pub(crate) fn restore_slot(
+        &mut self,
+        slot: &[u8],
+        malformed: RestoreError,
+    ) -> Result<(), RestoreError> {
+        let (numbers, transfer) = <[U32; 4]>::read_from_prefix(slot).map_err(|_| malformed)?;
+        let transfer = Transfer::read_from_bytes(transfer).map_err(|_| malformed)?;
+        if self.places.len() >= self.open_max {
+            return Err(RestoreError::Full);
+        }
+        let [row, debit, credit, next] = numbers.map(U32::get);
+        self.reserved.push(Reserved(transfer));
+        self.places.push(Place {
+            row,
+            debit,
+            credit,
+            next,
+        });
+        self.heap_places.push(NEVER);
+        Ok(())
+    }
+
+    /// All slots are here: enters those that are taken, and follows the free ones. False if that makes no sense with
+    /// so many rows and accounts.
+    pub(crate) fn end_restore(
+        &mut self,
+        (free, open): (u32, u64),
+        (rows, accounts): (usize, usize),
+        hasher: IdHasher,
+    ) -> bool {
+        for slot in 0..self.places.len() {
+            let place = *self.places.get(slot);
+            if place.next != TAKEN {
+                continue;
+            }
+            let transfer = self.reserved.get(slot).0;
+            let (id, row) = (transfer.id.get(), TransferRow(place.row));
+            let known = |account: u32| (account as usize) < accounts;
+            let sound = known(place.debit)
+                && known(place.credit)
+                && (place.row as usize) < rows
+                && transfer.timestamp.get() <= TIMESTAMP_MAX
+                && self.fates.get(row).is_none()
+                && self.find(id, hasher.hash(id)).is_none();
+            if !sound {
+                return false;
+            }
+            let slot = Slot(u32::try_from(slot).expect("slots are limited to 32 bits"));
+            self.enter(slot, hasher.hash(id));
+        }
+        self.free = free;
+        let (mut next, mut free_slots) = (free, 0);
+        while next != NONE && free_slots <= self.places.len() {
+            if next as usize >= self.places.len() {
+                return false;
+            }
+            next = self.places.get(next as usize).next;
+            free_slots += 1;
+        }
+        self.open as u64 == open && free_slots + self.open == self.places.len()
     }
 
     /// Bytes that slots, fates and the heap occupy.

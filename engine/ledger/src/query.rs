@@ -137,8 +137,7 @@ impl Search {
     fn run(&self, books: &Books, mut take: impl FnMut(TransferRow) -> bool) {
         let mut left = self.limit.min(RESULTS_MAX);
         let mut seen = None;
-        let range = books.transfers.range_within(self.period);
-        books.blocks.visit(range, self.key, self.reversed, |row| {
+        let visit = |row| {
             let first = seen.replace(row) != Some(row);
             let row = TransferRow::new(row);
             let transfer = books.transfers.event(row).kind() == RowKind::Transfer;
@@ -150,6 +149,8 @@ impl Search {
             } else {
                 ControlFlow::Continue(())
             }
-        });
+        };
+        let range = books.transfers.range_within(self.period);
+        _ = books.visit(range, self.key, self.reversed, visit);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! - A row's address stays the same, so growth copies nothing and pauses nobody.
 //! - A chunk is allocated when the first row in it is written; the system commits its pages one by one.
-//! - Rows are taken back from the end only.
+//! - Rows are taken back from the end; whole chunks are given up from the front.
 
 /// Rows of type `T` in chunks of `CHUNK`, a power of two.
 pub(crate) struct Rows<T, const CHUNK: usize> {
     chunks: Vec<Vec<T>>,
+    /// Chunks given up at the front.
+    given_up: usize,
     len: usize,
 }
 
@@ -15,6 +17,7 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
         const { assert!(CHUNK.is_power_of_two()) };
         Self {
             chunks: Vec::new(),
+            given_up: 0,
             len: 0,
         }
     }
@@ -27,12 +30,12 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
     /// The row with this number; panics if there is none, since numbers come from the tables alone.
     #[inline]
     pub(crate) fn get(&self, row: usize) -> &T {
-        &self.chunks[row / CHUNK][row % CHUNK]
+        &self.chunks[row / CHUNK - self.given_up][row % CHUNK]
     }
 
     #[inline]
     pub(crate) fn push(&mut self, row: T) {
-        let chunk = self.len / CHUNK;
+        let chunk = self.len / CHUNK - self.given_up;
         if chunk == self.chunks.len() {
             self.add_chunk();
         }
@@ -45,6 +48,20 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
         self.chunks.push(Vec::with_capacity(CHUNK));
     }
 
+    /// The first row that was not given up.
+    #[inline]
+    pub(crate) fn start(&self) -> usize {
+        self.given_up * CHUNK
+    }
+
+    /// Gives up rows before `row`, as far as whole chunks of them are left.
+    pub(crate) fn release_before(&mut self, row: usize) {
+        let chunks = (row.min(self.len) / CHUNK).saturating_sub(self.given_up);
+        self.chunks.drain(..chunks);
+        self.given_up += chunks;
+    }
+
+    /// The newest row, if it was not given up.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let row = self.chunks.last_mut()?.pop()?;
         if self.len % CHUNK == 1 {
@@ -84,5 +101,22 @@ mod tests {
         assert_eq!((rows.pop(), rows.last(), rows.len()), (None, None, 0));
         rows.push(1);
         assert_eq!(rows.last(), Some(&1));
+    }
+
+    #[test]
+    fn chunks_are_given_up_at_the_front() {
+        let mut rows: Rows<usize, 4> = Rows::new();
+        for n in 0..21 {
+            rows.push(n * 10);
+        }
+        rows.release_before(11);
+        assert_eq!((rows.start(), *rows.get(8), rows.len()), (8, 80, 21));
+        rows.push(210);
+        rows.release_before(100);
+        assert_eq!((rows.start(), rows.last()), (20, Some(&210)));
+        while rows.pop().is_some() {}
+        assert_eq!((rows.len(), rows.last()), (20, None));
+        rows.push(5);
+        assert_eq!(*rows.get(20), 5);
     }
 }

@@ -5,17 +5,23 @@
 //!
 //! - A row never changes once it is written; a broken chain takes back the rows it added.
 //! - An id is at most once in the table, as a transfer or as a spent id.
+//! - An id of a row that left memory is found in its chapter. The indexes in memory forget it, some rows at a time.
 //! - Transfers plus spent ids never exceed the limit, and nor do expiries, each of which ends a transfer.
 
 use core::ops::Range;
 
+use raft::state_machine::RestoreError;
+
 use crate::account_table::AccountState;
 use crate::balances::Both;
+use crate::chapter::Chapter;
 use crate::event_row::{EventRow, RowKind};
 use crate::event_rows::EventRows;
 use crate::filter::Period;
 use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
+use crate::limits::{EVENTS_MAX, TIMESTAMP_MAX};
+use crate::shelf::Shelf;
 use crate::transfer::Transfer;
 
 /// Number of a transfer's row.
@@ -59,18 +65,24 @@ pub(crate) struct TransferTable {
     strays: IdIndex,
     hasher: IdHasher,
     last_timestamp: u64,
+    /// Rows before this one are in no index in memory.
+    forgotten: usize,
 }
 
+/// Rows that the indexes in memory forget after one command, at least as many as it can add.
+const FORGOTTEN_AT_ONCE: usize = 2 * EVENTS_MAX;
+
 impl TransferTable {
-    pub(crate) fn new(rows_max: usize, hasher: IdHasher) -> Self {
+    pub(crate) fn new(rows_max: usize, row_bits: Option<u32>, hasher: IdHasher) -> Self {
         Self {
-            rows: EventRows::new(),
+            rows: EventRows::new(row_bits),
             counts: Counts::default(),
             rows_max,
             runs: IdRuns::new(),
             strays: IdIndex::new(rows_max),
             hasher,
             last_timestamp: 0,
+            forgotten: 0,
         }
     }
 
@@ -91,6 +103,11 @@ impl TransferTable {
     #[inline]
     pub(crate) fn full(&self) -> bool {
         self.counts.transfers + self.counts.spent >= self.rows_max as u64
+    }
+
+    /// Are there more than there may be?
+    pub(crate) fn overfull(&self) -> bool {
+        self.counts.transfers.saturating_add(self.counts.spent) > self.rows_max as u64
     }
 
     /// The newest row's timestamp; 0 if there is none.
@@ -132,11 +149,13 @@ impl TransferTable {
             return None;
         }
         let rows = &self.rows;
-        let row = self
+        let in_memory = self
             .runs
             .find(id, id_of(rows))
-            .or_else(|| self.strays.find(hash, |row| id_of(rows)(row) == id))?;
-        let row = TransferRow(row);
+            .or_else(|| self.strays.find(hash, |row| id_of(rows)(row) == id));
+        let row = in_memory
+            .map(TransferRow)
+            .or_else(|| rows.shelf().find_id(id).map(TransferRow::new))?;
         Some(match rows.get(row).kind() {
             RowKind::Spent => Known::Spent,
             _ => Known::Transfer(row),
@@ -214,11 +233,93 @@ impl TransferTable {
     fn stray(&mut self, hash: u64, row: u32) {
         self.strays.insert(hash, row);
         if let Some(rows) = self.runs.dissolve() {
-            for row in rows {
+            // What is in a chapter is found there.
+            let shelved = self.rows.shelved();
+            for row in rows.take_while(|row| *row as usize >= shelved) {
                 self.strays
                     .insert(self.hasher.hash(id_of(&self.rows)(row)), row);
             }
         }
+    }
+
+    pub(crate) const fn rows(&self) -> &EventRows {
+        &self.rows
+    }
+
+    /// Takes over the next chapter.
+    pub(crate) fn shelve(&mut self, chapter: Chapter) -> Result<(), RestoreError> {
+        self.rows.shelve(chapter)?;
+        self.runs
+            .release_before(TransferRow::new(self.rows.shelved()).0);
+        Ok(())
+    }
+
+    /// No id in the table is above it.
+    pub(crate) fn id_max(&self) -> u128 {
+        self.runs.highest()
+    }
+
+    /// Begins with rows that are in chapters, and what is known of all.
+    pub(crate) fn begin_restore(&mut self, shelved: usize, counts: Counts, id_max: u128) {
+        self.rows.start_at(shelved);
+        self.forgotten = shelved;
+        self.counts = counts;
+        self.runs.raise(id_max);
+    }
+
+    /// Takes over the next row of an image, unless it breaks the order of time or names an id a second time.
+    pub(crate) fn restore(&mut self, row: &EventRow, both: &Both) -> bool {
+        let fields = row.fields();
+        let (id, timestamp) = (fields.id.get(), fields.timestamp.get());
+        let rises = match row.kind() {
+            RowKind::Spent => timestamp >= self.last_timestamp,
+            _ => timestamp > self.last_timestamp,
+        };
+        let hash = self.hasher.hash(id);
+        let has_id = row.kind() != RowKind::Expiry;
+        let rows = &self.rows;
+        let known = has_id
+            && (id == 0
+                || id > self.runs.highest()
+                || self.runs.find(id, id_of(rows)).is_some()
+                || (self.strays.find(hash, |row| id_of(rows)(row) == id)).is_some());
+        if !rises || timestamp > TIMESTAMP_MAX || known {
+            return false;
+        }
+        let number = self.rows.restore(row, both);
+        if has_id {
+            self.enter(id, hash, number);
+        }
+        self.last_timestamp = timestamp;
+        true
+    }
+
+    /// Brings the chapters.
+    pub(crate) fn end_restore(&mut self, shelf: Shelf) {
+        self.rows.fill(shelf);
+        self.note_last_timestamp();
+    }
+
+    fn note_last_timestamp(&mut self) {
+        let last = self.rows.len().checked_sub(1).map(TransferRow::new);
+        self.last_timestamp = last.map_or(0, |row| self.event(row).fields().timestamp.get());
+    }
+
+    /// Takes some shelved rows out of the hash index.
+    pub(crate) fn forget(&mut self) {
+        let end = self.rows.shelved().min(self.forgotten + FORGOTTEN_AT_ONCE);
+        for row in self.forgotten..end {
+            let event = self.rows.get(TransferRow::new(row));
+            let (id, kind) = (event.fields().id.get(), event.kind());
+            if kind == RowKind::Expiry {
+                continue;
+            }
+            let (row, hash) = (TransferRow::new(row).0, self.hasher.hash(id));
+            if self.strays.find(hash, |other| other == row).is_some() {
+                self.strays.remove(hash, row);
+            }
+        }
+        self.forgotten = end;
     }
 
     /// Takes back the transfer that was added last.
@@ -230,8 +331,7 @@ impl TransferTable {
         }
         self.counts.transfers -= 1;
         self.counts.id_sum = self.counts.id_sum.wrapping_sub(u128::from(id_hash(id)));
-        let before = self.rows.len().checked_sub(1).map(TransferRow::new);
-        self.last_timestamp = before.map_or(0, |row| self.event(row).fields().timestamp.get());
+        self.note_last_timestamp();
     }
 
     /// Was a transfer created at this very timestamp?

@@ -18,6 +18,7 @@ use rand_core::{RngCore, SeedableRng};
 use zerocopy::IntoBytes;
 
 use crate::script::{World, results};
+use crate::twin::Twin;
 
 /// Dice with a seed.
 struct Dice(ChaCha8Rng);
@@ -291,15 +292,22 @@ struct Recorded {
     body: Vec<u8>,
 }
 
+/// What a world of so many events may hold: sometimes too little.
+fn limits(dice: &mut Dice, events: usize) -> Limits {
+    Limits {
+        accounts_max: 8 + dice.below(20) as usize,
+        transfers_max: if dice.once_in(3) { events / 4 } else { events },
+        pendings_max: if dice.once_in(3) { 12 } else { events },
+        chapter_rows: 16,
+        unshelved_max: events * 2,
+    }
+}
+
 /// Runs one world of some thousand events; the statuses it has seen, accounts' and transfers'.
 fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) {
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
     let late = dice.once_in(8);
-    let limits = Limits {
-        accounts_max: 8 + dice.below(20) as usize,
-        transfers_max: if dice.once_in(3) { events / 4 } else { events },
-        pendings_max: if dice.once_in(3) { 12 } else { events },
-    };
+    let limits = limits(&mut dice, events);
     let accounts = 6 + dice.below(20);
     let imported = 1_000_000_000;
     let order = dice.one_of(&[Order::Rising, Order::Random, Order::TwoStreams]);
@@ -312,6 +320,7 @@ fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) {
         imported,
     };
     let mut world = World::new(limits);
+    world.twin = Twin::new(limits, seed);
     world.time = if late {
         (1 << 63) - (1 << 51)
     } else {
@@ -424,6 +433,8 @@ fn check_replay(world: &World, limits: Limits, recorded: &[Recorded]) {
     }
     assert_eq!(ledger.digest(), world.ledger.digest());
     assert_eq!(ledger.audit(), world.ledger.audit());
+    // What it writes about all of history, at once and late, is what the twin wrote on the way.
+    world.twin.check_bytes(&mut ledger);
 }
 
 fn setting(name: &str) -> Option<u64> {

@@ -12,6 +12,8 @@ const TIGHT: Limits = Limits {
     accounts_max: 3,
     transfers_max: 4,
     pendings_max: 2,
+    chapter_rows: 16,
+    unshelved_max: 100,
 };
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod reference;
 mod script;
+mod twin;
 
 mod accounts;
 mod balancing;
@@ -9,6 +10,7 @@ mod chains;
 mod changes;
 mod closing;
 mod differential;
+mod history;
 mod imports;
 mod limits;
 mod machine;

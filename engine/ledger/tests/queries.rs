@@ -30,6 +30,8 @@ fn past() -> Past {
         accounts_max: 100,
         transfers_max: 20_000,
         pendings_max: 10,
+        chapter_rows: 0,
+        unshelved_max: 0,
     };
     let mut ledger = Ledger::new(limits).expect("the limits are sound");
     let mut index = 0;

@@ -28,12 +28,15 @@ use raft::state_machine::{Command, StateMachine};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::reference::Model;
+use crate::twin::Twin;
 
 /// Limits that no script reaches by accident.
 pub(crate) const ROOMY: Limits = Limits {
     accounts_max: 1_000,
     transfers_max: 10_000,
     pendings_max: 1_000,
+    chapter_rows: 16,
+    unshelved_max: 10_000,
 };
 
 /// Runs a script within roomy limits.
@@ -72,15 +75,22 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) time: u64,
     index: u64,
+    /// The same ledger once more: its history leaves memory, and it is restored from its own images.
+    pub(crate) twin: Twin,
 }
 
 impl World {
     pub(crate) fn new(limits: Limits) -> Self {
+        let all_in_memory = Limits {
+            chapter_rows: 0,
+            ..limits
+        };
         Self {
-            ledger: Ledger::new(limits).expect("limits of a test are sound"),
+            ledger: Ledger::new(all_in_memory).expect("limits of a test are sound"),
             model: Model::new(limits),
             time: 1_000_000_000,
             index: 0,
+            twin: Twin::new(limits, 1),
         }
     }
 
@@ -96,6 +106,8 @@ impl World {
         };
         let mut reply = Vec::new();
         self.ledger.apply(command, &mut reply);
+        assert_eq!(self.twin.apply(command), reply, "the twin's reply");
+        assert_eq!(self.twin.ledger.digest(), self.ledger.digest());
         let before = self.model.changes().len();
         let expected = self.model.apply(self.time, operation, body);
         assert_eq!(results(&reply).len(), expected.len());
@@ -125,6 +137,15 @@ impl World {
         reply
     }
 
+    /// Asks both ledgers, whose answers are the same.
+    #[track_caller]
+    pub(crate) fn ask(&self, operation: u8, body: &[u8], reply: &mut Vec<u8>) {
+        self.ledger.query(operation, body, reply);
+        let mut other = Vec::new();
+        self.twin.ledger.query(operation, body, &mut other);
+        assert!(*reply == other, "operation {operation} of the twin");
+    }
+
     /// Changes from a number and a moment on.
     pub(crate) fn changes(&self, number_min: u64, timestamp_min: u64, limit: u32) -> Vec<Change> {
         let filter = ChangesFilter {
@@ -134,8 +155,7 @@ impl World {
             reserved: [0; 44],
         };
         let mut reply = Vec::new();
-        self.ledger
-            .query(operation::GET_CHANGES, filter.as_bytes(), &mut reply);
+        self.ask(operation::GET_CHANGES, filter.as_bytes(), &mut reply);
         reply
             .chunks(size_of::<Change>())
             .map(|change| Change::read_from_bytes(change).expect("a change has 400 bytes"))
@@ -152,15 +172,13 @@ impl World {
 
     pub(crate) fn account(&self, id: u128) -> Option<Account> {
         let mut reply = Vec::new();
-        self.ledger
-            .query(operation::LOOKUP_ACCOUNTS, &id.to_le_bytes(), &mut reply);
+        self.ask(operation::LOOKUP_ACCOUNTS, &id.to_le_bytes(), &mut reply);
         Account::read_from_bytes(&reply).ok()
     }
 
     pub(crate) fn transfer(&self, id: u128) -> Option<Transfer> {
         let mut reply = Vec::new();
-        self.ledger
-            .query(operation::LOOKUP_TRANSFERS, &id.to_le_bytes(), &mut reply);
+        self.ask(operation::LOOKUP_TRANSFERS, &id.to_le_bytes(), &mut reply);
         Transfer::read_from_bytes(&reply).ok()
     }
 

@@ -48,7 +48,8 @@ pub trait StateMachine {
         false
     }
 
-    /// Appends the next piece of the image, at most about `budget` bytes. True when it was the last.
+    /// Appends the next piece of the image, at most about `budget` bytes. True when it was the last. No bytes and
+    /// false means that there are none for the moment: a chapter that the image counts on is not shelved yet.
     fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
         let _ = (budget, piece);
         true
@@ -173,4 +174,6 @@ pub enum Refusal {
     MalformedBody,
     /// The machine has reached a limit it was given and would have to refuse every event.
     Full,
+    /// Too much of the state waits to be shelved. It may be asked again soon.
+    Busy,
 }

@@ -14,6 +14,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::packet;
 use crate::shard::{Shard, carriers};
 use crate::stages::decide::{self, Carriers};
+use crate::stages::persist::Persisted;
 use crate::stages::receive::{self, Received};
 use crate::stages::reply::Status;
 
@@ -170,7 +171,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.ask_again(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;
+        let is_full = self.storage == Persisted::Full;
         for peer in self.peers.iter_mut() {
+            peer.are_we_full = is_full;
             let alive = peer.heard.is_some_and(|heard| now.since(heard) < timeout);
             if alive != peer.alive {
                 changed = true;
@@ -186,9 +189,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.tick(slot, now);
             }
         }
-        for (slot, to) in self
-            .balance
-            .wanted(&self.replicas, &self.peers, &self.setup, now)
+        for (slot, to) in
+            self.balance
+                .wanted(&self.replicas, &self.peers, &self.setup, is_full, now)
         {
             let replica = &mut self.replicas[slot as usize];
             if replica.raft.transfer(to, now).is_ok() {

@@ -28,6 +28,10 @@ pub struct Peer {
     pub alive: bool,
     /// Since when it is alive without a break.
     pub alive_since: Time,
+    /// Its log has no room, as it last said.
+    pub is_full: bool,
+    /// Ours has none, as the next envelope will say.
+    pub are_we_full: bool,
     /// When something was last sent.
     pub sent: Time,
     /// The envelope under construction.
@@ -61,6 +65,8 @@ impl Peers {
                 heard: None,
                 alive: false,
                 alive_since: Time(0),
+                is_full: false,
+                are_we_full: false,
                 sent: Time(0),
                 builder: EnvelopeBuilder::default(),
                 building: false,
@@ -87,11 +93,12 @@ impl Peers {
             .find(|peer| peer.connection == Some(connection))
     }
 
-    /// The node is connected and has been alive for `steady` nanoseconds.
+    /// The node is connected, has been alive for `steady` nanoseconds, and has room in its log.
     #[must_use]
     pub fn is_steady(&self, node: NodeId, now: Time, steady: u64) -> bool {
         let steady = |peer: &&Peer| {
-            peer.connection.is_some() && peer.alive && now.since(peer.alive_since) >= steady
+            let is_well = peer.connection.is_some() && peer.alive && !peer.is_full;
+            is_well && now.since(peer.alive_since) >= steady
         };
         self.peers
             .iter()
@@ -131,6 +138,7 @@ impl Peer {
     /// Takes the peer's beat.
     pub fn hear(&mut self, beat: Beat, now: Time) {
         self.heard = Some(now);
+        self.is_full = beat.is_full;
         self.echo = beat.sent_at;
         self.echo_at = now;
     }
@@ -143,6 +151,7 @@ impl Peer {
             sent_at: now.0,
             echo: self.echo,
             echo_delay: now.since(self.echo_at),
+            is_full: self.are_we_full,
         }
     }
 

@@ -58,6 +58,13 @@ impl Setup {
             [usize::try_from(group.0 % self.nodes.len() as u64).expect("fewer nodes than usize")]
     }
 
+    /// The nodes in the group's order of preference for leadership.
+    pub fn by_rank(&self, group: GroupId) -> impl Iterator<Item = NodeId> + '_ {
+        let count = self.nodes.len();
+        let first = usize::try_from(group.0 % count as u64).expect("fewer nodes than usize");
+        (0..count).map(move |rank| self.nodes[(first + rank) % count])
+    }
+
     fn rank_of(&self, group: GroupId, node: NodeId) -> u32 {
         let count = self.nodes.len() as u64;
         let position = self.nodes.iter().position(|id| *id == node).unwrap_or(0) as u64;

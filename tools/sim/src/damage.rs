@@ -3,7 +3,8 @@
 //! - What is damaged was durable, and a later write vouches for it: rot in the very last block cannot be told from a
 //!   write that never ended, and is not injected.
 //! - Of a group only so many members are damaged at a time that the others are enough for every quorum and a good copy of
-//!   everything exists: every failure is a bug. A node counts until all its replicas say that they are whole.
+//!   everything exists: every failure is a bug. A node whose sectors can be read again counts until all its replicas say
+//!   that they are whole; one whose log keeps the damage counts for ever, since every start finds it anew.
 //! - The machine of a damaged disk loses its power, so that the damage is found when the log is read again.
 
 use raft::config::Damage;
@@ -55,6 +56,9 @@ impl World {
             }
         }
         self.suspects.insert(node);
+        if kind != Kind::BadSector {
+            self.scarred.insert(node);
+        }
         self.judges.excuse(node);
         if self.nodes[node].is_up() {
             self.end(node, Ending::PowerLoss, "lost its power");
@@ -68,7 +72,7 @@ impl World {
             .suspects
             .iter()
             .copied()
-            .filter(|node| self.is_whole(*node))
+            .filter(|node| !self.scarred.contains(node) && self.is_whole(*node))
             .collect();
         whole.iter().for_each(|node| {
             self.suspects.remove(node);
@@ -80,6 +84,10 @@ impl World {
         let cluster = self.nodes[node].cluster;
         let mut damaged = self.damaged_of(cluster);
         damaged.push(self.nodes[node].id);
+        // Where nobody runs, nobody says who votes: a minority at most, whatever the configuration.
+        if 2 * damaged.len() >= self.nodes[node].members.len() {
+            return false;
+        }
         let scopes = (0..self.nodes[node].groups).map(|group| Scope { cluster, group });
         scopes.into_iter().all(|scope| {
             let members = self.nodes.iter().filter(|node| node.cluster == cluster);

@@ -224,7 +224,8 @@ impl Judges {
         let keeps = |voter: NodeId| {
             let node = first + voter.0 as usize - 1;
             let kept = self.kept.get(&(node, scope.group));
-            kept.is_some_and(|kept| {
+            // Of a replica whose disk was damaged nothing is known until it is asked again.
+            kept.is_none_or(|kept| {
                 kept.term > term || kept.term == term && kept.vote == Some(judged.id)
             })
         };

@@ -106,5 +106,6 @@ pub fn limits() -> ledger::limits::Limits {
         accounts_max: 10_000,
         transfers_max: 1_000_000,
         pendings_max: 10_000,
+        ..ledger::limits::Limits::default()
     }
 }

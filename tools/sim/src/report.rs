@@ -234,6 +234,9 @@ pub fn failure(outcome: &Outcome, command: &str) -> String {
     for event in tail(outcome) {
         let _ = writeln!(out, "{event}");
     }
+    for line in &outcome.replicas {
+        let _ = writeln!(out, "  {line}");
+    }
     let _ = writeln!(out, "replay: {command} --seed {}\n", outcome.seed);
     out
 }

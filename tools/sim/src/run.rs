@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use raft::effects::Role;
 use serde::Serialize;
 
 use crate::coverage::Coverage;
@@ -37,6 +38,8 @@ pub struct Outcome {
     pub broken: Option<Broken>,
     /// The last events.
     pub last: Vec<Event>,
+    /// How the replicas of the group stood in which a promise was broken.
+    pub replicas: Vec<String>,
     /// Numbers.
     pub numbers: Numbers,
     /// Rare things that were reached.
@@ -100,8 +103,11 @@ pub fn run(seed: u64, asked: &Asked) -> Outcome {
     let world = run.world.as_ref();
     Outcome {
         seed,
-        broken,
         last: world.map_or_else(Vec::new, |world| world.trace.last()),
+        replicas: world
+            .zip(broken.as_ref().and_then(Broken::scope))
+            .map_or_else(Vec::new, |(world, scope)| world.describe(scope)),
+        broken,
         coverage: world.map_or_else(Coverage::default, |world| world.coverage.clone()),
         history: world
             .filter(|_| asked.keeps_history)
@@ -192,8 +198,17 @@ fn recover(world: &mut World, healed_at: u64) -> Result<u64, Broken> {
         looked = world.history.done.len();
         let waited = world.now() - healed_at;
         if waited > bound_ns(world) && !open.is_empty() {
+            let is_led = |scope: &&Scope| {
+                let replicas = world
+                    .nodes
+                    .iter()
+                    .filter(|node| node.cluster == scope.cluster);
+                let mut replicas = replicas.filter_map(|node| node.replica(**scope));
+                replicas.any(|replica| replica.raft.role() == Role::Leader)
+            };
+            let worst = open.iter().find(|scope| !is_led(scope)).unwrap_or(&open[0]);
             return Err(Broken::NotLive {
-                scope: open[0],
+                scope: *worst,
                 waited_ms: waited / MILLISECOND,
             });
         }

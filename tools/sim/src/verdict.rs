@@ -304,3 +304,20 @@ pub enum Broken {
         observed_us: u64,
     },
 }
+
+impl Broken {
+    /// The group that it is about, when it is about one.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        match self {
+            Self::Raft { scope, .. }
+            | Self::Regress { scope, .. }
+            | Self::Forgot { scope, .. }
+            | Self::VotesNotKept { scope, .. }
+            | Self::NotEqual { scope, .. }
+            | Self::NotLive { scope, .. }
+            | Self::Unanswered { scope, .. } => Some(*scope),
+            _ => None,
+        }
+    }
+}

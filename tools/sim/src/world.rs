@@ -85,6 +85,8 @@ pub struct World {
     pub(crate) is_calm: bool,
     /// Nodes that may lack what was on their disks.
     pub(crate) suspects: BTreeSet<usize>,
+    /// Of these, nodes whose logs keep the damage.
+    pub(crate) scarred: BTreeSet<usize>,
     /// Configurations that were asked for lately.
     pub(crate) granted: BTreeMap<Scope, VecDeque<Membership>>,
     undone: u64,
@@ -125,6 +127,7 @@ impl World {
             undos: BTreeMap::new(),
             is_calm: false,
             suspects: BTreeSet::new(),
+            scarred: BTreeSet::new(),
             granted: BTreeMap::new(),
             undone: 0,
             queue: BinaryHeap::new(),
@@ -539,6 +542,46 @@ impl World {
             .collect();
         self.judges.logs(scope, &rafts)?;
         Ok(rafts.iter().map(|raft| raft.last_index().0).sum())
+    }
+
+    /// How the replicas of a group stand, a line for each.
+    #[must_use]
+    pub fn describe(&self, scope: Scope) -> Vec<String> {
+        let members = self
+            .nodes
+            .iter()
+            .filter(|node| node.cluster == scope.cluster);
+        let line = |node: &Node| {
+            let Some(replica) = node.replica(scope) else {
+                return format!("node {:<3} down", node.number);
+            };
+            let raft = &replica.raft;
+            let voters = raft.membership().members().iter();
+            let voters: Vec<u32> = voters
+                .filter(|member| member.votes())
+                .map(|member| member.node.0)
+                .collect();
+            let quorum = raft.membership().quorum();
+            format!(
+                "node {:<3} {:<13} term {:<4} last {:<6} durable {:<6} commit {:<6} applied {:<6} damage {:?}, voters {voters:?}{} elect {} commit {}",
+                node.number,
+                format!("{:?}", raft.role()),
+                raft.term(),
+                raft.last_index(),
+                raft.durable(),
+                replica.commit,
+                replica.applied,
+                raft.damage(),
+                if raft.membership().is_joint() {
+                    " joint"
+                } else {
+                    ""
+                },
+                quorum.election(),
+                quorum.commit(),
+            )
+        };
+        members.map(line).collect()
     }
 
     /// Queues are within their bounds, and peers understand each other.

@@ -1,6 +1,7 @@
 //! Maps: read, modelled, surveyed and lived on; what cannot be read is told with its line.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use sim::atlas::{AtlasError, topology};
 use sim::run;
@@ -21,14 +22,19 @@ fn the_built_in_maps_carry_a_run() {
 
 #[test]
 fn measured_maps_carry_a_run() {
-    let Some(folder) = std::env::var_os("QUORATE_RTT") else {
-        println!("skipped: QUORATE_RTT names no folder");
+    let named = std::env::var_os("QUORATE_RTT").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/rtt");
+    let folder = named.unwrap_or(beside);
+    if !folder.is_dir() {
+        println!(
+            "SKIPPED: no round trips at {} (set QUORATE_RTT)",
+            folder.display()
+        );
         return;
-    };
+    }
     for name in ["bank20x5", "bank100"] {
         let mut asked = asked(5, 2);
-        asked.topology =
-            topology(name, Some(folder.as_ref()), 1).expect("the files are as documented");
+        asked.topology = topology(name, Some(&folder), 1).expect("the files are as documented");
         asked.rate = Some(5);
         let outcome = run::run(2, &asked);
         assert!(outcome.broken.is_none(), "{:?}", outcome.broken);

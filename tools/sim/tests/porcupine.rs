@@ -69,13 +69,17 @@ impl Model for Text {
 
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn data() -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("QUORATE_TESTDATA").map(|folder| Path::new(&folder).join("porcupine"));
-    let found = folder.filter(|folder| folder.is_dir());
-    if found.is_none() {
-        println!("skipped: QUORATE_TESTDATA names no folder with porcupine/ in it");
+    let named = std::env::var_os("QUORATE_TESTDATA").map(PathBuf::from);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/testdata");
+    let folder = named.unwrap_or(beside).join("porcupine");
+    if !folder.is_dir() {
+        println!(
+            "SKIPPED: no histories at {} (set QUORATE_TESTDATA)",
+            folder.display()
+        );
+        return None;
     }
-    found
+    Some(folder)
 }
 
 fn expected(folder: &Path) -> BTreeMap<String, bool> {

@@ -58,4 +58,13 @@ entries! {
         fix: ["restore the identity file from a backup of this very node, or bring the node back as a new one"],
         explanation: "The file that says which node of which cluster lives in the folder fails its checksum. \
             Without it the log cannot be attributed to anybody, and a guess could vote twice in one term." }
+    FILE_UNREADABLE { code: "E3012", title: "the file or folder to inspect cannot be read", exit: Failed,
+        fix: ["check the path, and that this user may read it"],
+        explanation: "The path does not exist, this user may not read it, or the disk returned an error. Nothing was \
+            changed: inspect only reads." }
+    NOT_SEALED { code: "E3013", title: "the file is neither a sealed segment nor an index run", exit: Failed,
+        fix: ["quorate inspect --data-dir <folder> reads the log's own files",
+              "quorate inspect integrity <folder> finds the sealed files below a folder"],
+        explanation: "A sealed file begins with QUORSEG or QUORRUN and ends with an envelope that says so again. This \
+            one does neither: it is another file, or both its ends are gone." }
 }

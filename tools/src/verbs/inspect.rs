@@ -1,9 +1,9 @@
-//! `quorate inspect`: looks into the data folder of a stopped node and changes nothing.
+//! `quorate inspect`: looks into the data folder of a stopped node, or into sealed files, and changes nothing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use engine::folder::Folder;
 use serde::Serialize;
 use wal::Kind;
@@ -15,10 +15,15 @@ use crate::catalogue::disk;
 use crate::failure::Failure;
 use crate::refusal;
 
+mod integrity;
+mod sealed_file;
+
 const EXAMPLES: &str = "\
 Examples:
   quorate inspect --data-dir /var/lib/quorate
   quorate inspect --data-dir /var/lib/quorate --core 1 --output json
+  quorate inspect segment /var/lib/quorate/some-segment
+  quorate inspect integrity /var/lib/quorate
 
 Prints the folder's identity, its segments, the last record of each group, and where the log is
 torn or damaged. Exit code 0: intact, or torn at the tail as a crash leaves it; 3: damaged before
@@ -26,27 +31,82 @@ the tail.";
 
 /// Flags of `quorate inspect`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
+
     /// The data folder of a node that does not run
-    #[arg(long, alias = "data", value_name = "DIR", env = "QUORATE_DATA_DIR")]
-    pub(crate) data_dir: PathBuf,
+    #[arg(
+        long,
+        alias = "data",
+        value_name = "DIR",
+        env = "QUORATE_DATA_DIR",
+        required = true
+    )]
+    data_dir: Option<PathBuf>,
 
     /// Look at the log of this core only, counted from 0
     #[arg(long, value_name = "N")]
     pub(crate) core: Option<u16>,
 }
 
+/// What else can be looked into.
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// Look into a sealed segment or an index run, and check every byte of it
+    Segment(sealed_file::Arguments),
+    /// Check every byte of all sealed files below a folder
+    Integrity(integrity::Arguments),
+}
+
 pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
-    if !arguments.data_dir.is_dir() {
-        let place = arguments.data_dir.display().to_string();
+    match &arguments.what {
+        Some(What::Segment(arguments)) => sealed_file::run(arguments, output),
+        Some(What::Integrity(arguments)) => integrity::run(arguments, output),
+        None => {
+            let data_dir = arguments.data_dir.clone().unwrap_or_default();
+            look(&data_dir, arguments.core, output)
+        }
+    }
+}
+
+/// The one place where the verb meets the log.
+fn look(data_dir: &Path, only: Option<u16>, output: Output) -> Result<Answer, Failure> {
+    let place = data_dir.display().to_string();
+    if !data_dir.is_dir() {
         return Err(Failure::new(
             &disk::FOLDER_UNUSABLE,
             "there is no such folder",
             place,
         ));
     }
-    look(arguments, output)
+    let folder =
+        Folder::open(data_dir, None).map_err(|error| refusal::of_engine(&error, &place))?;
+    let layout = folder.layout();
+    let mut cores = Vec::new();
+    for core in (0..layout.cores).filter(|core| only.is_none_or(|only| only == *core)) {
+        cores.push(look_at_core(&folder, core)?);
+    }
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        cluster: layout.cluster,
+        node: folder.node().0,
+        format_cores: layout.cores,
+        format_groups: layout.groups,
+        intact: cores.iter().all(|core| core.damage.is_empty()),
+        cores,
+    };
+    let exit = if report.intact {
+        Exit::Done
+    } else {
+        Exit::Unhealthy
+    };
+    let text = match output {
+        Output::Text => render(&report),
+        Output::Json => to_json(&report),
+    };
+    Ok(Answer { text, exit })
 }
 
 /// What was found in one folder.
@@ -87,37 +147,6 @@ struct GroupLine {
     last_index: u64,
     last_term: u64,
     payload_bytes: u64,
-}
-
-/// The one place where the verb meets the log.
-fn look(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
-    let place = arguments.data_dir.display().to_string();
-    let folder = Folder::open(&arguments.data_dir, None)
-        .map_err(|error| refusal::of_engine(&error, &place))?;
-    let layout = folder.layout();
-    let mut cores = Vec::new();
-    for core in (0..layout.cores).filter(|core| arguments.core.is_none_or(|only| only == *core)) {
-        cores.push(look_at_core(&folder, core)?);
-    }
-    let report = Report {
-        schema_version: SCHEMA_VERSION,
-        cluster: layout.cluster,
-        node: folder.node().0,
-        format_cores: layout.cores,
-        format_groups: layout.groups,
-        intact: cores.iter().all(|core| core.damage.is_empty()),
-        cores,
-    };
-    let exit = if report.intact {
-        Exit::Done
-    } else {
-        Exit::Unhealthy
-    };
-    let text = match output {
-        Output::Text => render(&report),
-        Output::Json => to_json(&report),
-    };
-    Ok(Answer { text, exit })
 }
 
 fn look_at_core(folder: &Folder, core: u16) -> Result<CoreLog, Failure> {

@@ -25,7 +25,17 @@ const PLAN: [(&str, &[&str]); 10] = [
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
     ),
     ("bench", &["net", "engine/ledger", "engine"]),
-    ("tools", &["wal", "net", "engine/ledger", "engine", "bench"]),
+    (
+        "tools",
+        &[
+            "wal",
+            "wal/sealed",
+            "net",
+            "engine/ledger",
+            "engine",
+            "bench",
+        ],
+    ),
 ];
 
 pub(crate) fn check(house: &House) -> Vec<Finding> {

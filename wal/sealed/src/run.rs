@@ -38,8 +38,8 @@ pub const RUN_HEADER_BYTES: usize = 64;
 /// Bytes of the file's footer.
 pub const RUN_FOOTER_BYTES: usize = 128;
 
-const HEADER_MAGIC: [u8; 8] = *b"QUORRUN\0";
-const FOOTER_MAGIC: [u8; 8] = *b"QRUNFOOT";
+pub(crate) const HEADER_MAGIC: [u8; 8] = *b"QUORRUN\0";
+pub(crate) const FOOTER_MAGIC: [u8; 8] = *b"QRUNFOOT";
 
 /// Whether a key may stand in a run more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

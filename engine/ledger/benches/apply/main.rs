@@ -137,6 +137,8 @@ fn measure(case: &Case, transfers: usize) {
         accounts_max: case.accounts,
         transfers_max: transfers + BATCH,
         pendings_max: transfers,
+        chapter_rows: 0,
+        unshelved_max: 0,
     };
     let mut ledger = Ledger::new(limits).expect("the limits of a case are sound");
     let mut generator = Generator::new(case);

@@ -125,5 +125,6 @@ fn refused(refusal: Refusal) -> Status {
         Refusal::UnknownOperation => Status::UnknownOperation,
         Refusal::MalformedBody => Status::Malformed,
         Refusal::Full => Status::StateFull,
+        Refusal::Busy => Status::Busy,
     }
 }

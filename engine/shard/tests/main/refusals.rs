@@ -61,6 +61,43 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
 }
 
 #[test]
+fn a_leader_with_a_full_disk_hands_over_and_is_given_nothing_back_while_it_is_full() {
+    let mut world = World::new(3, 1);
+    world.elect();
+    world.run_for(3 * SECOND);
+    assert_eq!(world.leader(0), Some(1), "the layout's choice");
+    world.disks[0].set_slots_max(Some(2));
+    let (mut acknowledged, mut tries) = (0, 0);
+    while world.leader(0) == Some(1) {
+        let id = world.ask(1, 0, ADD, &[7; 60_000], false);
+        world.run_for(SECOND / 5);
+        let status = world.reply(id).map(|(head, _)| head.status);
+        acknowledged += usize::from(status == Some(Status::Ok));
+        tries += 1;
+        assert!(tries < 400, "it holds on to what it cannot serve");
+    }
+    world.run_until(2 * SECOND, "another leads", |world| {
+        world.leader(0).is_some_and(|leader| leader != 1)
+    });
+    let (leader, transfers) = (world.leader(0), world.shard(1).counts().transfers);
+    assert_eq!(transfers, 1);
+    for number in 0..20 {
+        world.add(0, &[number; 60_000]);
+        world.run_for(SECOND);
+        assert_eq!(world.leader(0), leader, "it stays away from the full disk");
+    }
+    world.disks[0].set_slots_max(None);
+    world.run_until(30 * SECOND, "it leads again", |world| {
+        world.leader(0) == Some(1)
+    });
+    let payloads = world.settle(0).len();
+    assert!(
+        payloads >= acknowledged + 20,
+        "{payloads} of {acknowledged} and 20"
+    );
+}
+
+#[test]
 fn a_client_that_does_not_read_is_disconnected() {
     let mut world = World::new(1, 1);
     world.elect();

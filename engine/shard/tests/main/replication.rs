@@ -47,6 +47,38 @@ fn leaders_spread_over_the_nodes() {
 }
 
 #[test]
+fn a_late_node_gets_its_leaders_soon_evenly_and_not_all_at_once() {
+    const GROUPS: u64 = 900;
+    let mut world = World::new(3, GROUPS);
+    world.kill(3, wal::device::memory::Crash::Everything);
+    world.elect();
+    world.start(3);
+    let from = world.now();
+    let moved = |world: &World| -> u64 {
+        (1..=3)
+            .map(|node| world.shard(node).counts().transfers)
+            .sum()
+    };
+    let mut before = moved(&world);
+    while world.now() < from + 5 * SECOND {
+        // In one beat: a hundredth of the groups from each of the two nodes that lead.
+        world.run_for(ELECTION_NS / 6);
+        let after = moved(&world);
+        assert!(
+            after - before <= 2 * GROUPS / 100,
+            "{} at once",
+            after - before
+        );
+        before = after;
+    }
+    let mut led = [0; 4];
+    for group in 0..GROUPS {
+        led[world.leader(group).expect("a leader") as usize] += 1;
+    }
+    assert_eq!(led, [0, 300, 300, 300]);
+}
+
+#[test]
 fn requests_of_many_sessions_share_a_write() {
     let mut world = World::new(1, 1);
     world.elect();

@@ -1,0 +1,343 @@
+//! `quorate inspect segment`: says what a sealed segment or an index run holds, and checks every byte of it.
+//!
+//! - All damage is reported, block by block; a file whose ends are damaged is reported as far as it names itself.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use sealed::{
+    Codec, Damage, DamageKind, Duplicates, FileKind, Key, Part, RunReader, SegmentReader,
+};
+use serde::Serialize;
+
+use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::arguments::Output;
+use crate::catalogue::disk;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  quorate inspect segment ./000001.segment
+  quorate inspect segment ./ids.run --output json
+
+Tells a segment from an index run by its first bytes. Exit code 0: every byte is as it was written;
+3: damaged, and each damage is named with its place, its group, its entries and what to do.";
+
+/// Flags of `quorate inspect segment`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The sealed segment or index run
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
+    let file = &arguments.file;
+    let report = look(file).map_err(|error| unreadable(&error, file))?;
+    let report = report.ok_or_else(|| {
+        let place = file.display().to_string();
+        Failure::new(&disk::NOT_SEALED, "neither end is a sealed file's", place)
+    })?;
+    let exit = if report.damage.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Unhealthy
+    };
+    let text = match output {
+        Output::Text => render(&report),
+        Output::Json => to_json(&report),
+    };
+    Ok(Answer { text, exit })
+}
+
+/// Tells that a path could not be read.
+pub(super) fn unreadable(error: &io::Error, path: &Path) -> Failure {
+    let place = path.display().to_string();
+    Failure::new(&disk::FILE_UNREADABLE, error.to_string(), place)
+}
+
+/// What was found in one sealed file.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema_version: u32,
+    pub(super) file: String,
+    pub(super) bytes: u64,
+    pub(super) intact: bool,
+    #[serde(flatten)]
+    holds: Holds,
+    pub(super) damage: Vec<DamageLine>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Holds {
+    Segment { content: Option<SegmentContent> },
+    Run { content: Option<RunContent> },
+}
+
+#[derive(Debug, Serialize)]
+struct SegmentContent {
+    cluster: String,
+    group: u64,
+    first: u64,
+    last: u64,
+    terms: Vec<(u64, u64)>,
+    time_first: u64,
+    time_last: u64,
+    blocks: u32,
+    payload_bytes: u64,
+    codec: String,
+    columns: bool,
+    root: String,
+    keys: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RunContent {
+    cluster: String,
+    group: u64,
+    table: u64,
+    key_bytes: usize,
+    duplicates: bool,
+    entries: u64,
+    keys: u64,
+    least_key: String,
+    greatest_key: String,
+    least_value: u64,
+    greatest_value: u64,
+    blocks: u32,
+}
+
+/// One thing found wrong.
+#[derive(Debug, Serialize)]
+pub(super) struct DamageLine {
+    part: String,
+    offset: u64,
+    bytes: u64,
+    problem: String,
+    group: Option<u64>,
+    first: Option<u64>,
+    last: Option<u64>,
+    fix: String,
+}
+
+impl DamageLine {
+    fn new(damage: &Damage) -> Self {
+        Self {
+            part: damage.part.to_string(),
+            offset: damage.offset,
+            bytes: damage.bytes,
+            problem: damage.kind.to_string(),
+            group: damage.group,
+            first: damage.first,
+            last: damage.last,
+            fix: damage.remedy().to_string(),
+        }
+    }
+
+    /// The line for people.
+    pub(super) fn render(&self) -> String {
+        let mut line = format!(
+            "DAMAGE {} at byte {}, {} bytes: {}",
+            self.part, self.offset, self.bytes, self.problem
+        );
+        if let Some(group) = self.group {
+            let _ = write!(line, "; group {group}");
+        }
+        if let Some(first) = self.first {
+            let last = self.last.map_or("?".to_owned(), |last| last.to_string());
+            let _ = write!(line, ", entries {first} to {last}");
+        }
+        let _ = write!(line, "\n    fix: {}", self.fix);
+        line
+    }
+}
+
+/// Reads and checks a file; `None` if it is no sealed file.
+pub(super) fn look(path: &Path) -> io::Result<Option<Report>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.read_to_end(&mut bytes)?;
+    let Some(kind) = FileKind::of(&bytes, &bytes) else {
+        return Ok(None);
+    };
+    let mut damage = Vec::new();
+    let holds = match kind {
+        FileKind::Segment => Holds::Segment {
+            content: look_at_segment(&bytes, &mut damage),
+        },
+        FileKind::Run => {
+            let wide = RunReader::<u128, _>::open(&bytes[..]);
+            let narrow = wide.as_ref().err();
+            let narrow = narrow.is_some_and(|damage| damage.kind == DamageKind::OtherKind);
+            let content = if narrow {
+                look_at_run(RunReader::<u64, _>::open(&bytes[..]), &mut damage)
+            } else {
+                look_at_run(wide, &mut damage)
+            };
+            Holds::Run { content }
+        }
+    };
+    Ok(Some(Report {
+        schema_version: SCHEMA_VERSION,
+        file: path.display().to_string(),
+        bytes: bytes.len() as u64,
+        intact: damage.is_empty(),
+        holds,
+        damage: damage.iter().map(DamageLine::new).collect(),
+    }))
+}
+
+/// Checks all blocks; one that is damaged is named, and the check goes on behind it.
+fn check_blocks(
+    blocks: u32,
+    damage: &mut Vec<Damage>,
+    mut verify: impl FnMut(u32) -> Result<Option<u32>, Damage>,
+) {
+    let mut next = Some(0);
+    while let Some(number) = next {
+        next = match verify(number) {
+            Ok(next) => next,
+            Err(found) => {
+                damage.push(found);
+                match found.part {
+                    Part::Block(block) => Some(block + 1).filter(|next| *next < blocks),
+                    _ => None,
+                }
+            }
+        };
+    }
+}
+
+fn look_at_segment(bytes: &[u8], damage: &mut Vec<Damage>) -> Option<SegmentContent> {
+    let segment = match SegmentReader::open(bytes) {
+        Ok(segment) => segment,
+        Err(found) => {
+            damage.push(found);
+            return None;
+        }
+    };
+    check_blocks(segment.blocks(), damage, |from| {
+        segment.verify(from, 16 << 20)
+    });
+    let spec = segment.spec();
+    let (time_first, time_last) = segment.time_range();
+    Some(SegmentContent {
+        cluster: format!("{:x}", spec.cluster),
+        group: spec.group,
+        first: segment.first(),
+        last: segment.last(),
+        terms: segment.terms().map(|run| (run.first, run.term)).collect(),
+        time_first,
+        time_last,
+        blocks: segment.blocks(),
+        payload_bytes: segment.payload_bytes(),
+        codec: match spec.codec {
+            Codec::Plain => "none".to_owned(),
+            Codec::Lz4 => "lz4".to_owned(),
+            Codec::Zstd(level) => format!("zstd {level}"),
+        },
+        columns: spec.columns,
+        root: hex(&segment.root()),
+        keys: spec.key_ids.iter().map(|id| format!("{id:x}")).collect(),
+    })
+}
+
+fn look_at_run<K: Key + std::fmt::LowerHex>(
+    run: Result<RunReader<K, &[u8]>, Damage>,
+    damage: &mut Vec<Damage>,
+) -> Option<RunContent> {
+    let run = match run {
+        Ok(run) => run,
+        Err(found) => {
+            damage.push(found);
+            return None;
+        }
+    };
+    check_blocks(run.blocks(), damage, |from| run.verify(from, 16 << 20));
+    let spec = run.spec();
+    let (least_key, greatest_key) = run.key_range();
+    let (least_value, greatest_value) = run.value_range();
+    Some(RunContent {
+        cluster: format!("{:x}", spec.cluster),
+        group: spec.group,
+        table: spec.table,
+        key_bytes: K::BYTES,
+        duplicates: spec.duplicates == Duplicates::Many,
+        entries: run.entries(),
+        keys: run.keys(),
+        least_key: format!("{least_key:x}"),
+        greatest_key: format!("{greatest_key:x}"),
+        least_value,
+        greatest_value,
+        blocks: run.blocks(),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn render(report: &Report) -> String {
+    let state = if report.intact { "intact" } else { "DAMAGED" };
+    let mut lines = Vec::new();
+    match &report.holds {
+        Holds::Segment { content } => {
+            lines.push(format!("{}: sealed segment, {state}", report.file));
+            if let Some(it) = content {
+                let terms: Vec<String> = it
+                    .terms
+                    .iter()
+                    .map(|(first, term)| format!("{term} from {first}"))
+                    .collect();
+                lines.extend([
+                    format!(
+                        "  group {} of cluster {}, entries {} to {}, terms {}",
+                        it.group,
+                        it.cluster,
+                        it.first,
+                        it.last,
+                        terms.join(", ")
+                    ),
+                    format!("  times {} to {}", it.time_first, it.time_last),
+                    format!(
+                        "  {} bytes for {} bytes of payload, {} blocks, compression {}{}",
+                        report.bytes,
+                        it.payload_bytes,
+                        it.blocks,
+                        it.codec,
+                        if it.columns { " in columns" } else { "" }
+                    ),
+                    format!("  root {}", it.root),
+                ]);
+            }
+        }
+        Holds::Run { content } => {
+            lines.push(format!("{}: index run, {state}", report.file));
+            if let Some(it) = content {
+                lines.extend([
+                    format!(
+                        "  group {} of cluster {}, table {}, {} entries of {} keys of {} bytes",
+                        it.group, it.cluster, it.table, it.entries, it.keys, it.key_bytes
+                    ),
+                    format!("  keys {} to {} (hex)", it.least_key, it.greatest_key),
+                    format!("  values {} to {}", it.least_value, it.greatest_value),
+                    format!("  {} bytes, {} blocks", report.bytes, it.blocks),
+                ]);
+            }
+        }
+    }
+    lines.extend(
+        report
+            .damage
+            .iter()
+            .map(|line| format!("  {}", line.render())),
+    );
+    lines.join("\n") + "\n"
+}
