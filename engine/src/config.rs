@@ -45,6 +45,9 @@ const SEGMENT_BYTES_STEP: u64 = wal::device::ALIGNMENT as u64;
 
 const SEGMENT_BYTES_DEFAULT: u64 = wal::limits::SEGMENT_BYTES;
 const LOG_BYTES_MAX_DEFAULT: u64 = 16 << 30;
+const IMAGE_AFTER_BYTES_DEFAULT: u64 = 4 << 30;
+const LOG_KEEP_BYTES_DEFAULT: u64 = 8 << 30;
+const FETCH_RATE_DEFAULT: u64 = 128 << 20;
 /// With fewer segments a log cannot recycle any.
 const LOG_SEGMENTS_MIN: u64 = 3;
 const ACCOUNTS_MAX_DEFAULT: u64 = 1 << 20;
@@ -121,6 +124,18 @@ pub struct Options {
     /// Bytes that the log of one core may take on the disk; beyond, writes are answered "storage full".
     #[serde(rename = "log_max")]
     pub log_bytes_max: ByteSize,
+    /// An image of a group is taken when its log has grown by so many bytes since the last one: a restart reads and
+    /// applies no more of it. 0: never, the log is kept whole.
+    #[serde(rename = "image_after")]
+    pub image_after_bytes: ByteSize,
+    /// Bytes of log that one core keeps for replicas that lag; beyond, what images cover is given up. At most half of
+    /// `log_max` counts.
+    #[serde(rename = "log_keep")]
+    pub log_keep_bytes: ByteSize,
+    /// Bytes per second that one core fetches from peers, and reads for peers, when a replica needs a state; 0 is
+    /// without bound.
+    #[serde(rename = "fetch_rate")]
+    pub fetch_bytes_per_second: ByteSize,
     /// The cluster that the folder must belong to, when the caller knows it.
     pub cluster: Option<u64>,
     /// How long a leader's node may be silent before others campaign, in milliseconds.
@@ -136,6 +151,9 @@ impl Default for Options {
             cpus: None,
             connections_max: CONNECTIONS_MAX_DEFAULT,
             log_bytes_max: ByteSize(LOG_BYTES_MAX_DEFAULT),
+            image_after_bytes: ByteSize(IMAGE_AFTER_BYTES_DEFAULT),
+            log_keep_bytes: ByteSize(LOG_KEEP_BYTES_DEFAULT),
+            fetch_bytes_per_second: ByteSize(FETCH_RATE_DEFAULT),
             cluster: None,
             election_timeout_ms: ELECTION_TIMEOUT_MS_DEFAULT,
             stopwatch: true,
@@ -250,6 +268,9 @@ const OPTIONS_KEYS: &[Key] = &[
     Key::plain("cpus"),
     Key::plain("connections_max"),
     Key::plain("log_max"),
+    Key::plain("image_after"),
+    Key::plain("log_keep"),
+    Key::plain("fetch_rate"),
     Key::plain("cluster"),
     Key::plain("election_timeout_ms"),
     Key::plain("stopwatch"),

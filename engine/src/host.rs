@@ -5,18 +5,24 @@ use std::path::PathBuf;
 use net::transport::Transport;
 use raft::ids::{GroupId, NodeId};
 use raft::state_machine::StateMachine;
-use shard::setup::Setup;
+use shard::open::OpenError;
+use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
 use wal::Device;
+use wal::archive::folder::{Clerk, FolderArchive};
 use wal::device::file::FileDevice;
 use wal::device::uring::UringDevice;
 
 use crate::clock::SystemClock;
 use crate::config::{Io, Layout, Limits, Options};
 use crate::core::patiently;
+use crate::driver::wake::Wake;
 use crate::driver::{Build, Doors, Turn};
 use crate::error::EngineError;
 use crate::log;
+
+/// Folder of images and chapters in a core's folder.
+const ARCHIVE: &str = "archive";
 
 /// What is known of a core before its thread runs.
 #[derive(Clone, Debug)]
@@ -25,8 +31,10 @@ pub(crate) struct Host<F> {
     pub(crate) core: u16,
     pub(crate) layout: Layout,
     pub(crate) options: Options,
-    /// The folder of the core's log.
+    /// The folder of the core's log; images and chapters are in a folder of it.
     pub(crate) path: PathBuf,
+    /// Writes and reads them.
+    pub(crate) clerk: Clerk,
     /// Makes the empty state machine of a group.
     pub(crate) machine: F,
 }
@@ -65,14 +73,20 @@ where
             Io::Glommio => {
                 let device = patiently(|| log::ring(&self.path, bytes, &doors.wake), is_locked)
                     .map_err(failed)?;
-                Ok(Hosted::Ring(Box::new(self.open(device, doors.transport)?)))
+                Ok(Hosted::Ring(Box::new(self.open(
+                    device,
+                    doors.transport,
+                    &doors.wake,
+                )?)))
             }
             Io::Threads => {
                 let device = patiently(|| log::threads(&self.path, bytes, &doors.wake), is_locked)
                     .map_err(failed)?;
-                Ok(Hosted::Threads(Box::new(
-                    self.open(device, doors.transport)?,
-                )))
+                Ok(Hosted::Threads(Box::new(self.open(
+                    device,
+                    doors.transport,
+                    &doors.wake,
+                )?)))
             }
         }
     }
@@ -87,6 +101,7 @@ where
         self,
         device: D,
         transport: T,
+        wake: &Wake,
     ) -> Result<Shard<D, T, M>, EngineError> {
         let Layout { cores, groups, .. } = self.layout;
         let groups_on_core =
@@ -107,6 +122,12 @@ where
             beat_interval: timing.election_timeout_ms * 1_000_000 / 8,
             stopwatch: timing.stopwatch,
             window_bytes: Setup::window_share(groups_on_core),
+            keeping: Keeping {
+                image_bytes: timing.image_after_bytes.0,
+                log_bytes: timing.log_keep_bytes.0,
+                fetch_bytes_per_second: timing.fetch_bytes_per_second.0,
+                serve_bytes_per_second: timing.fetch_bytes_per_second.0,
+            },
             // Two nodes and two starts never throw the same dice.
             seed: SystemClock.wall() ^ u64::from(self.node.0).rotate_left(48),
         };
@@ -114,9 +135,16 @@ where
         let core = self.core;
         let limits = self.layout.limits;
         let machine = |group| (self.machine)(group, limits);
+        let path = self.path.join(ARCHIVE);
+        let archive = FolderArchive::open(&path, self.clerk, Some(wake.function()));
+        let archive = archive.map_err(|error| EngineError::Open {
+            core,
+            source: OpenError::Archive(error),
+        })?;
         let opened = Shard::open(
             setup,
             device,
+            Box::new(archive),
             options,
             transport,
             machine,

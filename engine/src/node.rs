@@ -8,6 +8,7 @@ use net::config::TransportConfig;
 use net::frame::Codec;
 use raft::ids::{GroupId, NodeId};
 use raft::state_machine::StateMachine;
+use wal::archive::folder::Clerk;
 
 use crate::clock::SystemClock;
 use crate::config::{Layout, Limits, Options};
@@ -37,7 +38,9 @@ impl Node {
         options: &Options,
         machine: impl Fn(GroupId, Limits) -> M + Clone + Send + 'static,
     ) -> Result<Self, EngineError> {
-        Self::start_with(dir, options, |folder, core| Host {
+        let clerk = Clerk::start().map_err(|source| EngineError::Start { core: 0, source })?;
+        Self::start_with(dir, options, move |folder, core| Host {
+            clerk: clerk.clone(),
             node: folder.node(),
             core,
             layout: folder.layout().clone(),

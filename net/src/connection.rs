@@ -173,7 +173,7 @@ impl Connection {
                 );
                 Ok(Some(Arrival::Opened(remote)))
             }
-            (Stage::Open(Remote::Peer { .. }), Kind::ENVELOPE)
+            (Stage::Open(Remote::Peer { .. }), Kind::ENVELOPE | Kind::FETCH | Kind::PART)
             | (Stage::Open(Remote::Client), Kind::REQUEST | Kind::INSPECT) => {
                 Ok(Some(Arrival::Frame(frame)))
             }

@@ -46,6 +46,10 @@ impl Kind {
     pub const REPORT: u8 = 7;
     /// Why the sender is about to close; see `handshake`.
     pub const GOODBYE: u8 = 8;
+    /// A peer asks for part of a file; see `fetch`.
+    pub const FETCH: u8 = 9;
+    /// Its answer; see `fetch`.
+    pub const PART: u8 = 10;
 
     /// Whether a frame of this kind is read whatever cluster and version it names.
     pub const fn is_handshake(kind: u8) -> bool {
@@ -245,7 +249,7 @@ impl Header {
         if !(VERSION_MIN..=VERSION_MAX).contains(&version) {
             return Err(FrameError::UnknownVersion(version));
         }
-        if !(Kind::HELLO..=Kind::GOODBYE).contains(&wire.kind) {
+        if !(Kind::HELLO..=Kind::PART).contains(&wire.kind) {
             return Err(FrameError::UnknownKind(wire.kind));
         }
         if wire.flags != 0 {
@@ -375,7 +379,7 @@ mod tests {
         check(forged(4, 9), FrameError::UnknownVersion(9));
         check(forged(4, 0), FrameError::UnknownVersion(0));
         check(forged(6, 0), FrameError::UnknownKind(0));
-        check(forged(6, 9), FrameError::UnknownKind(9));
+        check(forged(6, 11), FrameError::UnknownKind(11));
         check(forged(7, 1), FrameError::UnknownFlags(1));
         check(forged(8, 2), FrameError::UnknownCodec(2));
         check(forged(9, 1), FrameError::Reserved);

@@ -28,6 +28,7 @@ pub mod dialer;
 pub mod dice;
 pub mod endpoint;
 pub mod envelope;
+pub mod fetch;
 pub mod frame;
 pub mod handshake;
 pub mod inbound;

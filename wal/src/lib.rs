@@ -18,9 +18,11 @@
 //! | `recovery`, `damage` | opening: what survived, what was cut, what is damaged |
 //! | `scrub`, `inspect` | looking for rot while running, looking at a stopped folder |
 //! | `device` | the disk door and its three implementations: io_uring, plain threads, memory |
+//! | `archive` | the door to immutable files beside the log: images, chapters, sealed stretches |
 //!
 //! The log knows no Raft, no network and no meaning of a group.
 
+pub mod archive;
 pub mod block;
 pub mod damage;
 pub mod device;

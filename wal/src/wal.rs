@@ -323,6 +323,27 @@ impl<D: Device> Wal<D> {
         self.append_with(record, false)
     }
 
+    /// Appends metadata even when the log is full, into what is kept back for that: for a record that says that
+    /// entries may be given up, so that a full log can be relieved.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was appended then.
+    ///
+    /// # Panics
+    /// When the record is an entry: entries wait until there is room.
+    pub fn append_relief(&mut self, record: &Record<'_>) -> Result<Lsn, AppendError> {
+        assert_eq!(record.kind, Kind::Meta, "only metadata relieves a log");
+        if let Some(failure) = self.failed {
+            return Err(AppendError::Failed(failure));
+        }
+        self.check_size(record)?;
+        if self.flight.is_refused() {
+            self.stats.storage_full += 1;
+            return Err(AppendError::StorageFull);
+        }
+        self.append_with(record, true)
+    }
+
     fn check_size(&self, record: &Record<'_>) -> Result<(), AppendError> {
         let too_large = |bytes, most| Err(AppendError::TooLarge { bytes, most });
         let payload_max = if record.kind == Kind::Meta {
@@ -740,6 +761,31 @@ impl<D: Device> Wal<D> {
                 found(group.id, group.first);
             }
         }
+    }
+
+    /// The groups that hold the oldest segment, each with the first and the last index that lie in it.
+    pub fn oldest(&self, found: &mut dyn FnMut(u64, u64, u64)) {
+        let oldest = self.space.oldest() as u32;
+        for group in self.index.groups() {
+            let inside = group
+                .positions
+                .iter()
+                .take_while(|position| position.segment == oldest);
+            let count = inside.count() as u64;
+            if count > 0 {
+                found(group.id, group.first, group.first + count - 1);
+            }
+        }
+    }
+
+    /// Segments in use, and how many there may be.
+    pub fn segments(&self) -> (usize, usize) {
+        (self.space.used.len(), self.options.segments_max as usize)
+    }
+
+    /// Bytes of a segment.
+    pub fn segment_bytes(&self) -> u64 {
+        self.device.segment_bytes()
     }
 
     /// Bytes of a group's live records, headers included.

@@ -47,6 +47,8 @@ mod mutants;
 mod new_transfer;
 mod pages;
 mod pending;
+pub mod period;
+mod periods;
 mod prefetch;
 mod query;
 mod resolution;

@@ -164,6 +164,20 @@ impl Raft {
         let Some(offer) = self.installing.take_if(|offer| offer.1 == last) else {
             return false;
         };
+        self.install(last, offer.2)
+    }
+
+    /// State up to `last`, which some member had committed and applied, is durable and applied here, with the
+    /// configuration as of that entry: a snapshot newer than the one that was offered, or from another member.
+    /// Returns false when the log has overtaken it: then nothing has changed.
+    pub fn state_installed(&mut self, last: EntryId, membership: Membership, now: Time) -> bool {
+        self.now = self.now.max(now);
+        self.installing = None;
+        self.install_wanted = false;
+        self.install(last, membership)
+    }
+
+    fn install(&mut self, last: EntryId, membership: Membership) -> bool {
         if last.index <= self.commit {
             self.following.owes |= self.leader.is_some();
             return false;
@@ -175,7 +189,7 @@ impl Raft {
             self.storage
                 .truncated(self.log.first_index().min(last.index));
             self.log.reset(last);
-            self.configurations.reset(offer.2, last.index);
+            self.configurations.reset(membership, last.index);
             self.notable = true;
         }
         self.storage.installed(last.index);

@@ -28,6 +28,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             Event::Received(connection, frame) => match frame.kind {
                 Kind::REQUEST => self.request(connection, frame, now),
                 Kind::ENVELOPE => self.envelope(connection, &frame, now),
+                Kind::FETCH => {
+                    if !self.asked_for(connection, &frame) {
+                        self.malformed(connection);
+                    }
+                }
+                Kind::PART => {
+                    if !self.part_came(&frame, now) {
+                        self.malformed(connection);
+                    }
+                }
                 Kind::INSPECT => inspect::answer(self, connection, &frame),
                 _ => self.malformed(connection),
             },
@@ -139,6 +149,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             peer.alive_since = now;
         }
         self.liveness.heard(node, incarnation, now);
+        self.fetches.peer_reset(node, now);
         for slot in 0..self.replicas.len() as u32 {
             let replica = &mut self.replicas[slot as usize];
             replica.raft.peer_reset(node, now);
@@ -169,6 +180,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     fn beat(&mut self, now: Time) {
         self.wal.witness();
         self.ask_again(now);
+        self.tidy_up(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;
         let is_full = self.storage == Persisted::Full;

@@ -20,13 +20,16 @@
 //! same time, and the core withholds every promise until it is kept.
 
 pub mod balance;
+pub mod bucket;
 pub mod catch_up;
 pub mod clock;
 pub mod entry;
+mod fetch;
 mod inbox;
 mod inspect;
 pub mod limits;
 pub mod losses;
+pub mod manifest;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 #[cfg(not(feature = "mutants"))]
@@ -37,10 +40,14 @@ pub mod peers;
 pub mod promise;
 pub mod recover;
 pub mod replica;
+pub mod restoring;
+mod serve;
 pub mod setup;
 pub mod shard;
+pub mod shelf;
 pub mod stopwatch;
 pub mod timers;
+pub mod upkeep;
 mod verbs;
 pub mod window;
 

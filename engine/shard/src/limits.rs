@@ -46,6 +46,61 @@ pub const CATCH_UP_READS_MAX: usize = 8;
 /// Bytes of one such read.
 pub const CATCH_UP_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Bytes of an image or a chapter that a machine is asked for at once.
+pub const IMAGE_PIECE_BYTES: usize = 64 * 1024;
+
+/// Bytes of images, chapters and restores that one turn handles at most.
+pub const UPKEEP_BYTES_PER_TURN: usize = 1024 * 1024;
+
+/// Time that one turn spends on them when nobody waits for it, in nanoseconds.
+pub const UPKEEP_NS_IDLE: u64 = 500_000;
+
+/// Time that one turn spends on them at least, in nanoseconds.
+pub const UPKEEP_NS_MIN: u64 = 20_000;
+
+/// Of a turn that serves others, upkeep takes the time for this times as much work, divided.
+pub const UPKEEP_SHARE: u64 = 4;
+
+/// Pause before something that the disk refused is tried again, in nanoseconds.
+pub const UPKEEP_RETRY_NS: u64 = 200_000_000;
+
+/// Until strays of an interrupted installation are removed where none goes on, in nanoseconds.
+pub const STRAYS_NS: u64 = 60_000_000_000;
+
+/// Largest manifest: a third of a million chapters.
+pub const MANIFEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of a file asked for at once.
+pub const FETCH_PIECE_BYTES: usize = 256 * 1024;
+
+/// Pieces of a file on their way at once.
+pub const FETCH_WINDOW: usize = 8;
+
+/// Groups whose state is fetched at once; others wait.
+pub const FETCHES_MAX: usize = 4;
+
+/// Tries to fetch a state before its offer is refused.
+pub const FETCH_TRIES_MAX: u32 = 8;
+
+/// Pieces that peers may be waiting for at once; more are answered "busy".
+pub const SERVE_QUEUE_MAX: usize = 128;
+
+/// How long a state is kept for a peer that has stopped asking for it, in nanoseconds.
+pub const PIN_NS: u64 = 30_000_000_000;
+
+/// States kept for peers at once; the longest unused makes room.
+pub const PINS_MAX: usize = 64;
+
+const _: () = assert!(IMAGE_PIECE_BYTES <= wal::archive::PIECE_BYTES_MAX / 2);
+const _: () = assert!(FETCH_PIECE_BYTES <= wal::archive::PIECE_BYTES_MAX);
+const _: () = assert!(
+    FETCH_PIECE_BYTES <= net::limits::PEER_BULK_BYTES_MAX,
+    "a piece fits a frame"
+);
+const _: () = assert!(
+    UPKEEP_BYTES_PER_TURN >= IMAGE_PIECE_BYTES,
+    "a turn handles a piece"
+);
 const _: () = assert!(PAYLOAD_COPY_MAX < PAYLOAD_BYTES_MAX);
 const _: () = assert!(
     ENVELOPE_BULK_MAX >= PAYLOAD_BYTES_MAX,

@@ -1,25 +1,30 @@
 //! Opening a shard: the log is read, every group is put back where it stood, and the first turn may come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use net::transport::Transport;
-use raft::config::{Config, ConfigError, Restored};
+use raft::config::{Config, ConfigError};
 use raft::effects::Effects;
-use raft::ids::{GroupId, Index, Term, Time};
+use raft::ids::{GroupId, Time};
 use raft::liveness::Liveness;
 use raft::membership::MembershipError;
 use raft::raft::Raft;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
-use wal::{Device, Opening, Options, Wal, WalError};
+use wal::archive::{Archive, ArchiveError, Name};
+use wal::{Device, Opening, Options, OwnedRecord, ReadError, Record, Wal, WalError};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
+use crate::fetch::Fetches;
 use crate::limits;
+use crate::losses::Losses;
 use crate::peers::Peers;
 use crate::recover::{RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
+use crate::restoring::{self, Fault};
+use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::shard::{Counts, Shard};
 use crate::stages::decide::{self, Carriers};
@@ -28,6 +33,7 @@ use crate::stages::receive::Waiting;
 use crate::stages::reply::Replies;
 use crate::stopwatch::Stopwatch;
 use crate::timers::Timers;
+use crate::upkeep::Upkeep;
 use crate::window::Window;
 
 /// Why a shard could not be opened. Nothing on disk was changed by the attempt.
@@ -45,29 +51,44 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A file that was read a moment ago reads otherwise now.
+    #[error(transparent)]
+    Changed(Fault),
+    /// Entries that were read a moment ago cannot be read again.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    /// The folder of images and chapters cannot be read.
+    #[error("the archive cannot be read")]
+    Archive(#[from] ArchiveError),
 }
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
-    /// Reads the core's log and stands ready for the first turn. Damage keeps nothing from opening: the groups that
-    /// lost something repair it from their peers, and neither vote nor count until then. It is in the report.
+    /// Puts every group's newest sound image into its machine, reads the core's log on top of it, and stands ready
+    /// for the first turn. Damage keeps nothing from opening: the groups that lost something repair it from their
+    /// peers, and neither vote nor count until then. It is in the report.
     ///
-    /// `machine` makes the empty state machine of a group; the log is replayed into it.
+    /// `machine` makes the empty state machine of a group.
+    ///
+    /// # Errors
+    /// Nothing that concerns one group alone: such a group is damaged, see [`Shard::faults`].
     pub fn open(
         setup: Setup,
         device: D,
+        mut archive: Box<dyn Archive>,
         options: Options,
         transport: T,
         mut machine: impl FnMut(GroupId) -> M,
         now: Time,
     ) -> Result<(Self, Opening), OpenError> {
-        let mut recovery = Recovery::new(setup.own_groups().map(|group| (group, machine(group))));
-        let (wal, opening) = Wal::open_with(device, options, now.0, &mut recovery)?;
-        let mut replicas = Vec::new();
-        let mut slots = FxHashMap::default();
-        for (group, recovering) in recovery.finish()? {
-            slots.insert(group, replicas.len() as u32);
-            replicas.push(restore(&setup, group, recovering, now)?);
-        }
+        let Recovered {
+            wal,
+            opening,
+            replicas,
+            slots,
+            faults,
+        } = recover(&setup, device, &mut *archive, options, &mut machine, now)?;
+        let keeping = setup.keeping;
+        let has_strays = replicas.iter().any(|one| !one.shelf.strays.is_empty());
         let mut shard = Self {
             peers: Peers::new(
                 setup
@@ -88,7 +109,14 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             balance: Balance::default(),
             catch_up: CatchUp::default(),
             waiting: Waiting::default(),
-            journal: Journal::default(),
+            journal: Journal::new(keeping.image_bytes),
+            archive,
+            upkeep: Upkeep::default(),
+            fetches: Fetches::new(keeping.fetch_bytes_per_second, now),
+            serves: Serves::new(keeping.serve_bytes_per_second, now),
+            installs: Vec::new(),
+            faults,
+            strays_until: has_strays.then(|| now.plus(limits::STRAYS_NS)),
             outbound: Vec::new(),
             effects: Effects::default(),
             stash: VecDeque::new(),
@@ -114,29 +142,139 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// Asks a group's core for its first deadline.
     fn start(&mut self, slot: u32, now: Time) {
         let replica = &mut self.replicas[slot as usize];
+        if self.journal.image_bytes > 0 && replica.machine.due_chapter().is_some() {
+            self.upkeep.want_chapter(slot, replica);
+        }
         replica.raft.tick(now, &self.liveness);
         decide::carry(replica, slot, &mut crate::shard::carriers!(self), now);
     }
 }
 
-/// One group as its log left it.
+/// What disk and archive held.
+struct Recovered<D: Device, M> {
+    wal: Wal<D>,
+    opening: Opening,
+    replicas: Vec<Replica<M>>,
+    slots: FxHashMap<GroupId, u32>,
+    faults: Vec<Fault>,
+}
+
+fn recover<D: Device, M: StateMachine>(
+    setup: &Setup,
+    device: D,
+    archive: &mut dyn Archive,
+    options: Options,
+    machine: &mut impl FnMut(GroupId) -> M,
+    now: Time,
+) -> Result<Recovered<D, M>, OpenError> {
+    let files = archive.list_now()?;
+    let mut faults = Vec::new();
+    let mut found = BTreeMap::new();
+    for group in setup.own_groups() {
+        let of_group: Vec<(Name, u64)> = files
+            .iter()
+            .filter(|(name, _)| name.group == group.0)
+            .copied()
+            .collect();
+        let make = &mut || machine(group);
+        let one = restoring::restore(archive, group.0, &of_group, make, &mut faults);
+        found.insert(group, one);
+    }
+    let mut shelves = BTreeMap::new();
+    let mut begun = Vec::new();
+    for (group, one) in found {
+        begun.push((group, one.machine));
+        shelves.insert(group, one.shelf);
+    }
+    let begun = begun
+        .into_iter()
+        .map(|(group, machine)| (group, machine, shelves[&group].manifest.as_ref()));
+    let mut recovery = Recovery::new(begun);
+    let (mut wal, opening) = Wal::open_with(device, options, now.0, &mut recovery)?;
+    let mut replicas = Vec::new();
+    let mut slots = FxHashMap::default();
+    for (group, recovering) in recovery.finish()? {
+        slots.insert(group, replicas.len() as u32);
+        let mut recovering = recovering;
+        if recovering.is_doubtful() {
+            let manifest = shelves[&group].manifest.as_ref();
+            let mut anew = machine(group);
+            if let Some(manifest) = manifest {
+                restoring::restore_one(archive, manifest, &mut anew).map_err(OpenError::Changed)?;
+            }
+            let (promise, damage) = (recovering.promise, recovering.damage);
+            recovering = Recovering::begin(anew, manifest);
+            reread(&mut wal, group, &mut recovering, now)?;
+            recovering.damage = damage;
+            recovering.promise = promise;
+        }
+        let mut replica = restore(setup, group, recovering, now)?;
+        replica.shelf = shelves.remove(&group).unwrap_or_default();
+        replicas.push(replica);
+    }
+    Ok(Recovered {
+        wal,
+        opening,
+        replicas,
+        slots,
+        faults,
+    })
+}
+
+/// Reads what the log holds of a group, and nothing that was superseded.
+fn reread<D: Device, M: StateMachine>(
+    wal: &mut Wal<D>,
+    group: GroupId,
+    recovering: &mut Recovering<M>,
+    now: Time,
+) -> Result<(), OpenError> {
+    let Some((first, count)) = wal.entries(group.0) else {
+        return Ok(());
+    };
+    let (mut next, end) = (first, first + count);
+    let mut now = now.0;
+    while next < end {
+        wal.read(group.0, next, end - 1, limits::CATCH_UP_BYTES, 0)?;
+        let records = loop {
+            wal.submit(now);
+            wal.poll(now);
+            if let Some((_, records)) = wal.next_read() {
+                break records?;
+            }
+            // A device with a clock of its own ignores this; one without needs it to get on.
+            now += 1_000;
+        };
+        next += records.len() as u64;
+        for record in &records {
+            recovering.take(group, &borrowed(record), &mut Losses::default())?;
+        }
+    }
+    Ok(())
+}
+
+fn borrowed(record: &OwnedRecord) -> Record<'_> {
+    Record {
+        group: record.group,
+        index: record.index,
+        term: record.term,
+        kind: record.kind,
+        head: &record.head,
+        payload: &record.payload,
+        payload_crc: record.payload_crc,
+    }
+}
+
+/// One group as its image and its log left it.
 fn restore<M: StateMachine>(
     setup: &Setup,
     group: GroupId,
-    recovering: Recovering<M>,
+    mut recovering: Recovering<M>,
     now: Time,
 ) -> Result<Replica<M>, OpenError> {
-    let (applied, last) = (recovering.applied, recovering.last);
-    let restored = Restored {
-        hard_state: recovering.hard_state,
-        runs: recovering.runs,
-        last,
-        configurations: recovering.configurations,
-        commit: applied,
-        applied,
-        damage: recovering.damage,
-        ..Restored::initial(setup.membership()?)
-    };
+    let restored = recovering.restored(&setup.membership()?);
+    let applied = restored.applied;
+    let (promised, base) = (restored.hard_state, recovering.promise.base);
+    let marked = recovering.promise.damage;
     let config = Config {
         election_timeout: setup.election_timeout,
         max_append_entries: limits::APPEND_ENTRIES_MAX,
@@ -149,25 +287,8 @@ fn restore<M: StateMachine>(
     for entry in recovering.tail {
         window.push(entry);
     }
-    Ok(Replica {
-        group,
-        raft: Raft::new(config, restored, seed, now)?,
-        machine: recovering.machine,
-        window,
-        waiting: VecDeque::new(),
-        asked: VecDeque::new(),
-        asked_durable: 0,
-        asked_committed: 0,
-        asked_term: Term(0),
-        waiting_reads: Vec::new(),
-        reads: Vec::new(),
-        confirmed: Vec::new(),
-        commit: applied,
-        applied,
-        durable: Index(last.0),
-        cuts: 0,
-        marked: recovering.marked,
-        is_asking: false,
-        is_ready: false,
-    })
+    let raft = Raft::new(config, restored, seed, now)?;
+    let mut replica = Replica::new(group, raft, recovering.machine, window, applied);
+    (replica.promised, replica.base, replica.marked) = (promised, base, marked);
+    Ok(replica)
 }

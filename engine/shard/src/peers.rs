@@ -135,6 +135,12 @@ impl Peer {
         self.building = false;
     }
 
+    /// No envelope waits to be sent.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
     /// Takes the peer's beat.
     pub fn hear(&mut self, beat: Beat, now: Time) {
         self.heard = Some(now);

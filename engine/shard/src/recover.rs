@@ -1,22 +1,27 @@
 //! Recovery: a core's log is read once, front to back, and every group stands where it stood.
 //!
+//! - A group begins with the state of its newest sound image, or empty; the log is read on top of it.
 //! - A later record of a group at an index supersedes that one and everything after it.
 //! - Entries at or below a commit index that any later record vouches for are applied at once and
 //!   forgotten; only the short tail above it stays in memory.
+//! - Entries that the image covers are not applied again, but stay in the log for followers that lag.
 //! - A group that lost something to damage keeps what stands before it and is told so (`losses`).
+//! - A log that does not lead on from the state is *adrift*: what it says is dropped, and the group is damaged
+//!   until a leader has given it everything again. What was promised in votes and terms is never dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use raft::config::Damage;
-use raft::effects::HardState;
+use raft::config::{Damage, Restored};
 use raft::ids::{EntryId, GroupId, Index, Term};
 use raft::membership::Membership;
 use raft::state_machine::{Command, StateMachine};
+use raft::term_log::TermLog;
 use wal::{Kind, Lost, Record, Recovered, Visit};
 
 use crate::entry::{Entry, EntryHead, EntryHeadError, EntryKind};
 use crate::losses::{self, GroupLosses, Losses, Verdict};
+use crate::manifest::Manifest;
 use crate::mutants::{Mutant, is_planted};
 use crate::promise::{Promise, PromiseError};
 
@@ -25,25 +30,29 @@ use crate::promise::{Promise, PromiseError};
 pub struct Recovering<M> {
     /// Its state machine, applied up to `applied`.
     pub machine: M,
-    /// Term and vote.
-    pub hard_state: HardState,
-    /// Known committed.
-    pub commit: Index,
-    /// Applied to `machine`.
-    pub applied: Index,
-    /// First entry of each run of equal terms.
-    pub runs: Vec<EntryId>,
-    /// The newest entry's index.
-    pub last: Index,
-    /// Configuration entries in the log.
-    pub configurations: Vec<(Index, Membership)>,
-    /// Entries above `applied`.
-    pub tail: VecDeque<Entry>,
-    /// What is lost, as the newest promise says.
-    pub marked: Damage,
+    /// What the newest promise said.
+    pub promise: Promise,
     /// What is lost, as far as anything says.
     pub damage: Damage,
     losses: GroupLosses,
+    /// Entries above `applied`.
+    pub tail: VecDeque<Entry>,
+    /// Known committed.
+    commit: Index,
+    /// The last entry applied to `machine`.
+    applied: EntryId,
+    /// What the image reaches up to; index 0 without one.
+    image: EntryId,
+    /// The configuration as of `log`'s beginning; `None` is that of the layout.
+    membership: Option<Membership>,
+    /// The terms of the entries held.
+    log: TermLog,
+    /// Configuration entries in the log.
+    configurations: Vec<(Index, Membership)>,
+    /// The log does not lead on from the state.
+    is_adrift: bool,
+    /// What was applied was written again later: an installation took the log back, and it must be read anew.
+    is_doubtful: bool,
 }
 
 /// A log that cannot be what this node wrote.
@@ -122,11 +131,11 @@ impl<M: StateMachine> Visit for Recovery<M> {
 }
 
 impl<M: StateMachine> Recovery<M> {
-    /// For these groups, each with its empty machine.
+    /// For these groups, each with its machine: empty, or as the image that this manifest lists left it.
     #[must_use]
-    pub fn new(groups: impl Iterator<Item = (GroupId, M)>) -> Self {
+    pub fn new<'a>(groups: impl Iterator<Item = (GroupId, M, Option<&'a Manifest>)>) -> Self {
         let groups = groups
-            .map(|(group, machine)| (group, Recovering::empty(machine)))
+            .map(|(group, machine, manifest)| (group, Recovering::begin(machine, manifest)))
             .collect();
         Self {
             groups,
@@ -148,10 +157,7 @@ impl<M: StateMachine> Recovery<M> {
             .groups
             .get_mut(&group)
             .ok_or(RecoverError::UnknownGroup(group.0))?;
-        match record.kind {
-            Kind::Meta => recovering.promise(group, record),
-            Kind::Entry => recovering.entry(group, record, &mut self.losses),
-        }
+        recovering.take(group, record, &mut self.losses)
     }
 
     /// What each group recovered, in the order of group ids.
@@ -161,7 +167,7 @@ impl<M: StateMachine> Recovery<M> {
         }
         for recovering in self.groups.values_mut() {
             let found = recovering.losses.damage(&self.losses);
-            recovering.damage = worse(found, recovering.marked);
+            recovering.damage = worse(found, recovering.promise.damage);
         }
         Ok(self.groups)
     }
@@ -177,19 +183,24 @@ fn worse(one: Damage, other: Damage) -> Damage {
 }
 
 impl<M: StateMachine> Recovering<M> {
-    fn empty(machine: M) -> Self {
+    pub(crate) fn begin(machine: M, manifest: Option<&Manifest>) -> Self {
+        let image = manifest.map_or(EntryId::default(), |manifest| manifest.last);
+        let mut log = TermLog::default();
+        log.reset(image);
         Self {
             machine,
-            hard_state: HardState::default(),
-            commit: Index(0),
-            applied: Index(0),
-            runs: Vec::new(),
-            last: Index(0),
-            configurations: Vec::new(),
-            tail: VecDeque::new(),
-            marked: Damage::None,
+            promise: Promise::default(),
             damage: Damage::None,
             losses: GroupLosses::default(),
+            tail: VecDeque::new(),
+            commit: image.index,
+            applied: image,
+            image,
+            membership: manifest.map(|manifest| manifest.membership.clone()),
+            log,
+            configurations: Vec::new(),
+            is_adrift: false,
+            is_doubtful: false,
         }
     }
 
@@ -199,30 +210,39 @@ impl<M: StateMachine> Recovering<M> {
         if promise {
             self.losses.lose_promise();
         }
-        let first = if turns {
-            Some(self.applied.next())
-        } else {
-            entry
-        };
-        if let Some(first) = first.filter(|first| *first > self.applied) {
+        let next = self.applied.index.next();
+        let first = if turns { Some(next) } else { entry };
+        if let Some(first) = first.filter(|first| *first >= next) {
             self.losses.lose(first);
             self.cut(first);
         }
     }
 
-    fn promise(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
-        let (state, commit, marked) =
-            Promise::parse(record.head).map_err(|error| RecoverError::Promise {
-                group: group.0,
-                error,
-            })?;
-        self.hard_state = state;
-        if is_planted(Mutant::VoteForgotten) {
-            self.hard_state.vote = None;
+    /// Forgets `index`, which is not applied, and everything after it.
+    fn cut(&mut self, index: Index) {
+        if index <= self.log.last_index() {
+            self.tail.retain(|entry| entry.index < index);
+            self.configurations.retain(|(at, _)| *at < index);
+            self.log.truncate(index);
         }
-        self.marked = marked;
+    }
+
+    fn promise(&mut self, group: GroupId, record: &Record<'_>) -> Result<(), RecoverError> {
+        self.promise = Promise::parse(record.head).map_err(|error| RecoverError::Promise {
+            group: group.0,
+            error,
+        })?;
+        if is_planted(Mutant::VoteForgotten) {
+            self.promise.state.vote = None;
+        }
         self.losses.found_promise();
-        self.commit = self.commit.max(commit);
+        let base = self.promise.base.filter(|base| base.is_fetched);
+        if base.is_some_and(|base| base.last.index > self.applied.index) {
+            // What stands before it in the log does not lead there.
+            self.drift();
+            return Ok(());
+        }
+        self.commit = self.commit.max(self.promise.commit);
         self.apply();
         Ok(())
     }
@@ -233,36 +253,46 @@ impl<M: StateMachine> Recovering<M> {
         record: &Record<'_>,
         all: &mut Losses,
     ) -> Result<(), RecoverError> {
-        let index = Index(record.index);
+        let id = EntryId {
+            index: Index(record.index),
+            term: Term(record.term),
+        };
+        let index = id.index;
         let head = EntryHead::parse(record.head).map_err(|error| RecoverError::Head {
             group: group.0,
             index: index.0,
             error,
         })?;
-        match self.losses.judge(index, self.last, all) {
-            Verdict::Take if index.0 > 0 => {}
-            Verdict::Leave => return Ok(()),
-            Verdict::Take | Verdict::Unexplained => {
-                return Err(RecoverError::Gap {
-                    group: group.0,
-                    last: self.last.0,
-                    found: index.0,
-                });
-            }
+        if index.0 == 0 {
+            let (group, last) = (group.0, self.log.last_index().0);
+            return Err(RecoverError::Gap {
+                group,
+                last,
+                found: 0,
+            });
         }
-        if index <= self.applied && self.term_of(index) == Some(Term(record.term)) {
-            // Repaired, and so written again, though its first copy can be read once more: what followed that one is
-            // superseded all the same.
-            self.cut(self.applied.next());
+        if index > self.image.index && id.term < self.image.term {
+            // A ghost: whoever holds the image's last entry follows it with entries of its term or later ones.
             return Ok(());
         }
-        if index <= self.applied {
+        if index > self.image.index && index <= self.applied.index {
+            if self.is_doubtful || self.log.term_at(index) == Some(id.term) {
+                // The same entry once more: what followed it then need not follow it now.
+                self.is_doubtful = true;
+                return Ok(());
+            }
             return Err(RecoverError::CommittedOverwritten {
                 group: group.0,
                 index: index.0,
             });
         }
-        self.cut(index);
+        let last = self.log.last_index().max(self.applied.index);
+        if index > self.applied.index && self.losses.judge(index, last, all) == Verdict::Leave {
+            return Ok(());
+        }
+        if !self.attach(id) {
+            return Ok(());
+        }
         if head.kind() == EntryKind::Configuration {
             let membership =
                 Membership::decode(record.payload).map_err(|_| RecoverError::Configuration {
@@ -271,14 +301,12 @@ impl<M: StateMachine> Recovering<M> {
                 })?;
             self.configurations.push((index, membership));
         }
-        let term = Term(record.term);
-        if self.runs.last().is_none_or(|run| run.term != term) {
-            self.runs.push(EntryId { term, index });
+        if index <= self.applied.index {
+            return Ok(());
         }
-        self.last = index;
         self.tail.push_back(Entry {
             index,
-            term,
+            term: id.term,
             head,
             payload: Bytes::copy_from_slice(record.payload),
             payload_crc: record.payload_crc,
@@ -291,21 +319,55 @@ impl<M: StateMachine> Recovering<M> {
         Ok(())
     }
 
-    /// The term of an entry that counts.
-    fn term_of(&self, index: Index) -> Option<Term> {
-        let run = self.runs.iter().rev().find(|run| run.index <= index)?;
-        Some(run.term)
+    /// Puts an entry behind those before it, which it may supersede in part. False when it does not lead on from
+    /// the state.
+    fn attach(&mut self, id: EntryId) -> bool {
+        let (index, begins) = (id.index, self.log.first_index());
+        let is_next = index == self.applied.index.next();
+        let joined = self.log.term_at(self.applied.index) == Some(self.applied.term);
+        if is_next && !joined {
+            self.restart(self.applied);
+        } else if index > self.log.last_index().next() {
+            if index > self.applied.index {
+                self.drift();
+                return false;
+            }
+            // The first one seen of those that the image covers: the log begins right behind it.
+            self.restart(id);
+            return true;
+        } else if index < begins {
+            self.restart(id);
+            return true;
+        }
+        self.is_adrift = false;
+        self.cut(index);
+        if id.term < self.log.last_id().term {
+            // Terms never fall along a log: what stands before it is not what it followed.
+            self.drift();
+            return false;
+        }
+        self.log.append(id.term, 1);
+        true
     }
 
-    /// Forgets `index` and everything after it.
-    fn cut(&mut self, index: Index) {
-        if index > self.last {
-            return;
+    /// The log begins behind this entry, which the state covers.
+    fn restart(&mut self, begins: EntryId) {
+        self.is_adrift = false;
+        self.tail.clear();
+        if begins.index <= self.image.index {
+            self.configurations.clear();
+        } else if let Some((_, newest)) = self.configurations.drain(..).next_back() {
+            self.membership = Some(newest);
         }
-        self.tail.retain(|entry| entry.index < index);
-        self.runs.retain(|run| run.index < index);
-        self.configurations.retain(|(at, _)| *at < index);
-        self.last = Index(index.0 - 1);
+        self.log.reset(begins);
+    }
+
+    /// What the log says does not lead on from the state.
+    fn drift(&mut self) {
+        let applied = self.applied;
+        self.configurations.retain(|(at, _)| *at <= applied.index);
+        self.restart(applied);
+        self.is_adrift = true;
     }
 
     /// Applies what is known committed.
@@ -331,8 +393,78 @@ impl<M: StateMachine> Recovering<M> {
                     &mut reply,
                 );
             }
-            self.applied = entry.index;
+            self.applied = EntryId {
+                index: entry.index,
+                term: entry.term,
+            };
             self.tail.pop_front();
         }
+    }
+
+    /// What the log holds must be read again, into the image's state: more was applied than it holds.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
+    /// Takes an entry or a promise, in log order.
+    ///
+    /// # Errors
+    /// When it cannot be what this node wrote.
+    pub fn take(
+        &mut self,
+        group: GroupId,
+        record: &Record<'_>,
+        all: &mut Losses,
+    ) -> Result<(), RecoverError> {
+        match record.kind {
+            Kind::Meta => self.promise(group, record),
+            Kind::Entry => self.entry(group, record, all),
+        }
+    }
+
+    /// Everything that the log had to say was said: what the group's core is told. `initial` is the
+    /// configuration of a group that has just begun.
+    pub fn restored(&mut self, initial: &Membership) -> Restored {
+        let reaches = self.log.term_at(self.applied.index) == Some(self.applied.term);
+        if !reaches {
+            // It broke off before the end of the image, or is not the one that led there.
+            self.restart(self.applied);
+        }
+        // The configuration is known as of the image: the log begins no earlier than behind the last change before.
+        let changed = self
+            .configurations
+            .iter()
+            .rposition(|(at, _)| *at <= self.image.index);
+        if let Some(changed) = changed {
+            let (at, _) = self.configurations[changed];
+            let term = self.log.term_at(at).expect("it stands in the log");
+            self.log.compact(EntryId { index: at, term });
+            self.configurations.drain(..=changed);
+        }
+        let base = self.promise.base.map_or(Index(0), |base| base.last.index);
+        let is_lost = self.is_adrift || base > self.log.last_index();
+        let least = if is_lost {
+            Damage::Entries
+        } else {
+            Damage::None
+        };
+        Restored {
+            hard_state: self.promise.state,
+            membership: self.membership.clone().unwrap_or_else(|| initial.clone()),
+            snapshot: self.log.snapshot(),
+            runs: self.log.runs().to_vec(),
+            last: self.log.last_index(),
+            configurations: self.configurations.clone(),
+            commit: self.applied.index,
+            applied: self.applied.index,
+            damage: worse(self.damage, least),
+        }
+    }
+
+    /// The last entry applied.
+    #[must_use]
+    pub fn applied(&self) -> EntryId {
+        self.applied
     }
 }

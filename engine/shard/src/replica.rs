@@ -3,6 +3,7 @@
 //! - `applied <= commit`; entries are applied once, in order.
 //! - `asked` is sorted by index and holds only entries that this replica proposed in `asked_term`.
 //! - The window holds every entry above `min(applied, durable)`.
+//! - While `is_void` the machine holds no state that belongs to `applied`: nothing is applied or read.
 
 use std::collections::VecDeque;
 
@@ -10,10 +11,13 @@ use bytes::Bytes;
 use net::request::RequestHead;
 use net::transport::ConnectionId;
 use raft::config::Damage;
+use raft::effects::HardState;
 use raft::ids::{GroupId, Index, ReadId, Term, Time};
 use raft::raft::Raft;
 
 use crate::mutants::{Mutant, is_planted};
+use crate::promise::{Base, Promise};
+use crate::shelf::Shelf;
 use crate::window::Window;
 
 /// One per group and core.
@@ -51,8 +55,16 @@ pub struct Replica<M> {
     pub durable: Index,
     /// How often a suffix was superseded: tells a write that completes from one that no longer counts.
     pub cuts: u64,
+    /// Term and vote as the log was told them last.
+    pub promised: HardState,
+    /// Where the log begins, as it is to be recorded with every promise.
+    pub base: Option<Base>,
     /// What is lost here, as the newest promise in the log says.
     pub marked: Damage,
+    /// The machine is being given another state.
+    pub is_void: bool,
+    /// What is kept beside the log.
+    pub shelf: Shelf,
     /// Stands in the list of replicas with something to propose or to confirm.
     pub is_asking: bool,
     /// Stands in the list of replicas with something to apply.
@@ -108,6 +120,59 @@ pub struct Stamps {
 }
 
 impl<M> Replica<M> {
+    /// A replica that has applied everything up to `applied`; the window holds the rest of its log.
+    #[must_use]
+    pub fn new(group: GroupId, raft: Raft, machine: M, window: Window, applied: Index) -> Self {
+        Self {
+            group,
+            durable: raft.last_index(),
+            marked: raft.damage(),
+            raft,
+            machine,
+            window,
+            waiting: VecDeque::new(),
+            asked: VecDeque::new(),
+            asked_durable: 0,
+            asked_committed: 0,
+            asked_term: Term(0),
+            waiting_reads: Vec::new(),
+            reads: Vec::new(),
+            confirmed: Vec::new(),
+            commit: applied,
+            applied,
+            cuts: 0,
+            promised: HardState::default(),
+            base: None,
+            is_void: false,
+            shelf: Shelf::default(),
+            is_asking: false,
+            is_ready: false,
+        }
+    }
+
+    /// What a record of this moment says.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        Promise {
+            state: self.promised,
+            // Recovery applies what a promise vouches for from the entries before it in the log: it may not
+            // vouch for entries that are committed and still on their way there.
+            commit: if is_planted(Mutant::PromiseVouchesForAll) {
+                self.commit
+            } else {
+                self.commit.min(self.durable)
+            },
+            damage: self.raft.damage(),
+            base: self.base,
+        }
+    }
+
+    /// The machine's state may be shown to those who do not ask how old it is.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        !self.is_void && self.raft.damage() == Damage::None
+    }
+
     /// Entries from `first` on are superseded.
     pub fn cut(&mut self, first: Index) {
         self.cuts += 1;

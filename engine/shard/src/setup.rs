@@ -5,6 +5,31 @@ use raft::membership::{Membership, MembershipError};
 
 use crate::limits;
 
+/// What is kept beside the log, and at what pace. All of it per core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// An image of a group is wanted when its log has grown by so many bytes since the last one: what a restart
+    /// has to read and apply. 0 turns images and chapters off: the log is kept for ever.
+    pub image_bytes: u64,
+    /// Bytes of log that may be kept for followers that lag; beyond, what images cover is given up.
+    pub log_bytes: u64,
+    /// Bytes per second that may be fetched from peers; 0 is without bound.
+    pub fetch_bytes_per_second: u64,
+    /// Bytes per second that may be read for peers; 0 is without bound.
+    pub serve_bytes_per_second: u64,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self {
+            image_bytes: 1 << 30,
+            log_bytes: 4 << 30,
+            fetch_bytes_per_second: 128 << 20,
+            serve_bytes_per_second: 128 << 20,
+        }
+    }
+}
+
 /// Given once, at start.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -26,6 +51,8 @@ pub struct Setup {
     pub stopwatch: bool,
     /// Bytes of applied entries that each group keeps in memory.
     pub window_bytes: usize,
+    /// What is kept beside the log.
+    pub keeping: Keeping,
     /// Seed of this core's dice.
     pub seed: u64,
 }
@@ -99,6 +126,7 @@ mod tests {
             beat_interval: 1,
             stopwatch: true,
             window_bytes: 1,
+            keeping: Keeping::default(),
             seed: 0,
         };
         let groups: Vec<u64> = setup(1, 1).own_groups().map(|group| group.0).collect();

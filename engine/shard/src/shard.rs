@@ -7,22 +7,26 @@
 use std::collections::VecDeque;
 
 use net::transport::{Event, Transport};
-use raft::effects::{Effects, Role};
+use raft::effects::{Effects, Install, Role};
 use raft::ids::{GroupId, Index, NodeId, Time};
 use raft::liveness::Liveness;
 use raft::message::Message;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
+use wal::archive::Archive;
 use wal::{Damage, Device, Stats, Wal};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
 use crate::clock::Clock;
 use crate::entry::Entry;
+use crate::fetch::Fetches;
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
 use crate::peers::Peers;
 use crate::replica::Replica;
+use crate::restoring::Fault;
+use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::stages::apply::{self, Budget};
 use crate::stages::decide::{self, Carriers};
@@ -31,6 +35,7 @@ use crate::stages::receive::Waiting;
 use crate::stages::reply::{Replies, ReplyCounts, Status};
 use crate::stopwatch::{Stage, Stopwatch};
 use crate::timers::Timers;
+use crate::upkeep::{Upkeep, UpkeepCounts, Wants};
 
 /// What a driver does after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,7 @@ pub enum Next {
 pub struct Shard<D: Device, T, M> {
     pub(crate) setup: Setup,
     pub(crate) wal: Wal<D>,
+    pub(crate) archive: Box<dyn Archive>,
     pub(crate) transport: T,
     pub(crate) replicas: Vec<Replica<M>>,
     pub(crate) slots: FxHashMap<GroupId, u32>,
@@ -72,6 +78,15 @@ pub struct Shard<D: Device, T, M> {
     /// When the next beat is due.
     pub(crate) next_beat: Time,
     pub(crate) storage: Persisted,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) fetches: Fetches,
+    pub(crate) serves: Serves,
+    /// States that groups' cores want installed.
+    pub(crate) installs: Vec<(u32, Install)>,
+    /// Files that were found wrong when the shard was opened.
+    pub(crate) faults: Vec<Fault>,
+    /// Until then files of interrupted installations are kept.
+    pub(crate) strays_until: Option<Time>,
     /// What was found wrong with the log, the first things only.
     pub(crate) damage: Vec<Damage>,
     /// How many things were found wrong with it.
@@ -118,6 +133,7 @@ macro_rules! carriers {
             ready: &mut $shard.ready,
             effects: &mut $shard.effects,
             stash: &mut $shard.stash,
+            installs: &mut $shard.installs,
         }
     };
 }
@@ -150,6 +166,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.replicate(now);
         let left = self.apply(clock);
         self.replies.send(&mut self.transport);
+        self.take_installs(now);
+        let is_busy = busy || left;
+        let wants = self.upkeep(now, is_busy, &|| clock.now());
         self.transport.flush();
         if has_failed || self.storage == Persisted::Failed {
             return Next::Stop;
@@ -158,6 +177,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         if busy || left {
             self.watch.record(Stage::Turn, clock.now().since(began));
         }
+        let left = left || !self.outbound.is_empty();
+        let Wants::Wait(later) = wants else {
+            return Next::Again;
+        };
         if left {
             return Next::Again;
         }
@@ -165,7 +188,15 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             .timers
             .earliest()
             .map_or(self.next_beat, |at| at.min(self.next_beat));
-        Next::Wait(Some(wake))
+        Next::Wait(Some(later.map_or(wake, |later| later.min(wake))))
+    }
+
+    /// States that the groups' cores asked for are fetched.
+    fn take_installs(&mut self, now: Time) {
+        for (slot, install) in self.installs.drain(..) {
+            self.replicas[slot as usize].shelf.is_fetching = true;
+            self.fetches.want(slot, install, now);
+        }
     }
 
     /// The log's watermark moved: groups learn which of their promises are kept.
@@ -184,6 +215,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 replica.raft.persisted(written.seq, now);
             }
             decide::carry(replica, written.slot, &mut carriers!(self), now);
+        }
+        while let Some((slot, base)) = self.journal.noted(watermark) {
+            self.base_recorded(slot, base, now);
         }
         let watch = &mut self.watch;
         self.wal
@@ -257,6 +291,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.ready.push(slot);
                 left = true;
             }
+            if self.journal.image_bytes > 0 && replica.machine.due_chapter().is_some() {
+                self.upkeep.want_chapter(slot, replica);
+            }
             apply::trim(replica, self.setup.window_bytes);
             decide::carry(replica, slot, &mut carriers!(self), clock.now());
         }
@@ -315,6 +352,30 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     #[must_use]
     pub fn reply_counts(&self) -> ReplyCounts {
         self.replies.counts
+    }
+
+    /// What was made, given up and fetched since the start.
+    #[must_use]
+    pub fn upkeep_counts(&self) -> UpkeepCounts {
+        self.upkeep.counts
+    }
+
+    /// Files that were found wrong when the shard was opened.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Groups whose state is fetched from peers, and states kept for peers that fetch them.
+    #[must_use]
+    pub fn transfers_open(&self) -> (usize, usize) {
+        (self.fetches.len(), self.serves.pins())
+    }
+
+    /// Bytes of segments that the log uses.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.wal.segments().0 as u64 * self.wal.segment_bytes()
     }
 
     /// The log's counters.

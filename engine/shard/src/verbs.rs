@@ -20,7 +20,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// # Errors
     /// If this replica does not lead, or the other cannot.
     pub fn transfer(&mut self, group: GroupId, to: NodeId, now: Time) -> Result<(), TransferError> {
-        self.ask(group, now, |raft| raft.transfer(to, now))
+        self.command(group, now, |raft| raft.transfer(to, now))
             .unwrap_or(Err(TransferError::NotLeader { leader: None }))
     }
 
@@ -34,7 +34,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         change: &MembershipChange,
         now: Time,
     ) -> Result<Index, ReconfigureError> {
-        self.ask(group, now, |raft| raft.change_membership(change))
+        self.command(group, now, |raft| raft.change_membership(change))
             .unwrap_or(Err(unknown()))
     }
 
@@ -43,7 +43,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// # Errors
     /// As for [`Shard::change_membership`].
     pub fn leave_joint(&mut self, group: GroupId, now: Time) -> Result<Index, ReconfigureError> {
-        self.ask(group, now, Raft::leave_joint)
+        self.command(group, now, Raft::leave_joint)
             .unwrap_or(Err(unknown()))
     }
 
@@ -57,12 +57,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         quorum: Quorum,
         now: Time,
     ) -> Result<Index, ReconfigureError> {
-        self.ask(group, now, |raft| raft.change_quorum(quorum))
+        self.command(group, now, |raft| raft.change_quorum(quorum))
             .unwrap_or(Err(unknown()))
     }
 
     /// Asks the group's core, and carries what follows; `None` if the core holds no such group.
-    fn ask<R>(
+    fn command<R>(
         &mut self,
         group: GroupId,
         now: Time,

@@ -6,6 +6,10 @@ mod crashes;
 mod damage;
 #[path = "main/formats.rs"]
 mod formats;
+#[path = "main/images.rs"]
+mod images;
+#[path = "main/laggards.rs"]
+mod laggards;
 #[path = "main/refusals.rs"]
 mod refusals;
 #[path = "main/replication.rs"]

@@ -197,11 +197,14 @@ fn a_layout_that_cannot_run_is_refused() {
 
 #[test]
 fn options_are_read_and_checked_against_the_layout() {
-    let options = Options::parse("io = \"threads\"\ncpus = [0, 1]\nlog_max = \"1GiB\"\n")
-        .expect("good options");
+    let options = Options::parse(
+        "io = \"threads\"\ncpus = [0, 1]\nlog_max = \"1GiB\"\nimage_after = \"64MiB\"\n",
+    )
+    .expect("good options");
     assert_eq!(options.io, Io::Threads);
     assert_eq!(options.check(&good()), Ok(()));
     assert_eq!(options.log_bytes_max, ByteSize(1 << 30));
+    assert_eq!(options.image_after_bytes, ByteSize(64 << 20));
     let tiny = Options {
         log_bytes_max: ByteSize(1 << 20),
         ..Options::default()

@@ -7,8 +7,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::machine::{Machine, Workload};
@@ -202,5 +203,65 @@ impl StateMachine for Watched {
 
     fn digest(&self) -> u128 {
         self.machine.digest()
+    }
+
+    fn begin_image(&mut self) -> bool {
+        self.machine
+            .ledger_mut()
+            .is_some_and(|ledger| ledger.begin_image())
+    }
+
+    fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        self.machine
+            .ledger_mut()
+            .is_none_or(|ledger| ledger.next_image_piece(budget, piece))
+    }
+
+    fn abandon_image(&mut self) {
+        if let Some(ledger) = self.machine.ledger_mut() {
+            ledger.abandon_image();
+        }
+    }
+
+    fn begin_restore(&mut self) {
+        self.last = 0;
+        if let Some(ledger) = self.machine.ledger_mut() {
+            ledger.begin_restore();
+        }
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.machine
+            .ledger_mut()
+            .ok_or(RestoreError::Unsupported)?
+            .restore_piece(piece)
+    }
+
+    fn end_restore(&mut self) -> Result<(), RestoreError> {
+        self.machine
+            .ledger_mut()
+            .ok_or(RestoreError::Unsupported)?
+            .end_restore()
+    }
+
+    fn due_chapter(&self) -> Option<u64> {
+        self.machine.ledger()?.due_chapter()
+    }
+
+    fn next_chapter_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        self.machine
+            .ledger_mut()
+            .is_none_or(|ledger| ledger.next_chapter_piece(budget, piece))
+    }
+
+    fn shelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        self.machine
+            .ledger_mut()
+            .ok_or(RestoreError::Unsupported)?
+            .shelve(chapter, bytes)
+    }
+
+    fn chapters(&self) -> u64 {
+        self.machine.ledger().map_or(0, |ledger| ledger.chapters())
     }
 }

@@ -53,6 +53,14 @@ impl Machine {
         }
     }
 
+    /// The ledger, to be changed.
+    pub fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+        match self {
+            Self::Ledger(ledger) => Some(ledger),
+            Self::Shelf(_) => None,
+        }
+    }
+
     /// May this request enter the log?
     ///
     /// # Errors

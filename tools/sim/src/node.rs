@@ -4,8 +4,9 @@ use net::config::TransportConfig;
 use net::frame::Codec;
 use raft::ids::{NodeId, Time};
 use shard::open::OpenError;
-use shard::setup::Setup;
+use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
+use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Identity, Opening, Options, WalError};
 
@@ -22,6 +23,14 @@ use crate::verdict::{Broken, Scope};
 const RECORD_BYTES: usize = 64 << 10;
 /// Segments that a log may have: none of our runs is that long.
 const SEGMENTS_MAX: u32 = 4096;
+
+/// Images and logs as small as the runs are short.
+const KEEPING: Keeping = Keeping {
+    image_bytes: 64 << 10,
+    log_bytes: 256 << 10,
+    fetch_bytes_per_second: 4 << 20,
+    serve_bytes_per_second: 4 << 20,
+};
 
 /// A shard of this world: only the doors are made up.
 pub type WorldShard = Shard<MemoryDevice, Door, Watched>;
@@ -42,6 +51,8 @@ pub struct Node {
     pub clock: NodeClock,
     /// A disk per core.
     pub disks: Vec<MemoryDisk>,
+    /// Files beside the log, per core.
+    pub stores: Vec<MemoryStore>,
     /// The process, while it runs: its cores.
     pub cores: Vec<Core>,
     /// The process does not run before.
@@ -215,6 +226,7 @@ impl Node {
             beat_interval: self.election_ns / 8,
             stopwatch: false,
             window_bytes: plan.window_bytes,
+            keeping: KEEPING,
             seed: plan.seed ^ incarnation << 8 ^ u64::from(core),
         };
         let machine = |group: raft::ids::GroupId| {
@@ -231,11 +243,13 @@ impl Node {
             )
         };
         let device = self.disks[usize::from(core)].device();
+        let archive = Box::new(self.stores[usize::from(core)].archive());
         #[cfg_attr(
             not(feature = "mutants"),
             expect(unused_mut, reason = "only planted faults change it")
         )]
-        let (mut shard, opening) = Shard::open(setup, device, options, door, machine, Time(local))?;
+        let (mut shard, opening) =
+            Shard::open(setup, device, archive, options, door, machine, Time(local))?;
         #[cfg(feature = "mutants")]
         if let Some(crate::plan::Mutant::Consensus(mutant)) = plan.asked.planted.mutant {
             shard.plant(mutant);
@@ -278,6 +292,9 @@ impl Node {
         for disk in &self.disks {
             disk.crash(rule(ending, disk, chance));
         }
+        for store in &self.stores {
+            store.crash(chance.roll());
+        }
     }
 
     /// One turn of a core; answers when it wants the next one, on the world's clock.
@@ -294,7 +311,9 @@ impl Node {
         if let Next::Wait(Some(at)) = next {
             local = local.min(at.0);
         }
-        if let Some(at) = self.disks[usize::from(core)].next_completion_ns() {
+        let disk = self.disks[usize::from(core)].next_completion_ns();
+        let store = self.stores[usize::from(core)].next_completion_ns();
+        for at in disk.into_iter().chain(store) {
             local = local.min(at);
         }
         (next, clock.world(local))

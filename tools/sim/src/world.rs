@@ -11,6 +11,7 @@ use raft::membership::Membership;
 use shard::limits;
 use shard::replica::Replica;
 use shard::shard::Next;
+use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Fault, MemoryDisk};
 
 use crate::chance::Chance;
@@ -207,6 +208,9 @@ impl World {
                     groups: cluster.groups,
                     clock,
                     disks: (0..plan.cores).map(&mut disk).collect(),
+                    stores: (0..plan.cores)
+                        .map(|core| store(&plan, node, core))
+                        .collect(),
                     cores: Vec::new(),
                     paused_until: 0,
                     slow_ns: 0,
@@ -612,6 +616,13 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The files beside a core's log.
+fn store(plan: &Plan, node: usize, core: u16) -> MemoryStore {
+    let store = MemoryStore::new(plan.seed ^ (node as u64) << 20 ^ u64::from(core));
+    store.set_latency_ns(plan.disk_ns.0, 4 * plan.disk_ns.1);
+    store
 }
 
 /// A disk of a core, with latencies of its own.

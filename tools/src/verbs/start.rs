@@ -5,6 +5,7 @@ use std::thread;
 
 use clap::Args;
 use engine::config::Options;
+use engine::config::size::ByteSize;
 use engine::core::Stopper;
 use engine::error::EngineError;
 use engine::node::Node;
@@ -53,6 +54,22 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) reserve_transfers: u64,
 
+    /// Bytes of log that one core may take, as in 16GiB; with all of it in use writes are refused [default: 16GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) log_max: Option<ByteSize>,
+
+    /// Growth of a group's log after which an image of it is taken; 0 keeps the log whole [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) image_after: Option<ByteSize>,
+
+    /// Bytes of log that one core keeps for replicas that lag [default: 8GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) log_keep: Option<ByteSize>,
+
+    /// Bytes per second that one core fetches from peers or reads for them; 0 is without bound [default: 128MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) fetch_rate: Option<ByteSize>,
+
     /// The cluster that the folder must belong to [default: whichever it does]
     #[arg(long, value_name = "ID")]
     pub(crate) cluster: Option<u64>,
@@ -73,6 +90,12 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     };
     options.cluster = arguments.cluster;
     options.connections_max = arguments.connections_max.unwrap_or(options.connections_max);
+    options.log_bytes_max = arguments.log_max.unwrap_or(options.log_bytes_max);
+    options.image_after_bytes = arguments.image_after.unwrap_or(options.image_after_bytes);
+    options.log_keep_bytes = arguments.log_keep.unwrap_or(options.log_keep_bytes);
+    options.fetch_bytes_per_second = arguments
+        .fetch_rate
+        .unwrap_or(options.fetch_bytes_per_second);
     let reserve = usize::try_from(arguments.reserve_transfers).unwrap_or(usize::MAX);
     let machine = move |_, limits| {
         let ledger = Ledger::new(ledger_limits(limits));

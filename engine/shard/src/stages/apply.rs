@@ -38,6 +38,9 @@ pub fn apply<M: StateMachine>(
     scratch: &mut Vec<u8>,
     clock: &impl Clock,
 ) -> bool {
+    if replica.is_void {
+        return false;
+    }
     let upto = if is_planted(Mutant::AppliesUncommitted) {
         replica.raft.last_index()
     } else {

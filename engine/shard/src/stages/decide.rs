@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::effects::{Append, Effects, HardState, Made, Role, RoleChange};
+use raft::effects::{Append, Effects, HardState, Install, Made, Role, RoleChange};
 use raft::ids::{Index, NodeId, Time};
 use raft::message::Message;
 use raft::raft::ProposeError;
@@ -36,6 +36,8 @@ pub struct Carriers<'a> {
     pub effects: &'a mut Effects,
     /// Entries in hand: the ones just proposed, or just received.
     pub stash: &'a mut VecDeque<Entry>,
+    /// States that are wanted in place of a log.
+    pub installs: &'a mut Vec<(u32, Install)>,
 }
 
 /// Proposes what waits in `replica`, as many as its group takes.
@@ -186,6 +188,9 @@ pub fn carry<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carriers<'_>
     );
     if let Some(role) = carriers.effects.role.take() {
         change_role(replica, role, carriers.replies);
+    }
+    if let Some(install) = carriers.effects.install.take() {
+        carriers.installs.push((slot, install));
     }
     let mut ready = false;
     if let Some(commit) = carriers.effects.commit.take() {

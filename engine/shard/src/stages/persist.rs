@@ -4,6 +4,7 @@
 //! - Jobs enter the log in the order in which the groups asked.
 //! - A job that finds the log's blocks full waits at the front; nothing overtakes it.
 //! - A job whose entries were superseded before they reached the log writes only what still stands.
+//! - What says that entries may be given up goes first, into space kept back for it: it is what relieves a full log.
 
 use std::collections::VecDeque;
 
@@ -13,7 +14,7 @@ use wal::{AppendError, Device, Kind, Lsn, Record, Wal};
 use zerocopy::IntoBytes;
 
 use crate::mutants::{Mutant, is_planted};
-use crate::promise::Promise;
+use crate::promise::PROMISE_BYTES_MAX;
 use crate::replica::Replica;
 
 /// Of a write that no core asked for.
@@ -24,6 +25,15 @@ pub const UNASKED: PersistSeq = PersistSeq(0);
 pub struct Journal {
     jobs: VecDeque<Job>,
     written: VecDeque<Written>,
+    /// Groups whose promise is to be written anew because more than term and vote changed.
+    notes: VecDeque<u32>,
+    /// Those of them that are in the log.
+    noted: VecDeque<(Lsn, u32, Index)>,
+    scratch: Vec<u8>,
+    /// Groups whose log grew beyond what an image is wanted for.
+    pub(crate) grown: Vec<u32>,
+    /// Bytes of a group's log for which an image is wanted; 0: none ever.
+    pub(crate) image_bytes: u64,
 }
 
 /// One group's request to make something durable.
@@ -67,6 +77,15 @@ pub enum Persisted {
 }
 
 impl Journal {
+    /// An empty one; `image_bytes` of a group's log are reported as grown, 0 turns that off.
+    #[must_use]
+    pub fn new(image_bytes: u64) -> Self {
+        Self {
+            image_bytes,
+            ..Self::default()
+        }
+    }
+
     /// Queues a group's request.
     pub fn push(&mut self, slot: u32, persist: Persist) {
         if let Some(append) = &persist.append {
@@ -84,6 +103,21 @@ impl Journal {
         });
     }
 
+    /// Writes the group's promise anew, soon: its base or its damage changed.
+    pub fn note(&mut self, slot: u32) {
+        if !self.notes.contains(&slot) {
+            self.notes.push_back(slot);
+        }
+    }
+
+    /// Takes one group whose promise, as written anew, is durable, and the index of the base that it names.
+    pub fn noted(&mut self, watermark: Lsn) -> Option<(u32, Index)> {
+        if self.noted.front()?.0 > watermark {
+            return None;
+        }
+        self.noted.pop_front().map(|(_, slot, base)| (slot, base))
+    }
+
     /// Queues a group's promise, as it stands, to be written once more: what it says of damage has changed.
     pub fn mark(&mut self, slot: u32, hard_state: HardState) {
         self.push(
@@ -97,7 +131,7 @@ impl Journal {
     }
 
     /// Entries of `slot` from `first` on are superseded: jobs that have not written them never will.
-    fn clip(&mut self, slot: u32, first: Index) {
+    pub fn clip(&mut self, slot: u32, first: Index) {
         for job in self.jobs.iter_mut().filter(|job| job.slot == slot) {
             if let Some(append) = &mut job.persist.append
                 && append.last >= first
@@ -116,7 +150,10 @@ impl Journal {
     /// Something waits for the log or for the disk.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.written.is_empty()
+        self.jobs.is_empty()
+            && self.written.is_empty()
+            && self.notes.is_empty()
+            && self.noted.is_empty()
     }
 
     /// Hands queued requests to the log until it has no room.
@@ -126,10 +163,21 @@ impl Journal {
         replicas: &mut [Replica<M>],
         now: Time,
     ) -> Persisted {
+        if !self.notes.is_empty()
+            && let Err(error) = self.write_notes(wal, replicas)
+        {
+            return error;
+        }
         while let Some(job) = self.jobs.front_mut() {
             let replica = &mut replicas[job.slot as usize];
-            match job.write(wal, replica) {
+            match job.write(wal, replica, &mut self.scratch) {
                 Ok(()) => {
+                    let grown = self.image_bytes > 0 && replica.shelf.log_bytes >= self.image_bytes;
+                    let shelf = &mut replica.shelf;
+                    if grown && !shelf.wants_image && !shelf.is_plain {
+                        shelf.wants_image = true;
+                        self.grown.push(job.slot);
+                    }
                     let last = job
                         .persist
                         .append
@@ -153,6 +201,33 @@ impl Journal {
         Persisted::All
     }
 
+    fn write_notes<D: Device, M>(
+        &mut self,
+        wal: &mut Wal<D>,
+        replicas: &mut [Replica<M>],
+    ) -> Result<(), Persisted> {
+        while let Some(&slot) = self.notes.front() {
+            let replica = &mut replicas[slot as usize];
+            let promise = replica.promise();
+            self.scratch.clear();
+            promise.encode(&mut self.scratch);
+            let term = promise.state.term.0;
+            let group = replica.group;
+            let note = record(group, Index(0), term, Kind::Meta, &self.scratch, &[], 0);
+            match wal.append_relief(&note) {
+                Ok(lsn) => {
+                    let base = promise.base.map_or(Index(0), |base| base.last.index);
+                    self.noted.push_back((lsn, slot, base));
+                }
+                Err(AppendError::Busy) => return Err(Persisted::Waiting),
+                Err(AppendError::StorageFull) => return Err(Persisted::Full),
+                Err(_) => return Err(Persisted::Failed),
+            }
+            self.notes.pop_front();
+        }
+        Ok(())
+    }
+
     /// Takes one request that is durable.
     pub fn durable(&mut self, watermark: Lsn) -> Option<Written> {
         let is_durable = self.written.front()?.lsn <= watermark;
@@ -169,29 +244,28 @@ impl Job {
         &mut self,
         wal: &mut Wal<D>,
         replica: &mut Replica<M>,
+        scratch: &mut Vec<u8>,
     ) -> Result<(), AppendError> {
         if is_planted(Mutant::PromiseUnwritten) {
             self.persist.hard_state = None;
         }
         if let Some(state) = self.persist.hard_state {
-            // Recovery applies what a promise vouches for from the entries before it in the log: it may not
-            // vouch for entries that are committed and still on their way there.
-            let vouched = if is_planted(Mutant::PromiseVouchesForAll) {
-                replica.commit
-            } else {
-                replica.commit.min(replica.durable)
-            };
-            let promise = Promise::new(state, vouched, replica.raft.damage());
-            let head = promise.as_bytes();
-            self.lsn = wal.append(&record(
-                replica.group,
-                Index(0),
-                state.term.0,
-                Kind::Meta,
-                head,
-                &[],
-                0,
-            ))?;
+            let before = std::mem::replace(&mut replica.promised, state);
+            let promise = replica.promise();
+            scratch.clear();
+            promise.encode(scratch);
+            debug_assert!(
+                scratch.len() <= PROMISE_BYTES_MAX,
+                "a promise fits its record"
+            );
+            let term = state.term.0;
+            let group = replica.group;
+            let written = wal.append(&record(group, Index(0), term, Kind::Meta, scratch, &[], 0));
+            if written.is_err() {
+                // A note written meanwhile must not speak of a vote that its own request still waits with.
+                replica.promised = before;
+            }
+            self.lsn = written?;
             self.persist.hard_state = None;
         }
         let Some(append) = &self.persist.append else {
@@ -211,6 +285,8 @@ impl Job {
                 &entry.payload,
                 entry.payload_crc,
             ))?;
+            let bytes = crate::entry::HEAD_BYTES + entry.payload.len();
+            replica.shelf.log_bytes += bytes as u64;
             self.next = self.next.next();
             if is_planted(Mutant::EntrySkipped) && append.last.0 - self.next.0 == 1 {
                 self.next = append.last;
@@ -253,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::entry::{Entry, EntryHead, EntryKind};
+    use crate::promise::Promise;
     use crate::window::Window;
 
     /// A replica that has just taken entry 1 from a leader who says that it is committed; nothing of it is in the log.
@@ -274,27 +351,10 @@ mod tests {
             payload: Bytes::new(),
             payload_crc: 0,
         });
-        Replica {
-            group: GroupId(0),
-            raft,
-            machine: (),
-            window,
-            waiting: VecDeque::new(),
-            asked: VecDeque::new(),
-            asked_durable: 0,
-            asked_committed: 0,
-            asked_term: Term(0),
-            waiting_reads: Vec::new(),
-            reads: Vec::new(),
-            confirmed: Vec::new(),
-            commit: Index(1),
-            applied: Index(0),
-            durable: Index(0),
-            cuts: 0,
-            marked: raft::config::Damage::None,
-            is_asking: false,
-            is_ready: false,
-        }
+        let mut replica = Replica::new(GroupId(0), raft, (), window, Index(0));
+        replica.commit = Index(1);
+        replica.durable = Index(0);
+        replica
     }
 
     #[test]
@@ -342,7 +402,7 @@ mod tests {
                 vouched.push(
                     Promise::parse(recovered.record.head)
                         .expect("just written")
-                        .1,
+                        .commit,
                 );
             }
         });

@@ -88,6 +88,10 @@ pub fn receive<M: StateMachine>(
     };
     if admission == Admission::Read {
         if head.consistency == Consistency::Local {
+            if !replica.is_sound() {
+                replies.refuse(connection, &head, Status::Unavailable, leader);
+                return Received::Done;
+            }
             apply::read(replica, replies, &request, now);
             return Received::Done;
         }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::config::Damage;
 use raft::effects::HardState;
 use raft::ids::{EntryId, Index, NodeId, Term};
 use raft::message::{Append, Body, Message, Runs};
@@ -89,9 +88,15 @@ fn the_promise_is_as_drawn() {
         term: Term(3),
         vote: Some(NodeId(2)),
     };
-    let promise = Promise::new(state, Index(6), Damage::None);
-    assert_eq!(promise.as_bytes(), bytes, "{:02x?}", promise.as_bytes());
-    assert_eq!(Promise::parse(&bytes), Ok((state, Index(6), Damage::None)));
+    let promise = Promise {
+        state,
+        commit: Index(6),
+        ..Promise::default()
+    };
+    let mut written = Vec::new();
+    promise.encode(&mut written);
+    assert_eq!(written, bytes, "{written:02x?}");
+    assert_eq!(Promise::parse(&bytes), Ok(promise));
 }
 
 #[test]

@@ -1,6 +1,13 @@
-//! The smallest state machine that notices a lost, doubled or reordered command.
+//! The smallest state machine that notices a lost, doubled or reordered command; with images and chapters if wished.
+//!
+//! ```text
+//! image: count u64 | chain u128 | chapters u64 | payloads not in a chapter
+//! chapter: payloads        payload: length u32 | bytes
+//! ```
 
-use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+use std::sync::Arc;
+
+use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
 
 /// Adds the payload to the digest.
 pub(crate) const ADD: u8 = 1;
@@ -8,11 +15,69 @@ pub(crate) const ADD: u8 = 1;
 pub(crate) const LOOK: u8 = 2;
 
 /// Counts commands and chains their payloads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) count: u64,
     chain: u128,
-    pub(crate) payloads: Vec<Vec<u8>>,
+    /// Payloads that are in no shelved chapter.
+    payloads: Vec<Vec<u8>>,
+    chapters: Vec<Arc<dyn Shelved>>,
+    /// Payloads in a chapter; 0: neither chapters nor images.
+    chapter: usize,
+    image: Option<Vec<u8>>,
+    /// Bytes of the due chapter that were given out.
+    given: usize,
+    /// What was taken of an image.
+    taken: Option<Vec<u8>>,
+}
+
+impl Tally {
+    /// One that puts so many payloads into a chapter.
+    pub(crate) fn with_chapters_of(chapter: usize) -> Self {
+        Self {
+            chapter,
+            ..Self::default()
+        }
+    }
+
+    /// Every payload, in order.
+    pub(crate) fn all(&self) -> Vec<Vec<u8>> {
+        let shelved = self
+            .chapters
+            .iter()
+            .flat_map(|chapter| decode(chapter.bytes()).expect("checked when it was shelved"));
+        shelved.chain(self.payloads.iter().cloned()).collect()
+    }
+
+    fn due_bytes(&self) -> Vec<u8> {
+        encode(&self.payloads[..self.chapter])
+    }
+}
+
+fn encode(payloads: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for payload in payloads {
+        bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(payload);
+    }
+    bytes
+}
+
+fn decode(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut payloads = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let (payload, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        payloads.push(payload.to_vec());
+        bytes = rest;
+    }
+    bytes.is_empty().then_some(payloads)
+}
+
+/// The next part of `bytes` behind `from`; true when it was the last.
+fn cut(bytes: &[u8], from: usize, budget: usize, piece: &mut Vec<u8>) -> bool {
+    let end = bytes.len().min(from + budget.min(700));
+    piece.extend_from_slice(&bytes[from..end]);
+    end == bytes.len()
 }
 
 impl StateMachine for Tally {
@@ -41,5 +106,83 @@ impl StateMachine for Tally {
 
     fn digest(&self) -> u128 {
         self.chain
+    }
+
+    fn begin_image(&mut self) -> bool {
+        let mut image = self.count.to_le_bytes().to_vec();
+        image.extend_from_slice(&self.chain.to_le_bytes());
+        image.extend_from_slice(&(self.chapters.len() as u64).to_le_bytes());
+        image.extend_from_slice(&encode(&self.payloads));
+        self.image = (self.chapter > 0).then_some(image);
+        self.chapter > 0
+    }
+
+    fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        let image = self.image.as_mut().expect("it was begun");
+        let is_last = cut(image, 0, budget, piece);
+        image.drain(..piece.len());
+        is_last
+    }
+
+    fn abandon_image(&mut self) {
+        self.image = None;
+    }
+
+    fn begin_restore(&mut self) {
+        *self = Self {
+            taken: Some(Vec::new()),
+            ..Self::with_chapters_of(self.chapter)
+        };
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        let taken = self.taken.as_mut().ok_or(RestoreError::Unsupported)?;
+        taken.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn end_restore(&mut self) -> Result<(), RestoreError> {
+        let taken = self.taken.take().ok_or(RestoreError::Unsupported)?;
+        let (count, rest) = taken.split_first_chunk().ok_or(RestoreError::Incomplete)?;
+        let (chain, rest) = rest.split_first_chunk().ok_or(RestoreError::Incomplete)?;
+        let (chapters, rest) = rest.split_first_chunk().ok_or(RestoreError::Incomplete)?;
+        self.count = u64::from_le_bytes(*count);
+        self.chain = u128::from_le_bytes(*chain);
+        let missing = u64::from_le_bytes(*chapters) > self.chapters();
+        if missing {
+            return Err(RestoreError::MissingChapter(self.chapters()));
+        }
+        self.payloads = decode(rest).ok_or(RestoreError::Incomplete)?;
+        Ok(())
+    }
+
+    fn due_chapter(&self) -> Option<u64> {
+        // Room for some payloads more, so that images hold some too.
+        let is_due = self.chapter > 0 && self.payloads.len() >= self.chapter + self.chapter / 2;
+        is_due.then_some(self.chapters.len() as u64)
+    }
+
+    fn next_chapter_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
+        let is_last = cut(&self.due_bytes(), self.given, budget, piece);
+        self.given = if is_last { 0 } else { self.given + piece.len() };
+        is_last
+    }
+
+    fn shelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        if chapter != self.chapters() || decode(bytes.bytes()).is_none() {
+            return Err(RestoreError::Malformed(0));
+        }
+        if self.taken.is_none() {
+            if bytes.bytes() != self.due_bytes() {
+                return Err(RestoreError::Malformed(0));
+            }
+            self.payloads.drain(..self.chapter);
+        }
+        self.chapters.push(bytes);
+        Ok(())
+    }
+
+    fn chapters(&self) -> u64 {
+        self.chapters.len() as u64
     }
 }

@@ -5,8 +5,9 @@ use net::request::{Consistency, ReplyHead, RequestHead, Status};
 use net::transport::{ConnectionId, Event, Outgoing, Remote, Transport};
 use raft::ids::{GroupId, NodeId, Time};
 use shard::clock::Clock;
-use shard::setup::Setup;
+use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
+use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Identity, Options};
 
@@ -31,9 +32,32 @@ impl Clock for TestClock {
     }
 }
 
+/// How a world is furnished.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) keeping: Keeping,
+    /// Payloads in a chapter; 0: neither chapters nor images.
+    pub(crate) chapter: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) segments_max: u32,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            keeping: Keeping::default(),
+            chapter: 0,
+            segment_bytes: SEGMENT_BYTES,
+            segments_max: 32,
+        }
+    }
+}
+
 pub(crate) struct World {
     pub(crate) wire: Wire,
     pub(crate) disks: Vec<MemoryDisk>,
+    pub(crate) stores: Vec<MemoryStore>,
+    terms: Terms,
     shards: Vec<Option<TestShard>>,
     wake: Vec<u64>,
     client: Vec<Option<ConnectionId>>,
@@ -48,12 +72,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(nodes: u32, groups: u64) -> Self {
+        Self::with(nodes, groups, Terms::default())
+    }
+
+    pub(crate) fn with(nodes: u32, groups: u64, terms: Terms) -> Self {
         let count = nodes as usize;
         let mut world = Self {
             wire: Wire::default(),
             disks: (0..nodes)
-                .map(|node| MemoryDisk::new(SEGMENT_BYTES, u64::from(node)))
+                .map(|node| MemoryDisk::new(terms.segment_bytes, u64::from(node)))
                 .collect(),
+            stores: (0..nodes)
+                .map(|node| MemoryStore::new(u64::from(node)))
+                .collect(),
+            terms,
             shards: (0..nodes).map(|_| None).collect(),
             wake: vec![0; count],
             client: vec![None; count],
@@ -68,6 +100,9 @@ impl World {
         for disk in &world.disks {
             disk.set_latency_ns(50_000, 150_000);
         }
+        for store in &world.stores {
+            store.set_latency_ns(50_000, 500_000);
+        }
         for node in 1..=nodes {
             world.start(node);
         }
@@ -78,14 +113,14 @@ impl World {
         self.wire.0.borrow().now
     }
 
-    fn options(node: u32) -> Options {
+    fn options(&self, node: u32) -> Options {
         let identity = Identity {
             cluster: 7,
             node: u64::from(node),
             log: 0,
         };
         let mut options = Options::small(identity, 64 * 1024);
-        options.segments_max = 32;
+        options.segments_max = self.terms.segments_max;
         options
     }
 
@@ -100,6 +135,7 @@ impl World {
             beat_interval: ELECTION_NS / 6,
             stopwatch: true,
             window_bytes: 8 * 1024,
+            keeping: self.terms.keeping,
             seed: u64::from(node) * 77,
         }
     }
@@ -113,12 +149,14 @@ impl World {
             node,
         };
         let device = self.disks[at].device();
+        let chapter = self.terms.chapter;
         let (shard, opening) = Shard::open(
             self.setup(node),
             device,
-            Self::options(node),
+            Box::new(self.stores[at].archive()),
+            self.options(node),
             door,
-            |_| Tally::default(),
+            |_| Tally::with_chapters_of(chapter),
             Time(self.now()),
         )
         .expect("the log opens");
@@ -152,7 +190,25 @@ impl World {
         self.shards[at] = None;
         self.client[at] = None;
         self.disks[at].crash(rule);
+        let seed = match rule {
+            Crash::Seeded(seed) => seed,
+            _ => 1,
+        };
+        self.stores[at].crash(seed);
         self.wire.isolate(node);
+    }
+
+    /// The node's disk is replaced by an empty one; its process is dead.
+    pub(crate) fn replace_disk(&mut self, node: u32) {
+        let at = node as usize - 1;
+        assert!(self.shards[at].is_none(), "its process is dead");
+        self.disks[at] = MemoryDisk::new(self.terms.segment_bytes, u64::from(node) + 100);
+        self.disks[at].set_latency_ns(50_000, 150_000);
+        self.stores[at].wipe();
+    }
+
+    pub(crate) fn is_up(&self, node: u32) -> bool {
+        self.shards[node as usize - 1].is_some()
     }
 
     /// The node's connections break and are made anew.
@@ -181,8 +237,13 @@ impl World {
             .filter(|at| self.shards[*at].is_some())
             .map(|at| self.wake[at]);
         let disks = self.disks.iter().filter_map(MemoryDisk::next_completion_ns);
+        let stores = self
+            .stores
+            .iter()
+            .filter_map(MemoryStore::next_completion_ns);
         wakes
             .chain(disks)
+            .chain(stores)
             .chain(self.wire.next_event())
             .min()
             .unwrap_or(u64::MAX)
@@ -193,9 +254,9 @@ impl World {
         let now = self.next_at();
         self.wire.0.borrow_mut().now = now;
         for at in 0..self.shards.len() {
-            let disk = self.disks[at]
-                .next_completion_ns()
-                .is_some_and(|due| due <= now);
+            let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now);
+            let disk = is_due(self.disks[at].next_completion_ns())
+                || is_due(self.stores[at].next_completion_ns());
             if self.shards[at].is_some()
                 && (disk || self.wake[at] <= now || self.wire.is_due(at as u32 + 1))
             {
@@ -345,8 +406,7 @@ impl World {
         shard
             .machine_of(GroupId(group))
             .expect("the group is there")
-            .payloads
-            .clone()
+            .all()
     }
 
     pub(crate) fn shard(&self, node: u32) -> &TestShard {
