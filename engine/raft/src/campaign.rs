@@ -345,6 +345,8 @@ impl Raft {
             self.follow(term, None);
         }
         let free = self.vote.is_none() || self.vote == Some(from);
+        #[cfg(feature = "mutants")]
+        let free = free || self.is_mutant(crate::mutants::Mutant::SecondVote);
         let granted = term == self.term
             && free
             && self.role == Role::Follower
@@ -353,7 +355,7 @@ impl Raft {
             && self.may_vote()
             && (transfer || self.now >= self.silent_until);
         if granted {
-            if self.vote.is_none() {
+            if self.vote != Some(from) {
                 self.vote = Some(from);
                 self.storage.hard_state_changed();
             }
@@ -372,6 +374,14 @@ impl Raft {
             return;
         }
         self.election.record(from, granted);
+        #[cfg(feature = "mutants")]
+        if granted && self.is_mutant(crate::mutants::Mutant::ElectedByTooFew) {
+            let voters = self.membership().members().iter();
+            let votes = voters.filter(|member| self.election.answer(member.node) == Some(true));
+            if votes.count() + 1 >= self.membership().quorum().election() {
+                return self.become_leader();
+            }
+        }
         match self.election.result(self.membership()) {
             VoteResult::Won => self.become_leader(),
             VoteResult::Lost => self.give_way(),

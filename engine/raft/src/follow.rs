@@ -23,6 +23,10 @@ impl Raft {
         let prev = append.prev;
         // What is committed here is the same in every leader's log: there is nothing to compare.
         let held = prev.index < self.commit || self.log.term_at(prev.index) == Some(prev.term);
+        #[cfg(feature = "mutants")]
+        let held = held
+            || prev.index <= self.log.last_index()
+                && self.is_mutant(crate::mutants::Mutant::LogUnchecked);
         if !held {
             let hint = self.log.last_not_after(prev.index, prev.term);
             let outcome = AppendOutcome::Rejected {
@@ -37,6 +41,10 @@ impl Raft {
         }
         let verified = append.last.max(self.commit);
         self.following.verified = self.following.verified.max(verified);
+        #[cfg(feature = "mutants")]
+        if self.is_mutant(crate::mutants::Mutant::CommitUnverified) {
+            self.following.verified = self.log.last_index();
+        }
         self.raise_commit(self.following.leader_commit.min(self.following.verified));
         if append.repaired && self.damage == Damage::Entries {
             self.whole_at = Some(verified);

@@ -21,6 +21,12 @@ impl QuorumRead {
     }
 }
 
+impl Raft {
+    pub(crate) fn is_mutant(&self, mutant: Mutant) -> bool {
+        self.config.mutant == Some(mutant)
+    }
+}
+
 /// A known way of getting Raft wrong: what the replica does, and what that breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
@@ -49,4 +55,14 @@ pub enum Mutant {
     ReadQuorumTooSmall,
     /// Replicas that lost acknowledged entries vote: they help a leader that lacks them.
     DamagedVotes,
+    /// A voter gives its vote of a term to whoever asks.
+    SecondVote,
+    /// One vote less than an election quorum wins.
+    ElectedByTooFew,
+    /// A follower takes its leader's commit index for its own, whether or not its log is the leader's so far.
+    CommitUnverified,
+    /// Entries are taken behind an entry of another term.
+    LogUnchecked,
+    /// A new leader answers reads from the commit index that it came with.
+    ReadBeforeOwnEntry,
 }

@@ -96,6 +96,12 @@ impl Raft {
         self.storage.durable()
     }
 
+    /// The present term and vote are durable, as far as the core was told.
+    #[must_use]
+    pub fn keeps_term_and_vote(&self) -> bool {
+        self.storage.holds_hard_state()
+    }
+
     /// Applied to the state machine, as told.
     #[must_use]
     pub fn applied_index(&self) -> Index {

@@ -30,6 +30,10 @@ mod inspect;
 pub mod limits;
 pub mod losses;
 pub mod manifest;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 pub mod open;
 pub mod packet;
 pub mod peers;
@@ -45,6 +49,7 @@ pub mod shelf;
 pub mod stopwatch;
 pub mod timers;
 pub mod upkeep;
+mod verbs;
 pub mod window;
 
 /// The six verbs of a turn.

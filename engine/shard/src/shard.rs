@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::fetch::Fetches;
 use crate::limits;
+use crate::mutants::{Mutant, is_planted};
 use crate::peers::Peers;
 use crate::replica::Replica;
 use crate::restoring::Fault;
@@ -154,7 +155,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let now = clock.now();
         self.counts.turns += 1;
         // The log's own word: a core with nothing more to write would never learn of its failure otherwise.
-        let has_failed = self.wal.poll(now.0).failed.is_some();
+        let has_failed =
+            self.wal.poll(now.0).failed.is_some() && !is_planted(Mutant::FailureUnnoticed);
         self.durable(now);
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(&mut events);

@@ -7,6 +7,7 @@ use crate::device::{ALIGNMENT, Source};
 use crate::filling::Place;
 use crate::identity::{Life, Seeds};
 use crate::index::Index;
+use crate::mutants::{Mutant, is_planted};
 use crate::recovery::survey::{Candidate, Origins, header_at};
 use crate::recovery::taker::{Seen, Taker};
 use crate::recovery::window::Window;
@@ -127,6 +128,8 @@ impl<D: Source> Walk<'_, D> {
             };
         }
         if tail.is_some_and(|tail| !tail.incarnations.is_empty()) {
+            let early = is_planted(Mutant::TailOverwritten) && u64::from(offset) > FIRST_BLOCK_AT;
+            let offset = offset - if early { PAGE as u32 } else { 0 };
             return Place {
                 slot,
                 segment,
@@ -166,7 +169,8 @@ impl<D: Source> Walk<'_, D> {
         let block = self
             .window
             .view(candidate.slot, offset, header.block_bytes());
-        if !block::is_intact(&header, header.seeds(&self.life), block) {
+        let is_intact = block::is_intact(&header, header.seeds(&self.life), block);
+        if !is_intact && !is_planted(Mutant::TornTailAccepted) {
             return self.hole((nth, offset), Some(header));
         }
         self.accept((nth, offset), &header, true);
@@ -225,7 +229,7 @@ impl<D: Source> Walk<'_, D> {
         let behind = offset + torn.map_or(PAGE, |header| header.block_bytes() as u64);
         let ahead = self.look_ahead((nth, behind));
         let candidate = self.segments[nth];
-        if ahead.durable < self.expected {
+        if ahead.durable < self.expected || is_planted(Mutant::CutsAtDamage) {
             let torn_bytes = torn.map_or(0, |header| header.block_bytes() as u64);
             let torn_records = torn.map_or(0, |header| u64::from(header.records.get()));
             let (bytes, records) = (ahead.bytes + torn_bytes, ahead.records + torn_records);
