@@ -651,6 +651,12 @@ impl<D: Device> Wal<D> {
         }
     }
 
+    /// Sleeps until something that was submitted has completed, if anything was: for owners that wait for nothing
+    /// else. Poll afterwards.
+    pub fn wait(&mut self) {
+        self.device.wait();
+    }
+
     fn written(&mut self, operation: Operation, result: Result<(), DeviceError>, now_ns: u64) {
         match self.flight.written(operation, result, now_ns) {
             Written::Durable(buffer, latency_ns) => {

@@ -43,6 +43,11 @@ pub(crate) fn read(place: usize, numbers: &[u8], starts: &[u8]) -> Option<Both> 
     for _ in 0..place % STRIDE * NUMBERS {
         bytes.find(|byte| **byte < 0x80)?;
     }
+    one(&mut bytes)
+}
+
+/// The next row's balances.
+fn one<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> Option<Both> {
     let mut both = Both::default();
     for number in &mut both.0 {
         let mut shift = 0;
@@ -58,9 +63,28 @@ pub(crate) fn read(place: usize, numbers: &[u8], starts: &[u8]) -> Option<Both> 
     Some(both)
 }
 
+/// Can the balances of so many rows be read, and is there nothing else?
+pub(crate) fn is_sound(rows: usize, numbers: &[u8], starts: &[u8]) -> bool {
+    let Ok(starts) = <[U32]>::ref_from_bytes(starts) else {
+        return false;
+    };
+    let mut bytes = numbers.iter();
+    for place in 0..rows {
+        let at = numbers.len() - bytes.len();
+        let start = starts.get(place / STRIDE).map(|start| start.get() as usize);
+        if place.is_multiple_of(STRIDE) && start != Some(at) {
+            return false;
+        }
+        if one(&mut bytes).is_none() {
+            return false;
+        }
+    }
+    bytes.len() == 0 && starts.len() == rows.div_ceil(STRIDE)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{append, read};
+    use super::{append, is_sound, read};
     use crate::balances::Both;
 
     #[test]
@@ -73,9 +97,11 @@ mod tests {
         for n in 0..200 {
             assert_eq!(read(n, &numbers, &starts), Some(both(n as u128)));
         }
+        assert!(is_sound(200, &numbers, &starts) && !is_sound(199, &numbers, &starts));
         for at in (0..numbers.len()).step_by(7) {
             let mut damaged = numbers.clone();
             damaged[at] ^= 0x80;
+            assert!(!is_sound(200, &damaged, &starts), "byte {at}");
             for n in [0, 63, 64, 199] {
                 let _ = read(n, &damaged, &starts);
                 let _ = read(n, &damaged[..at], &starts);

@@ -38,6 +38,12 @@ impl Both {
         ])
     }
 
+    /// Does a balance not fit 64 bits?
+    #[inline]
+    pub(crate) fn is_wide(&self) -> bool {
+        self.0.iter().fold(0_u128, |high, sum| high | sum) >> 64 != 0
+    }
+
     /// One account's four: pending debits, posted debits, pending credits, posted credits.
     pub(crate) fn side(&self, side: Side) -> [u128; 4] {
         let start = match side {
@@ -89,14 +95,14 @@ impl BalanceLines {
     /// Remembers the balances after the next row; true if they are wide.
     #[inline]
     pub(crate) fn push(&mut self, both: &Both) -> bool {
-        let high = both.0.iter().fold(0_u128, |high, sum| high | sum) >> 64;
+        let wide = both.is_wide();
         #[expect(clippy::cast_possible_truncation, reason = "what is wide stands aside")]
         let line = both.0.map(|sum| sum as u64);
-        if high != 0 {
+        if wide {
             self.widen(*both);
         }
         self.lines.push(line);
-        high != 0
+        wide
     }
 
     #[cold]

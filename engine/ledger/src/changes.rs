@@ -3,7 +3,7 @@
 //! - Every row of the transfer table is one change; its number is the row's, so it is the same on every replica.
 //! - TigerBeetle's readers are not shown ids that were spent.
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::account::AccountFlags;
 use crate::account_table::AccountState;
@@ -61,7 +61,7 @@ fn change(books: &Books, row: TransferRow) -> ChangeEvent {
     let event = books.transfers.event(row);
     let (kind, transfer) = match event.kind() {
         RowKind::Transfer => (kind_of(&event.transfer()), event.transfer()),
-        RowKind::Expiry => (ChangeKind::Expired, books.transfers.row(event.ended())),
+        RowKind::Expiry => (ChangeKind::Expired, ended(books, event)),
         RowKind::Spent => return spent(event),
     };
     let both = books.transfers.balances(row);
@@ -89,6 +89,16 @@ fn change(books: &Books, row: TransferRow) -> ChangeEvent {
     }
 }
 
+/// The reservation that an expiry ended.
+fn ended(books: &Books, event: &EventRow) -> Transfer {
+    let row = event.ended();
+    if (row.0 as usize) < books.transfers.len() {
+        books.transfers.row(row)
+    } else {
+        event.transfer()
+    }
+}
+
 fn kind_of(transfer: &Transfer) -> ChangeKind {
     let flags = transfer.flags();
     if flags.has(TransferFlags::PENDING) {
@@ -111,12 +121,11 @@ fn account(books: &Books, event: &EventRow, both: &Both, side: Side) -> (Changed
             TransferFlags::CREDIT_CLOSED,
         ),
     };
+    // Rows of a chapter that was damaged after it was checked may name accounts that are not.
     let row = books.accounts.find(id.get());
-    let account = books
-        .accounts
-        .row(row.expect("the accounts of a stored transfer exist"));
+    let account = row.map_or_else(AccountState::new_zeroed, |row| *books.accounts.row(row));
     (
-        changed(account, both.side(side), event.has(closed)),
+        changed(&account, both.side(side), event.has(closed)),
         account.timestamp,
     )
 }
@@ -147,6 +156,6 @@ fn spent(event: &EventRow) -> ChangeEvent {
     ChangeEvent {
         transfer_id: event.fields().id,
         kind: ChangeKind::Spent as u8,
-        ..zerocopy::FromZeros::new_zeroed()
+        ..ChangeEvent::new_zeroed()
     }
 }

@@ -175,14 +175,18 @@ impl Chapter {
         })
     }
 
-    /// Checks every byte.
+    /// Checks every byte, and that all balances can be read.
     pub(crate) fn check_content(&self) -> Result<(), RestoreError> {
         let all = self.bytes.bytes();
         let content = &all[..all.len() - FOOTER_BYTES];
-        if xxh3_128(content) == self.footer.content.get() {
+        if xxh3_128(content) != self.footer.content.get() {
+            return Err(RestoreError::Malformed(0));
+        }
+        let rows = self.sections[0].len() / size_of::<EventRow>();
+        if balance_stream::is_sound(rows, self.section(1), self.section(2)) {
             Ok(())
         } else {
-            Err(RestoreError::Malformed(0))
+            Err(RestoreError::Malformed(self.sections[1].start as u64))
         }
     }
 

@@ -14,6 +14,8 @@
 //! | 147 | create_transfers | [`Transfer`] | `CreateResult`, one per event |
 //! | 200 | audit (ours) | nothing | one `Audit` |
 //! | 201 | get_changes (ours) | one [`ChangesFilter`] | `Change` |
+//! | 202 | get_balances_at (ours) | [`Moment`] | `BalanceAt` |
+//! | 203 | get_account_sums (ours) | one [`SumsFilter`] | `AccountSums` |
 //!
 //! - Numbers below 200 are TigerBeetle's, with bodies as plain arrays.
 //! - A body is at most [`EVENTS_MAX`] elements and a whole number of them.
@@ -24,7 +26,8 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::account::Account;
 use crate::change::{ChangeEventsFilter, ChangesFilter};
 use crate::filter::{AccountFilter, QueryFilter};
-use crate::limits::EVENTS_MAX;
+use crate::limits::{EVENTS_MAX, MOMENTS_MAX};
+use crate::period::{Moment, SumsFilter};
 use crate::transfer::Transfer;
 
 /// Operations by number.
@@ -53,6 +56,10 @@ pub mod operation {
     pub const AUDIT: u8 = 200;
     /// Ours: what happened, from any change on.
     pub const GET_CHANGES: u8 = 201;
+    /// Ours: balances of accounts at moments.
+    pub const GET_BALANCES_AT: u8 = 202;
+    /// Ours: sums and counts of an account's transfers by period.
+    pub const GET_ACCOUNT_SUMS: u8 = 203;
 }
 
 /// A request, parsed: the operation with its body in place.
@@ -82,6 +89,10 @@ pub enum Instruction<'a> {
     Audit,
     /// See [`operation::GET_CHANGES`].
     GetChanges(&'a ChangesFilter),
+    /// See [`operation::GET_BALANCES_AT`].
+    GetBalancesAt(&'a [Moment]),
+    /// See [`operation::GET_ACCOUNT_SUMS`].
+    GetAccountSums(&'a SumsFilter),
 }
 
 /// Why bytes are no instruction.
@@ -136,6 +147,8 @@ impl<'a> Instruction<'a> {
             operation::QUERY_TRANSFERS => Self::QueryTransfers(one(body)?),
             operation::GET_CHANGE_EVENTS => Self::GetChangeEvents(one(body)?),
             operation::GET_CHANGES => Self::GetChanges(one(body)?),
+            operation::GET_BALANCES_AT => Self::GetBalancesAt(elements(body, MOMENTS_MAX)?),
+            operation::GET_ACCOUNT_SUMS => Self::GetAccountSums(one(body)?),
             unknown => return Err(InstructionError::UnknownOperation(unknown)),
         })
     }
@@ -228,6 +241,7 @@ mod tests {
             (143, 128),
             (144, 64),
             (145, 64),
+            (203, 64),
             (201, 64),
         ] {
             check(op, size, Ok(()));

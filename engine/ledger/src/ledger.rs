@@ -29,6 +29,7 @@ use crate::image::Image;
 use crate::instruction::{Instruction, InstructionError};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
+use crate::periods;
 use crate::query;
 use crate::restore::Restore;
 use crate::shelf::Shape;
@@ -194,6 +195,12 @@ impl Ledger {
             Instruction::QueryTransfers(filter) => query::transfers(&self.books, filter, reply),
             Instruction::GetChangeEvents(filter) => changes::of_period(&self.books, filter, reply),
             Instruction::GetChanges(filter) => changes::from_number(&self.books, filter, reply),
+            Instruction::GetBalancesAt(moments) => {
+                periods::balances_at(&self.books, moments, reply)
+            }
+            Instruction::GetAccountSums(filter) => {
+                periods::account_sums(&self.books, filter, reply)
+            }
             Instruction::Audit => reply.extend_from_slice(self.audit().as_bytes()),
             Instruction::Pulse
             | Instruction::CreateAccounts(_)

@@ -43,6 +43,8 @@ pub mod limits;
 mod new_transfer;
 mod pages;
 mod pending;
+pub mod period;
+mod periods;
 mod prefetch;
 mod query;
 mod resolution;

@@ -20,6 +20,12 @@ pub const CHANGES_MAX: usize = EVENTS_MAX * 128 / 400;
 
 const _: () = assert!(CHANGE_EVENTS_MAX * 384 <= 1_048_320 && CHANGES_MAX * 400 <= 1_048_320);
 
+/// Accounts and moments in one request of `get_balances_at`: each is a search.
+pub const MOMENTS_MAX: usize = 256;
+
+/// Rows that one request of `get_account_sums` visits: some milliseconds.
+pub const SUMS_VISITS_MAX: usize = 65_536;
+
 /// Pending transfers that expire at the start of one command. The rest follow with the next commands,
 /// so that a crowd that expires in one second delays nobody for long.
 pub const EXPIRIES_MAX: usize = EVENTS_MAX;

@@ -5,7 +5,8 @@
 //!
 //! - A row never changes once it is written; a broken chain takes back the rows it added.
 //! - An id is at most once in the table, as a transfer or as a spent id.
-//! - An id of a row that left memory is found in its chapter. The indexes in memory forget it, some rows at a time.
+//! - An id of a row that left memory is found here until a chapter above tier 0 indexes it; then it is found there, and
+//!   the indexes in memory forget it, some rows at a time.
 //! - Transfers plus spent ids never exceed the limit, and nor do expiries, each of which ends a transfer.
 
 use core::ops::Range;
@@ -22,7 +23,7 @@ use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
 use crate::limits::{EVENTS_MAX, TIMESTAMP_MAX};
 use crate::shelf::Shelf;
-use crate::transfer::Transfer;
+use crate::transfer::{Transfer, TransferFlags};
 
 /// Number of a transfer's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,9 +154,11 @@ impl TransferTable {
             .runs
             .find(id, id_of(rows))
             .or_else(|| self.strays.find(hash, |row| id_of(rows)(row) == id));
-        let row = in_memory
-            .map(TransferRow)
-            .or_else(|| rows.shelf().find_id(id).map(TransferRow::new))?;
+        let row = in_memory.map(TransferRow).or_else(|| {
+            rows.shelf()
+                .find_id(id, self.forgotten)
+                .map(TransferRow::new)
+        })?;
         Some(match rows.get(row).kind() {
             RowKind::Spent => Known::Spent,
             _ => Known::Transfer(row),
@@ -233,9 +236,9 @@ impl TransferTable {
     fn stray(&mut self, hash: u64, row: u32) {
         self.strays.insert(hash, row);
         if let Some(rows) = self.runs.dissolve() {
-            // What is in a chapter is found there.
-            let shelved = self.rows.shelved();
-            for row in rows.take_while(|row| *row as usize >= shelved) {
+            // What was forgotten is found in chapters.
+            let first = self.forgotten;
+            for row in rows.take_while(|row| *row as usize >= first) {
                 self.strays
                     .insert(self.hasher.hash(id_of(&self.rows)(row)), row);
             }
@@ -248,10 +251,7 @@ impl TransferTable {
 
     /// Takes over the next chapter.
     pub(crate) fn shelve(&mut self, chapter: Chapter) -> Result<(), RestoreError> {
-        self.rows.shelve(chapter)?;
-        self.runs
-            .release_before(TransferRow::new(self.rows.shelved()).0);
-        Ok(())
+        self.rows.shelve(chapter)
     }
 
     /// No id in the table is above it.
@@ -283,7 +283,8 @@ impl TransferTable {
                 || id > self.runs.highest()
                 || self.runs.find(id, id_of(rows)).is_some()
                 || (self.strays.find(hash, |row| id_of(rows)(row) == id)).is_some());
-        if !rises || timestamp > TIMESTAMP_MAX || known {
+        let wide = both.is_wide() == row.has(TransferFlags::WIDE);
+        if !rises || timestamp > TIMESTAMP_MAX || known || !wide {
             return false;
         }
         let number = self.rows.restore(row, both);
@@ -305,9 +306,14 @@ impl TransferTable {
         self.last_timestamp = last.map_or(0, |row| self.event(row).fields().timestamp.get());
     }
 
-    /// Takes some shelved rows out of the hash index.
+    /// Takes some rows out of the indexes in memory: those that a chapter above tier 0 indexes. The others are found
+    /// faster here than in up to 31 chapters.
     pub(crate) fn forget(&mut self) {
-        let end = self.rows.shelved().min(self.forgotten + FORGOTTEN_AT_ONCE);
+        let merged = self.rows.shelf().merged_rows();
+        if self.forgotten >= merged {
+            return;
+        }
+        let end = merged.min(self.forgotten + FORGOTTEN_AT_ONCE);
         for row in self.forgotten..end {
             let event = self.rows.get(TransferRow::new(row));
             let (id, kind) = (event.fields().id.get(), event.kind());
@@ -320,6 +326,7 @@ impl TransferTable {
             }
         }
         self.forgotten = end;
+        self.runs.release_before(TransferRow::new(end).0);
     }
 
     /// Takes back the transfer that was added last.

@@ -42,14 +42,14 @@ pub trait StateMachine {
     /// stays that of this moment. An image begun before is given up. False from a machine that keeps none: its
     /// log is its only memory and is never shortened.
     ///
-    /// The pieces put together are a function of the state alone: two replicas at one index make the same bytes.
-    /// Finished chapters that were shelved are not in it; see [`StateMachine::due_chapter`].
+    /// The pieces put together are a function of the state and of how many chapters were shelved at that moment: two
+    /// replicas at one index that had shelved as many make the same bytes. It counts on those chapters, which are
+    /// not in it; see [`StateMachine::due_chapter`].
     fn begin_image(&mut self) -> bool {
         false
     }
 
-    /// Appends the next piece of the image, at most about `budget` bytes. True when it was the last. No bytes and
-    /// false means that there are none for the moment: a chapter that the image counts on is not shelved yet.
+    /// Appends the next piece of the image, at most about `budget` bytes. True when it was the last.
     fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
         let _ = (budget, piece);
         true

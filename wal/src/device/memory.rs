@@ -533,6 +533,8 @@ impl Device for MemoryDevice {
 
     fn submit(&mut self, _now_ns: u64) {}
 
+    fn wait(&mut self) {}
+
     fn poll(&mut self, now_ns: u64, completions: &mut Vec<Completion>) {
         let mut inner = self.disk.lock();
         if inner.life != self.life {

@@ -169,7 +169,7 @@ impl<D: Source> Walk<'_, D> {
         if !block::is_intact(&header, header.seeds(&self.life), block) {
             return self.hole((nth, offset), Some(header));
         }
-        self.accept((nth, offset), &header);
+        self.accept((nth, offset), &header, true);
         Next::Go((nth, offset + header.block_bytes() as u64))
     }
 
@@ -240,7 +240,7 @@ impl<D: Source> Walk<'_, D> {
             return Next::End((nth, offset), true);
         }
         if let Some(header) = torn {
-            self.accept((nth, offset), &header);
+            self.accept((nth, offset), &header, false);
             return Next::Go((nth, offset + header.block_bytes() as u64));
         }
         let end = self.end_of(nth);
@@ -435,7 +435,7 @@ impl<D: Source> Walk<'_, D> {
     }
 
     /// Takes a block into the log: shows its records, names those that are damaged.
-    fn accept(&mut self, (nth, offset): At, header: &BlockHeader) {
+    fn accept(&mut self, (nth, offset): At, header: &BlockHeader, is_intact: bool) {
         let candidate = self.segments[nth];
         self.origins
             .learn(header.incarnation.get(), header.origin.get());
@@ -456,7 +456,11 @@ impl<D: Source> Walk<'_, D> {
         let (own, before) = (header.own(), header.before());
         let bytes = header.block_bytes();
         let seeds = header.seeds(&self.life);
-        let seen = self.take_records(candidate, offset, bytes, header, seeds, own);
+        let seen = if is_intact {
+            self.take_intact(candidate, offset, bytes, header, seeds)
+        } else {
+            self.take_records(candidate, offset, bytes, header, seeds, own)
+        };
         if seen.lost == 0 && !seen.whole {
             // Every header passes, and yet they are not those that the block was built with.
             let slot = Some(candidate.slot);
@@ -476,6 +480,35 @@ impl<D: Source> Walk<'_, D> {
             own
         };
         self.tally = before.zip(own).map(|(before, own)| before.plus(own));
+    }
+
+    /// Shows the records of a block of which every checksum has just passed.
+    fn take_intact(
+        &mut self,
+        candidate: Candidate,
+        offset: u64,
+        bytes: usize,
+        header: &BlockHeader,
+        seeds: Seeds,
+    ) -> Seen {
+        let block = self.window.view(candidate.slot, offset, bytes);
+        let mut taker = Taker {
+            candidate,
+            index: &mut self.index,
+            space: &mut self.space,
+            opening: &mut self.opening,
+            visit: &mut *self.visit,
+        };
+        let mut tally = Tally::default();
+        for (found, lsn) in Records::trusting(header, seeds, block).zip(header.first_lsn.get()..) {
+            tally.count(found.record.kind, found.turn);
+            taker.take(&found, lsn);
+        }
+        Seen {
+            tally,
+            lost: 0,
+            whole: true,
+        }
     }
 
     /// Shows the records of a block; tells what is lost between them. `own` is what the block holds, if known.

@@ -33,6 +33,8 @@ pub(crate) enum Ids {
 pub(crate) enum Kind {
     /// Without flags.
     Plain,
+    /// Without flags and without user data.
+    Bare,
     /// Without flags, between accounts that keep their history.
     History,
     /// 30 % are two-phase: a reservation, and later a post or a void.
@@ -49,6 +51,10 @@ pub(crate) struct Case {
     choice: Accounts,
     ids: Ids,
     kind: Kind,
+    /// Millions a second that the issue asks for.
+    pub(crate) goal: f64,
+    /// Do rows leave memory?
+    pub(crate) chapters: bool,
 }
 
 impl Case {
@@ -58,6 +64,7 @@ impl Case {
         choice: Accounts,
         ids: Ids,
         kind: Kind,
+        goal: f64,
     ) -> Self {
         Self {
             name,
@@ -65,7 +72,14 @@ impl Case {
             choice,
             ids,
             kind,
+            goal,
+            chapters: false,
         }
+    }
+
+    pub(crate) const fn with_chapters(mut self) -> Self {
+        self.chapters = true;
+        self
     }
 }
 
@@ -202,14 +216,15 @@ impl<'a> Generator<'a> {
             credit = 1 + u128::from(self.below(self.case.accounts as u64));
         }
         let amount = u128::from(1 + self.below(10_000));
+        let marked = u128::from(self.case.kind != Kind::Bare);
         Transfer {
             id: self.id().into(),
             debit_account_id: debit.into(),
             credit_account_id: credit.into(),
             amount: amount.into(),
-            user_data_128: u128::from(self.dice.next_u64()).into(),
-            user_data_64: self.dice.next_u64().into(),
-            user_data_32: self.dice.next_u32().into(),
+            user_data_128: (u128::from(self.dice.next_u64()) * marked).into(),
+            user_data_64: (self.dice.next_u64() * marked as u64).into(),
+            user_data_32: (self.dice.next_u32() * marked as u32).into(),
             ledger: 1.into(),
             code: 1.into(),
             flags: flags.0.into(),

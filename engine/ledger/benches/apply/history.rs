@@ -1,0 +1,148 @@
+//! How long it takes to know that an id is new among a long history, nearly all of which is in chapters on disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ledger::instruction::operation;
+use ledger::ledger::Ledger;
+use ledger::limits::Limits;
+use raft::state_machine::StateMachine;
+
+use crate::map::Map;
+use crate::workload::{Accounts, Case, Generator, Ids, Kind};
+use crate::{BATCH, Hand, nanos_since};
+
+/// What issue 6 asks of ids that rise with time: nanoseconds.
+const GOAL: f64 = 50.0;
+
+const CASE: Case = Case::new(
+    "history",
+    10_000,
+    Accounts::Uniform,
+    Ids::TimeBased,
+    Kind::Bare,
+    4.0,
+);
+
+/// Chapters in files of a folder that is removed in the end.
+struct Folder {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let parent =
+            std::env::var_os("LEDGER_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from);
+        let path = parent.join(format!("quorate-ledger-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path, bytes: 0 })
+    }
+
+    fn keep(&mut self, number: u64, bytes: &[u8]) -> std::io::Result<Map> {
+        let path = self.path.join(number.to_string());
+        let mut file: File = OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(path)?;
+        file.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        Map::of(&file)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It is of no use to anybody; what cannot be removed stays.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Prints what a new id costs after so many transfers.
+pub(crate) fn measure(transfers: usize) {
+    match grow(transfers) {
+        Ok((mut ledger, mut generator, folder)) => ask(&mut ledger, &mut generator, &folder),
+        Err(error) => println!("history: not measured: {error}"),
+    }
+}
+
+/// A ledger with a long history, all but the last of it in files.
+fn grow(transfers: usize) -> std::io::Result<(Ledger, Generator<'static>, Folder)> {
+    let limits = Limits {
+        accounts_max: CASE.accounts,
+        transfers_max: transfers + 100 * BATCH,
+        ..Limits::default()
+    };
+    let mut ledger = Ledger::new(limits).expect("the limits are sound");
+    let mut generator = Generator::new(&CASE);
+    let mut hand = Hand::new();
+    hand.open_accounts(&mut ledger, &mut generator, CASE.accounts);
+    let mut folder = Folder::new()?;
+    let (mut body, mut chapter) = (Vec::new(), Vec::new());
+    for _ in 0..transfers.div_ceil(BATCH) {
+        generator.transfers(BATCH, &mut body);
+        hand.apply(&mut ledger, operation::CREATE_TRANSFERS, &body);
+        while let Some(due) = ledger.due_chapter() {
+            chapter.clear();
+            while !ledger.next_chapter_piece(1 << 20, &mut chapter) {}
+            let map = folder.keep(due, &chapter)?;
+            ledger.shelve(due, Arc::new(map)).expect("its own chapter");
+        }
+    }
+    Ok((ledger, generator, folder))
+}
+
+/// Asks for ids that rise, for ids of clients whose clocks differ, and for random ones; none of them is there.
+fn ask(ledger: &mut Ledger, generator: &mut Generator<'_>, folder: &Folder) {
+    let audit = ledger.audit();
+    println!(
+        "\nhistory: {} transfers, {} chapters with {:.1} bytes for each, {:.2} bytes in memory for each",
+        audit.transfers.get(),
+        ledger.chapters(),
+        folder.bytes as f64 / audit.transfers.get() as f64,
+        (ledger.bytes() as f64 - CASE.accounts as f64 * 140.0) / audit.transfers.get() as f64,
+    );
+    let mut body = Vec::new();
+    let mut rising = Vec::new();
+    for _ in 0..20 {
+        generator.transfers(BATCH, &mut body);
+        rising.extend(
+            body.chunks(128).map(|event| {
+                u128::from_le_bytes(event[..16].try_into().expect("an id has 16 bytes"))
+            }),
+        );
+    }
+    // As if they were made up to two seconds ago: below the highest id, and none of those that exist.
+    let late: Vec<u128> = rising
+        .iter()
+        .zip(0_u128..)
+        .map(|(id, n)| (id - ((2 + n * 7 % 2_000) << 80)) | 1 << 79)
+        .collect();
+    let random: Vec<u128> = rising
+        .iter()
+        .map(|id| id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835) >> 8)
+        .collect();
+    for (name, ids, goal) in [
+        ("ids that rise", &rising, Some(GOAL)),
+        ("ids up to 2 s late", &late, None),
+        ("random ids", &random, None),
+    ] {
+        let start = Instant::now();
+        let known = ids
+            .iter()
+            .filter(|id| ledger.transfer(**id).is_some())
+            .count();
+        let nanos = nanos_since(start) as f64 / ids.len() as f64;
+        assert_eq!(known, 0, "no such id exists");
+        let verdict = match goal {
+            Some(goal) if nanos <= goal => "reached, goal 50",
+            Some(_) => "MISSED, goal 50",
+            None => "no goal",
+        };
+        println!("history: {name:<20} {nanos:>8.1} ns to know that an id is new ({verdict})");
+    }
+}
