@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::house::{Finding, House};
 
 /// What each member may import (docs/architecture.md, "Floors").
-const PLAN: [(&str, &[&str]); 11] = [
+const PLAN: [(&str, &[&str]); 12] = [
     ("wal", &[]),
     ("wal/sealed", &[]),
     ("wal/cold", &[]),
@@ -25,6 +25,7 @@ const PLAN: [(&str, &[&str]); 11] = [
         "engine",
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
     ),
+    ("engine/c", &["engine/ledger", "engine"]),
     ("bench", &["net", "engine/raft", "engine/ledger", "engine"]),
     (
         "tools",
