@@ -207,6 +207,7 @@ impl Judges {
             };
             match group.committed.get(index as usize - 1) {
                 Some(known) if *known == term.0 => {}
+                Some(0) => group.committed[index as usize - 1] = term.0,
                 Some(_) => return broken(Violation::Diverged(judged.id, Index(index))),
                 None => {
                     group.committed.resize(index as usize - 1, 0);
