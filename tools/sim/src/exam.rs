@@ -80,7 +80,8 @@ pub fn candidates() -> Vec<Candidate> {
                 stutter: true,
                 ..Planted::default()
             },
-            seeds: &[],
+            // Seeds that catch others must not do so by themselves.
+            seeds: &[2, 43],
             is_harmless: true,
         },
     ];
@@ -101,7 +102,12 @@ pub fn question(seed: u64, planted: Planted) -> Asked {
         Kind::Mute,
         Kind::Pause,
     ];
-    let alone = Kind::ALL[usize::try_from(seed / 3 % Kind::ALL.len() as u64).expect("small")];
+    // Every other time it is the one that lets a deposed leader live on.
+    let alone = if seed / 3 % 2 == 0 {
+        Kind::Mute
+    } else {
+        Kind::ALL[usize::try_from(seed / 6 % Kind::ALL.len() as u64).expect("small")]
+    };
     let (faults, rate) = match seed % 3 {
         0 => (Kind::ALL.to_vec(), 60),
         1 => (storm.to_vec(), 400),

@@ -56,7 +56,7 @@ mod list {
         (
             "consensus-reads-without-a-round",
             Consensus(C::ReadWithoutRound),
-            &[32],
+            &[2],
         ),
         (
             "consensus-lowers-its-commit-quorum",
@@ -120,7 +120,7 @@ mod list {
             Turn(T::AppliedTwiceAfterRestart),
             &[0],
         ),
-        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[37]),
+        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[43]),
         ("turn-takes-the-wrong-group", Turn(T::WrongGroup), &[0]),
         ("turn-reads-too-early", Turn(T::ReadsTooEarly), &[1]),
         (

@@ -70,12 +70,12 @@ fn every_fault_strikes_alone_and_is_survived() {
     for (seed, kind) in (100..).zip(Kind::ALL) {
         let mut asked = asked(3, 8);
         asked.faults = vec![*kind];
-        let numbers = check(seed, &asked).numbers;
-        assert!(
-            numbers.faults.contains_key(kind.name()),
-            "{} never struck",
-            kind.name()
-        );
+        // What finds nothing to strike in one run, such as too young a log, does in another.
+        let strikes = |nth: u64| {
+            let numbers = check(seed + 1000 * nth, &asked).numbers;
+            numbers.faults.contains_key(kind.name())
+        };
+        assert!((0..4).any(strikes), "{} never struck", kind.name());
     }
 }
 
