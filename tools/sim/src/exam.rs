@@ -103,7 +103,7 @@ pub fn question(seed: u64, planted: Planted) -> Asked {
         Kind::Pause,
     ];
     // Every other time it is the one that lets a deposed leader live on.
-    let alone = if seed / 3 % 2 == 0 {
+    let alone = if (seed / 3).is_multiple_of(2) {
         Kind::Mute
     } else {
         Kind::ALL[usize::try_from(seed / 6 % Kind::ALL.len() as u64).expect("small")]
