@@ -112,6 +112,7 @@ pub(crate) fn assemble(options: &Options, measured: &Measured) -> Report {
         claim: claim(options, measured),
         durability: durability(measured),
         replication: replication(options, measured),
+        prepared: None,
         latency: latency(options, measured, &stages),
         generator: generator(options, measured),
         closure: Closure {

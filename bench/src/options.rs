@@ -104,6 +104,8 @@ pub struct Options {
     /// Transfers per group whose memory the replicas touch beforehand; `None`: as many as the run is
     /// expected to make, within half of the machine's memory.
     pub reserve: Option<u64>,
+    /// One more run with nothing laid out or touched beforehand, for the report to say what that is worth.
+    pub unprepared_too: bool,
     /// How long the replicas may take to elect their leaders.
     pub start_limit: Duration,
     /// How long the last replies, and the replicas' levelling, may take.
@@ -141,6 +143,7 @@ impl Default for Options {
             transfers_max: None,
             preallocate: None,
             reserve: None,
+            unprepared_too: false,
             start_limit: Duration::from_secs(30),
             settle_limit: Duration::from_secs(30),
             argv: Vec::new(),

@@ -1,6 +1,6 @@
 //! The report as text for a terminal: headline, rate, percentiles by stage, and the fine print.
 
-use crate::report::{Report, StageSummary, Summary};
+use crate::report::{Prepared, Report, StageSummary, Summary};
 use crate::stages::{CHAIN, SERVER_E2E};
 use crate::text::{bytes, duration, grouped, short};
 use std::fmt::{self, Display, Write};
@@ -262,7 +262,28 @@ impl Report {
             self.run.duration_s, self.run.warmup_s
         );
         row(out, "window", window)?;
+        if let Some(prepared) = &self.prepared {
+            self.write_prepared(out, prepared)?;
+        }
         self.write_host(out)
+    }
+
+    /// What was made ready before the load, and what the rate is without.
+    fn write_prepared(&self, out: &mut String, prepared: &Prepared) -> fmt::Result {
+        let ready = format!(
+            "memory of {} transfers a group touched, {} of log a core laid out, before the load",
+            grouped(prepared.reserve_transfers),
+            bytes(prepared.preallocate_bytes)
+        );
+        row(out, "made ready", ready)?;
+        let without = match prepared.tx_per_s_without {
+            Some(rate) => format!("{} transfers/s, one run", grouped(rate as u64)),
+            None if prepared.reserve_transfers == 0 && prepared.preallocate_bytes == 0 => {
+                return Ok(());
+            }
+            None => "not measured; --unprepared-too measures it".to_owned(),
+        };
+        row(out, "without that", without)
     }
 
     fn write_host(&self, out: &mut String) -> fmt::Result {

@@ -33,6 +33,8 @@ pub struct Report {
     pub durability: Durability,
     /// How many copies, and where.
     pub replication: Replication,
+    /// What was made ready before the load; null: the replicas were found as they are.
+    pub prepared: Option<Prepared>,
     /// How long it took.
     pub latency: Latency,
     /// How the load was made.
@@ -297,6 +299,17 @@ pub struct Env {
     pub loadavg_end: Option<f64>,
     /// Drives the servers: `glommio` or `threads`.
     pub io: &'static str,
+}
+
+/// What the replicas had ready before the load, each of them, and what that is worth.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Prepared {
+    /// Transfers per group whose memory was touched beforehand.
+    pub reserve_transfers: u64,
+    /// Bytes of log per core that were laid out beforehand.
+    pub preallocate_bytes: u64,
+    /// Rate of one more run with nothing made ready; null: not measured.
+    pub tx_per_s_without: Option<f64>,
 }
 
 /// All runs, where there were several.

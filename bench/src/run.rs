@@ -11,7 +11,7 @@ use crate::load::Plan;
 use crate::options::Options;
 use crate::progress::{Phase, Progress};
 use crate::proof::{Case, prove};
-use crate::report::Report;
+use crate::report::{Prepared, Report};
 use crate::setup::{Observers, Watch, create_accounts, wait_for_leaders};
 use crate::target::Target;
 use crate::workload::Workload;
@@ -32,34 +32,59 @@ const TRANSFERS_MIN: u64 = 1_000_000;
 /// Whatever kept the run from being made. A run that was made and found wrong is a report that has not passed.
 pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Report, BenchError> {
     options.check()?;
-    let one = |progress: &mut dyn Progress| {
-        progress.begin(Phase::Format, 0);
-        let clock = Clock::start();
-        // Differs from run to run, so that a replica of another run is not taken for one of this.
-        let id = (clock.started_unix_ms() ^ (u64::from(std::process::id()) << 40)) >> 1;
-        let mut cluster = Cluster::start(&with_limits(options), id)?;
-        let (target, disk) = (cluster.target().clone(), cluster.disk().clone());
-        let mut watch = |during| cluster.check(during);
-        let measured = measure(options, &target, Some(&disk), clock, progress, &mut watch);
-        let measured = match measured {
-            // What is missing or broken is often told by the replicas themselves.
-            Err(
-                error @ (BenchError::Late { .. }
-                | BenchError::Connection { .. }
-                | BenchError::Protocol { .. }),
-            ) => {
-                let stderr = cluster.stderr();
-                return Err(BenchError::WithStderr {
-                    error: Box::new(error),
-                    stderr,
-                });
-            }
-            measured => measured?,
+    let prepared = with_limits(options);
+    let mut report = repeat(options, progress, |progress| whole(&prepared, progress))?;
+    let mut without = None;
+    if options.unprepared_too && report.passed() {
+        let cold = Options {
+            reserve: Some(0),
+            preallocate: Some(0),
+            hlog: None,
+            repeats: 1,
+            ..prepared.clone()
         };
-        cluster.stop()?;
-        Ok(measured)
+        let other = repeat(&cold, progress, |progress| whole(&cold, progress))?;
+        if !other.passed() {
+            // A wrong run is the result, whichever it is.
+            return Ok(other);
+        }
+        without = Some(other.claim.tx_per_s);
+    }
+    report.prepared = Some(Prepared {
+        reserve_transfers: prepared.reserve.unwrap_or(0),
+        preallocate_bytes: prepared.preallocate.unwrap_or(0),
+        tx_per_s_without: without,
+    });
+    Ok(report)
+}
+
+/// One run on replicas of its own.
+fn whole(options: &Options, progress: &mut dyn Progress) -> Result<Measured, BenchError> {
+    progress.begin(Phase::Format, 0);
+    let clock = Clock::start();
+    // Differs from run to run, so that a replica of another run is not taken for one of this.
+    let id = (clock.started_unix_ms() ^ (u64::from(std::process::id()) << 40)) >> 1;
+    let mut cluster = Cluster::start(options, id)?;
+    let (target, disk) = (cluster.target().clone(), cluster.disk().clone());
+    let mut watch = |during| cluster.check(during);
+    let measured = measure(options, &target, Some(&disk), clock, progress, &mut watch);
+    let measured = match measured {
+        // What is missing or broken is often told by the replicas themselves.
+        Err(
+            error @ (BenchError::Late { .. }
+            | BenchError::Connection { .. }
+            | BenchError::Protocol { .. }),
+        ) => {
+            let stderr = cluster.stderr();
+            return Err(BenchError::WithStderr {
+                error: Box::new(error),
+                stderr,
+            });
+        }
+        measured => measured?,
     };
-    repeat(options, progress, one)
+    cluster.stop()?;
+    Ok(measured)
 }
 
 /// The same for replicas that run already: loads them, proves the run and leaves them as they are.

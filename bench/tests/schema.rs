@@ -2,6 +2,7 @@
 
 use crate::fake::Fault;
 use crate::life::{run, short};
+use bench::report::Prepared;
 use bench::{Options, Report};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -114,6 +115,32 @@ fn a_report_has_the_documented_fields_and_no_others() {
             .as_u64()
             .is_some_and(|p99| p99 > 0)
     );
+}
+
+#[test]
+fn what_was_made_ready_and_what_that_is_worth_is_told() {
+    let mut report = run(Fault::None, 1, &short());
+    assert!(
+        check_report(&report)["prepared"].is_null(),
+        "nobody prepared these replicas"
+    );
+    let mut told = |without| {
+        report.prepared = Some(Prepared {
+            reserve_transfers: 9_000_000,
+            preallocate_bytes: 3 << 30,
+            tx_per_s_without: without,
+        });
+        check_report(&report);
+        report.to_text()
+    };
+    let text = told(None);
+    assert!(
+        text.contains("9,000,000 transfers a group touched, 3.0 GiB of log a core laid out"),
+        "{text}"
+    );
+    assert!(text.contains("not measured"), "{text}");
+    let text = told(Some(812_345.6));
+    assert!(text.contains("812,345 transfers/s"), "{text}");
 }
 
 #[test]

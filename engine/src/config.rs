@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::keys::Key;
 use crate::config::size::ByteSize;
+use crate::door::DoorOptions;
 
 /// Most nodes in one cluster.
 pub const NODES_MAX: usize = 128;
@@ -138,6 +139,8 @@ pub struct Options {
     pub fetch_bytes_per_second: ByteSize,
     /// The cluster that the folder must belong to, when the caller knows it.
     pub cluster: Option<u64>,
+    /// The door for clients of TigerBeetle; none unless asked for.
+    pub tigerbeetle: Option<DoorOptions>,
     /// How long a leader's node may be silent before others campaign, in milliseconds.
     pub election_timeout_ms: u64,
     /// Whether stages are timed; only the measure of what timing costs turns it off.
@@ -155,6 +158,7 @@ impl Default for Options {
             log_keep_bytes: ByteSize(LOG_KEEP_BYTES_DEFAULT),
             fetch_bytes_per_second: ByteSize(FETCH_RATE_DEFAULT),
             cluster: None,
+            tigerbeetle: None,
             election_timeout_ms: ELECTION_TIMEOUT_MS_DEFAULT,
             stopwatch: true,
         }
@@ -272,6 +276,10 @@ const OPTIONS_KEYS: &[Key] = &[
     Key::plain("log_keep"),
     Key::plain("fetch_rate"),
     Key::plain("cluster"),
+    Key {
+        name: "tigerbeetle",
+        within: &[Key::plain("address"), Key::plain("anywhere")],
+    },
     Key::plain("election_timeout_ms"),
     Key::plain("stopwatch"),
 ];

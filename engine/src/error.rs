@@ -16,6 +16,22 @@ pub enum EngineError {
     /// The layout or the options are refused.
     #[error("the configuration is refused: {0}")]
     Config(#[from] ConfigError),
+    /// The door for TigerBeetle clients was to be opened to the world, and nobody said that this is meant.
+    #[error(
+        "{address} is not on the loopback, and the protocol of TigerBeetle has no authentication"
+    )]
+    DoorElsewhere {
+        /// Where it was to be.
+        address: SocketAddr,
+    },
+    /// The door for TigerBeetle clients cannot be opened, or has ended by itself.
+    #[error("the door for TigerBeetle clients on {address} failed: {source}")]
+    Door {
+        /// Where it is.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
     /// `format` was asked to write into a folder that holds something.
     #[error("{dir} is not empty")]
     FolderNotEmpty {

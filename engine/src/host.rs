@@ -1,6 +1,7 @@
 //! How a core's shard is made: its log is opened on the device that fits the driver, and read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use net::transport::Transport;
 use raft::ids::{GroupId, NodeId};
@@ -16,6 +17,7 @@ use wal::device::uring::UringDevice;
 use crate::clock::SystemClock;
 use crate::config::{Io, Layout, Limits, Options};
 use crate::core::patiently;
+use crate::door::counters::Counters;
 use crate::driver::wake::Wake;
 use crate::driver::{Build, Doors, Turn};
 use crate::error::EngineError;
@@ -37,6 +39,8 @@ pub(crate) struct Host<F> {
     pub(crate) clerk: Clerk,
     /// Makes the empty state machine of a group.
     pub(crate) machine: F,
+    /// What the door does, told with the status of this core.
+    pub(crate) door: Option<Arc<Counters>>,
 }
 
 /// A shard over one of the two devices; which one is decided once, at start.
@@ -150,7 +154,11 @@ where
             machine,
             SystemClock.now(),
         );
-        let (shard, _) = opened.map_err(|source| EngineError::Open { core, source })?;
+        let (mut shard, _) = opened.map_err(|source| EngineError::Open { core, source })?;
+        if let Some(door) = self.door {
+            let told = move || serde_json::json!({ "tigerbeetle": door.report() });
+            shard.set_annex(Box::new(told));
+        }
         Ok(shard)
     }
 }

@@ -3,6 +3,7 @@
 //! - A node holds its folder's lock from before its first core starts until after its last one has ended.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use net::config::TransportConfig;
 use net::frame::Codec;
@@ -14,6 +15,8 @@ use crate::clock::SystemClock;
 use crate::config::{Layout, Limits, Options};
 use crate::core::{Cores, Stopper};
 use crate::cpus;
+use crate::door::OpenDoor;
+use crate::door::counters::Counters;
 use crate::driver::{Build, Seat};
 use crate::error::EngineError;
 use crate::folder::Folder;
@@ -22,7 +25,8 @@ use crate::host::Host;
 /// A running node. Dropping it stops it; `stop` and `wait` also tell how it ended.
 #[derive(Debug)]
 pub struct Node {
-    // Fields are dropped in this order: the cores end before the lock is released.
+    // Fields are dropped in this order: the door closes, the cores end, the lock is released.
+    door: Option<OpenDoor>,
     cores: Cores,
     folder: Folder,
 }
@@ -39,7 +43,9 @@ impl Node {
         machine: impl Fn(GroupId, Limits) -> M + Clone + Send + 'static,
     ) -> Result<Self, EngineError> {
         let clerk = Clerk::start().map_err(|source| EngineError::Start { core: 0, source })?;
-        Self::start_with(dir, options, move |folder, core| Host {
+        let counters = Arc::<Counters>::default();
+        let door = options.tigerbeetle.is_some().then(|| Arc::clone(&counters));
+        Self::begin(dir, options, counters, |folder, core| Host {
             clerk: clerk.clone(),
             node: folder.node(),
             core,
@@ -47,6 +53,7 @@ impl Node {
             options: options.clone(),
             path: folder.core_dir(core),
             machine: machine.clone(),
+            door: door.clone().filter(|_| core == 0),
         })
     }
 
@@ -58,8 +65,20 @@ impl Node {
     pub fn start_with<B: Build>(
         dir: &Path,
         options: &Options,
+        build: impl FnMut(&Folder, u16) -> B,
+    ) -> Result<Self, EngineError> {
+        Self::begin(dir, options, Arc::default(), build)
+    }
+
+    fn begin<B: Build>(
+        dir: &Path,
+        options: &Options,
+        counters: Arc<Counters>,
         mut build: impl FnMut(&Folder, u16) -> B,
     ) -> Result<Self, EngineError> {
+        if let Some(door) = &options.tigerbeetle {
+            door.check()?;
+        }
         let folder = Folder::open(dir, options.cluster)?;
         let layout = folder.layout();
         options.check(layout)?;
@@ -72,7 +91,15 @@ impl Node {
         });
         let seats = seats.collect();
         let cores = Cores::start(options.io, seats)?;
-        Ok(Self { cores, folder })
+        let door = options
+            .tigerbeetle
+            .as_ref()
+            .map(|door| OpenDoor::open(door, layout, folder.node(), counters, cores.stopper()));
+        Ok(Self {
+            door: door.transpose()?,
+            cores,
+            folder,
+        })
     }
 
     /// Which node this is.
@@ -87,6 +114,12 @@ impl Node {
         self.folder.layout()
     }
 
+    /// The door for clients of TigerBeetle, if it was asked for.
+    #[must_use]
+    pub fn door(&self) -> Option<&OpenDoor> {
+        self.door.as_ref()
+    }
+
     /// A handle that asks the node to stop, for signal handlers and other threads.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -98,10 +131,15 @@ impl Node {
     /// # Errors
     /// The fault.
     pub fn wait(self) -> Result<(), EngineError> {
-        let Self { cores, folder } = self;
+        let Self {
+            door,
+            cores,
+            folder,
+        } = self;
         let result = cores.wait();
+        let closed = door.map_or(Ok(()), OpenDoor::close);
         drop(folder);
-        result
+        result.and(closed)
     }
 
     /// Stops the node and waits until it has ended.

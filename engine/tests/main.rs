@@ -1,8 +1,11 @@
 //! The engine from outside: both drivers under an echoing shard, folders, and whole clusters in one process.
 
 mod clusters;
+mod door;
 mod drivers;
 mod echo;
+mod full_disks;
 mod measure;
 mod ports;
 mod refusals;
+mod teller;

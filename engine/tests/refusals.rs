@@ -1,6 +1,6 @@
 //! Whole nodes on loopback: those that do not belong are refused by name, a full log says so, a laggard catches up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::config::size::ByteSize;
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::ports::free_address;
 
-const ADD: u8 = 1;
-const READ: u8 = 2;
+pub(crate) const ADD: u8 = 1;
+pub(crate) const READ: u8 = 2;
 
 /// Adds up the first eight bytes of what it is given; the rest is ballast.
 #[derive(Default)]
@@ -49,8 +49,8 @@ impl StateMachine for Sum {
     }
 }
 
-struct Cluster {
-    layout: Layout,
+pub(crate) struct Cluster {
+    pub(crate) layout: Layout,
     folders: Vec<TempDir>,
     nodes: Vec<Option<Node>>,
     options: Options,
@@ -58,6 +58,11 @@ struct Cluster {
 
 impl Cluster {
     fn new(io: Io, nodes: u32, cores: u16, groups: u64) -> Self {
+        Self::on(io, nodes, cores, groups, None)
+    }
+
+    /// The first node's folder is made in `first`.
+    pub(crate) fn on(io: Io, nodes: u32, cores: u16, groups: u64, first: Option<&Path>) -> Self {
         let nodes = (1..=nodes)
             .map(|id| NodeAddress {
                 id,
@@ -69,7 +74,11 @@ impl Cluster {
         let folders: Vec<TempDir> = layout
             .nodes
             .iter()
-            .map(|_| tempfile::tempdir().expect("a temporary folder"))
+            .map(|node| match first.filter(|_| node.id == 1) {
+                Some(place) => TempDir::new_in(place),
+                None => tempfile::tempdir(),
+            })
+            .map(|folder| folder.expect("a temporary folder"))
             .collect();
         let options = Options {
             io,
@@ -98,31 +107,31 @@ impl Cluster {
         self.folders[id as usize - 1].path().join("node")
     }
 
-    fn start(&mut self, id: u32) -> Result<(), EngineError> {
+    pub(crate) fn start(&mut self, id: u32) -> Result<(), EngineError> {
         let node = Node::start(&self.dir(id), &self.options, |_, _| Sum::default())?;
         self.nodes[id as usize - 1] = Some(node);
         Ok(())
     }
 
-    fn start_all(&mut self) {
+    pub(crate) fn start_all(&mut self) {
         for id in 1..=self.folders.len() as u32 {
             self.start(id).expect("the node starts");
         }
     }
 
-    fn stop(&mut self, id: u32) {
+    pub(crate) fn stop(&mut self, id: u32) {
         let node = self.nodes[id as usize - 1].take().expect("it runs");
         node.stop().expect("it stops in order");
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let mut client = Client::new(self.layout.clone(), 9);
         client.set_patience(Duration::from_secs(30));
         client
     }
 }
 
-fn number(bytes: &[u8]) -> u64 {
+pub(crate) fn number(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes"))
 }
 
@@ -132,7 +141,7 @@ fn add(client: &mut Client, group: u64, value: u64) -> Result<u64, ClientError> 
         .map(|reply| number(&reply))
 }
 
-fn read(client: &mut Client, group: u64) -> u64 {
+pub(crate) fn read(client: &mut Client, group: u64) -> u64 {
     number(
         &client
             .request(GroupId(group), READ, Vec::new())

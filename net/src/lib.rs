@@ -8,6 +8,7 @@
 //! frame   pool   codec   checksum        the format, the memory
 //! envelope  request  inspect  refusal    what the heads of frames hold
 //! client   session                       the other end of a client's connection
+//! tigerbeetle                            the frames of another protocol, for clients that speak it
 //! ```
 //!
 //! - It knows no Raft and no disk: messages and records are bytes with a group's number.
@@ -40,4 +41,5 @@ pub mod refusal;
 pub mod request;
 pub mod session;
 mod slots;
+pub mod tigerbeetle;
 pub mod transport;

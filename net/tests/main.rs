@@ -5,4 +5,5 @@ mod heads;
 mod network;
 mod sockets;
 mod streams;
+mod tigerbeetle;
 mod world;

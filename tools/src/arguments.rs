@@ -10,7 +10,9 @@ use log::LevelFilter;
 
 use crate::catalogue::usage;
 use crate::failure::Failure;
-use crate::verbs::{bench, completion, doctor, examples, explain, format, inspect, start, status};
+use crate::verbs::{
+    bench, cold, completion, doctor, examples, explain, format, inspect, start, status,
+};
 
 const TEMPLATE: &str = "\
 {about-with-newline}
@@ -29,6 +31,7 @@ Run:
 
 Care:
   inspect     Look into the data folder of a stopped node
+  cold        List, verify and fetch what lies in the object store
   completion  Print a completion script for your shell
   help        Explain a verb
 
@@ -92,6 +95,8 @@ pub(crate) enum Verb {
     Status(status::Arguments),
     /// Look into the data folder of a stopped node
     Inspect(inspect::Arguments),
+    /// List, verify and fetch what lies in the object store
+    Cold(cold::Arguments),
     /// Print a completion script for your shell
     Completion(completion::Arguments),
 }

@@ -7,11 +7,13 @@
 //! | E3xxx | the data folder and its disk |
 //! | E4xxx | the network and the cluster |
 //! | E5xxx | Quorate itself |
+//! | E6xxx | the object store |
 //!
 //! - A code, once published, keeps its meaning; the code of a case that cannot occur any more is not reused.
 //! - Every entry says how to get out, and is explained without a network (`quorate explain`).
 
 pub(crate) mod cluster;
+pub(crate) mod cold;
 pub(crate) mod disk;
 pub(crate) mod environment;
 pub(crate) mod internal;
@@ -60,6 +62,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Entry> {
         disk::ALL,
         cluster::ALL,
         internal::ALL,
+        cold::ALL,
     ]
     .into_iter()
     .flatten()

@@ -11,11 +11,14 @@ mod filesystem;
 mod kernel;
 mod limits;
 mod memory;
+mod network;
 mod observation;
 mod processor;
 mod ring;
+mod sync;
 mod time;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +37,10 @@ pub(crate) struct Wishes {
     pub(crate) cores: u32,
     /// How long to watch a busy core.
     pub(crate) watch: Duration,
+    /// Other nodes that must be reachable.
+    pub(crate) peers: Vec<SocketAddr>,
+    /// The cluster that they must belong to.
+    pub(crate) cluster: Option<u64>,
 }
 
 /// Whether io_uring can be used here, with all that the driver needs.
@@ -57,7 +64,9 @@ pub(crate) fn examine(wishes: &Wishes) -> Vec<Check> {
     checks.extend(disk::examine(&wishes.data_dir));
     checks.extend(processor::examine(wishes.cores));
     checks.extend(time::examine(wishes.watch));
+    checks.push(sync::examine());
     checks.extend(memory::examine());
+    checks.extend(network::examine(&wishes.peers, wishes.cluster));
     checks.extend(observation::examine());
     checks
 }

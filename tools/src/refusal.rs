@@ -17,6 +17,8 @@ const ENOSPC: i32 = 28;
 pub(crate) fn of_engine(error: &EngineError, place: &str) -> Failure {
     let entry = match error {
         EngineError::Config(_) => &usage::CONFIGURATION,
+        EngineError::DoorElsewhere { .. } => &usage::DOOR_TO_THE_WORLD,
+        EngineError::Door { .. } => &cluster::CANNOT_LISTEN,
         EngineError::FolderNotEmpty { .. } => &disk::FOLDER_NOT_EMPTY,
         EngineError::FolderNotFormatted { .. } => &disk::NOT_FORMATTED,
         EngineError::FolderInUse { .. } => &disk::FOLDER_IN_USE,

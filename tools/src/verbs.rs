@@ -1,6 +1,7 @@
 //! What can be asked of the binary: one file per verb, with its flags, its work and its answer.
 
 pub(crate) mod bench;
+pub(crate) mod cold;
 pub(crate) mod completion;
 pub(crate) mod doctor;
 pub(crate) mod examples;
@@ -25,6 +26,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Answer, Failure> {
         Verb::Start(arguments) => start::run(arguments, output),
         Verb::Status(arguments) => status::run(arguments, output),
         Verb::Inspect(arguments) => inspect::run(arguments, output),
+        Verb::Cold(arguments) => cold::run(arguments, output),
         Verb::Completion(arguments) => Ok(completion::run(arguments)),
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that is checked about the binary and about the house from outside, as one test program.
 
+mod cold_store;
 mod command_line;
 mod inspecting;
 mod kill;

@@ -14,6 +14,7 @@ pub mod uring;
 
 pub(crate) mod folder;
 
+mod ahead;
 mod filler;
 
 use std::fmt;
@@ -189,6 +190,20 @@ pub trait Source {
         bytes: usize,
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError>;
+
+    /// Begins to read while something else is done, a few at a time. Gives the operation back where that cannot be
+    /// done: it is read when it is needed then.
+    ///
+    /// # Errors
+    /// The operation itself, untouched.
+    fn read_ahead(&mut self, operation: Operation) -> Result<(), Operation> {
+        Err(operation)
+    }
+
+    /// Waits for any of what was begun to be read ahead; nothing when nothing was.
+    fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
+        None
+    }
 }
 
 /// The disk as the log sees it; one per core.
@@ -240,6 +255,10 @@ pub trait Device: Source {
 
     /// Hands what was begun to the system.
     fn submit(&mut self, now_ns: u64);
+
+    /// Sleeps until something that was begun has completed, if anything was: for owners that wait for nothing else.
+    /// A device whose time is made up returns at once.
+    fn wait(&mut self);
 
     /// Appends what has happened to `completions`.
     fn poll(&mut self, now_ns: u64, completions: &mut Vec<Completion>);

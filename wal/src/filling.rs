@@ -104,6 +104,11 @@ impl Filling {
         self.cursor + bytes <= self.limit
     }
 
+    /// Whether the next record is the first of its segment.
+    pub(crate) const fn begins_segment(&self) -> bool {
+        self.prefix.is_some() && self.records == 0
+    }
+
     /// Copies a record into the block.
     pub(crate) fn push(&mut self, record: &Record<'_>, flags: u8) -> Position {
         let bytes = record::record_bytes(record.head.len(), record.payload.len());

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crate::block::buffer::Buffer;
 use crate::device::{Device, DeviceError, Operation};
 use crate::limits::FULL_WRITE_RETRY_NS;
+use crate::mutants::{Mutant, is_planted};
 
 /// What becomes true when a block is durable.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +111,10 @@ impl Flight {
                 block.state = State::Refused(operation);
                 self.retry_ns = Some(now_ns.saturating_add(FULL_WRITE_RETRY_NS));
                 Written::Refused
+            }
+            Err(_) if is_planted(Mutant::FailedWriteTakenAsDone) => {
+                block.state = State::Durable;
+                Written::Durable(operation.buffer, 0)
             }
             Err(error) => Written::Failed(operation.buffer, error),
         }

@@ -31,6 +31,10 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod limits;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 pub mod record;
 pub mod recovery;
 pub mod segment;

@@ -18,12 +18,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::identity::Seeds;
 use crate::limits::{HEAD_BYTES_MAX, RECORD_PAYLOAD_MAX};
+use crate::mutants::{Mutant, is_planted};
 
 /// Bytes of a record's fixed header.
 pub const RECORD_HEADER_BYTES: usize = 40;
 
 /// Bytes of the header that `header_crc` covers, before the head.
 const COVERED_BYTES: usize = 36;
+
+/// Heads up to this size are checksummed together with the header.
+const SMALL_HEAD_BYTES: usize = 64;
+
+/// Bytes copied at once.
+const COPY_BYTES: usize = 1024;
 
 /// Flag: the group's entries begin anew here; whatever came before it was dropped on purpose.
 pub(crate) const FLAG_RESTART: u8 = 1;
@@ -156,14 +163,27 @@ pub(crate) fn encode(
 /// Copies `from` and clears the padding behind it.
 fn fill(into: &mut [u8], from: &[u8]) {
     let (body, padding) = into.split_at_mut(from.len());
-    body.copy_from_slice(from);
+    // In pieces that are copied by vector registers: the string instruction that large copies are made of crawls
+    // on some machines when source and target lie unluckily.
+    for (into, from) in body.chunks_mut(COPY_BYTES).zip(from.chunks(COPY_BYTES)) {
+        into.copy_from_slice(from);
+    }
     padding.fill(0);
 }
 
 fn header_crc(header: &RecordHeader, head: &[u8], seeds: Seeds, offset: u32) -> u32 {
     let mut hasher = Hasher::new_with_initial(seeds.record(offset));
-    hasher.update(&header.as_bytes()[..COVERED_BYTES]);
-    hasher.update(head);
+    let fixed = &header.as_bytes()[..COVERED_BYTES];
+    if head.len() <= SMALL_HEAD_BYTES {
+        // One call over a few bytes more costs less than two.
+        let mut covered = [0; COVERED_BYTES + SMALL_HEAD_BYTES];
+        covered[..COVERED_BYTES].copy_from_slice(fixed);
+        covered[COVERED_BYTES..COVERED_BYTES + head.len()].copy_from_slice(head);
+        hasher.update(&covered[..COVERED_BYTES + head.len()]);
+    } else {
+        hasher.update(fixed);
+        hasher.update(head);
+    }
     hasher.finalize()
 }
 
@@ -188,6 +208,22 @@ pub struct Found<'a> {
 
 /// Reads the record at the start of `from`, which lies at `offset` of its segment. `None` when the header fails.
 pub(crate) fn decode(from: &[u8], seeds: Seeds, offset: u32) -> Option<Found<'_>> {
+    let found = decode_trusting(from, offset)?;
+    let (header, _) = RecordHeader::ref_from_prefix(from).ok()?;
+    let record = found.record;
+    let intact = |record: &Record<'_>| {
+        crc32fast::hash(record.payload) == record.payload_crc
+            || is_planted(Mutant::ChecksumNotVerified)
+            || is_planted(Mutant::TornTailAccepted)
+    };
+    (header_crc(header, record.head, seeds, offset) == found.header_crc).then(|| Found {
+        intact: intact(&record),
+        ..found
+    })
+}
+
+/// Like [`decode`], for a record that passed all its checksums a moment ago.
+pub(crate) fn decode_trusting(from: &[u8], offset: u32) -> Option<Found<'_>> {
     let (header, rest) = RecordHeader::ref_from_prefix(from).ok()?;
     let head_bytes = usize::from(header.head_bytes.get());
     let payload_bytes = header.payload_bytes.get() as usize;
@@ -200,10 +236,6 @@ pub(crate) fn decode(from: &[u8], seeds: Seeds, offset: u32) -> Option<Found<'_>
     }
     let (head_padded, rest) = rest.split_at(head_bytes.next_multiple_of(8));
     let (head, payload) = (&head_padded[..head_bytes], &rest[..payload_bytes]);
-    let crc = header_crc(header, head, seeds, offset);
-    if crc != header.header_crc.get() {
-        return None;
-    }
     let record = Record {
         group: header.group.get(),
         index: header.index.get(),
@@ -215,12 +247,12 @@ pub(crate) fn decode(from: &[u8], seeds: Seeds, offset: u32) -> Option<Found<'_>
     };
     Some(Found {
         record,
-        intact: crc32fast::hash(payload) == record.payload_crc,
+        intact: true,
         restart: header.flags & FLAG_RESTART != 0,
         turn: header.flags & (FLAG_RESTART | FLAG_SUPERSEDES) != 0,
         offset,
         bytes: bytes as u32,
-        header_crc: crc,
+        header_crc: header.header_crc.get(),
     })
 }
 

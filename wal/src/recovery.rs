@@ -187,12 +187,15 @@ pub(crate) fn recover<D: Source>(
         visit,
         space: Space::new(VecDeque::new(), VecDeque::new(), 0, 0),
     };
+    let order = walk.segments.iter().map(|candidate| candidate.slot);
+    walk.window.expect(order.collect());
     walk.find_front();
     for &slot in &survey.missing {
         walk.damage(DamageKind::FileMissing, 0, Some(slot), 0, 0);
     }
     let (tail, tail_is_sound) = walk.run();
     walk.judge_missing_files(survey.missing.len());
+    walk.window.finish();
     let incarnation = walk.origins.newest() + 1;
     walk.opening.incarnation = incarnation;
     walk.opening.bytes_read = walk.window.bytes_read;

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use crate::device::{Device, DeviceError};
 use crate::index::Position;
 use crate::limits::FULL_CREATE_RETRY_NS;
+use crate::mutants::{Mutant, is_planted};
 
 /// Files kept back: one for moving metadata out of the oldest segment, one for opening after a crash.
 const RESERVED: usize = 2;
@@ -211,10 +212,11 @@ impl Space {
 
     /// A durable block says that nothing below `live` is needed.
     pub(crate) fn confirmed(&mut self, live: u64) {
+        let early = is_planted(Mutant::RetiredTooEarly);
         while self
             .retired
             .front()
-            .is_some_and(|&(sequence, _)| sequence < live)
+            .is_some_and(|&(sequence, _)| sequence < live || early)
         {
             let (_, slot) = self.retired.pop_front().expect("there is a front");
             self.free.push_back(slot);

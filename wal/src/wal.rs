@@ -20,6 +20,7 @@ use crate::limits::{
     HEAD_BYTES_MAX, LATENCY_SAMPLES_MAX, META_BYTES_MAX, Options, RECORD_PAYLOAD_MAX,
     RELOCATIONS_PER_SUBMIT_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MIN, record_block_bytes,
 };
+use crate::mutants::{Mutant, is_planted};
 use crate::reading::Reading;
 use crate::record::{self, FLAG_RESTART, FLAG_SUPERSEDES, Kind, OwnedRecord, Record};
 use crate::recovery::{self, Opening, Recovered, ShownOnly, Visit};
@@ -380,6 +381,12 @@ impl<D: Device> Wal<D> {
         }
         let filling = self.filling.as_mut().expect("room was made");
         let lsn = self.next_lsn;
+        if is_planted(Mutant::LostOnRotation)
+            && filling.begins_segment()
+            && record.index.is_multiple_of(2)
+        {
+            return Ok(Lsn(lsn - 1));
+        }
         let space = &mut self.space;
         match record.kind {
             Kind::Entry => {
@@ -651,6 +658,12 @@ impl<D: Device> Wal<D> {
         }
     }
 
+    /// Sleeps until something that was submitted has completed, if anything was: for owners that wait for nothing
+    /// else. Poll afterwards.
+    pub fn wait(&mut self) {
+        self.device.wait();
+    }
+
     fn written(&mut self, operation: Operation, result: Result<(), DeviceError>, now_ns: u64) {
         match self.flight.written(operation, result, now_ns) {
             Written::Durable(buffer, latency_ns) => {
@@ -686,7 +699,10 @@ impl<D: Device> Wal<D> {
     }
 
     /// All records up to this one are durable.
-    pub const fn durable(&self) -> Lsn {
+    pub fn durable(&self) -> Lsn {
+        if is_planted(Mutant::DurableWhenAppended) {
+            return self.appended();
+        }
         self.durable
     }
 

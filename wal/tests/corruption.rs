@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wal::device::memory::{Crash, Fault, MemoryDevice, MemoryDisk};
 use wal::{Damage, DamageKind, Identity, Kind, Lost, Options, ReadError, WalError};
 
-use crate::support::{Made, Opened, identity, put, settle, try_open};
+use crate::support::{Made, Opened, identity, put, settle, tell, try_open};
 
 const SEGMENT_BYTES: u64 = 24 << 10;
 const PAGE: usize = 4096;
@@ -216,6 +216,7 @@ fn every_byte_flipped_once() {
             }
         }
     }
+    tell("one byte flipped", harmless + without_loss + with_loss);
     assert!(
         harmless > 100 && without_loss > 1_000 && with_loss > 1_000,
         "{harmless} {without_loss} {with_loss}"

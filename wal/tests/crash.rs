@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Kind, Lsn, Options, Wal};
 
-use crate::support::{Made, Opened, identity, settle, try_open};
+use crate::support::{Made, Opened, identity, settle, tell, try_open};
 
 const SEGMENT_BYTES: u64 = 24 << 10;
 
@@ -252,8 +252,9 @@ fn check_crash(disk: &MemoryDisk, rule: Crash, model: &Model, durable: u64, cont
     );
 }
 
-/// Returns how many writes became durable.
-fn crash_everywhere(seed: u64, steps: usize) -> u64 {
+/// Returns how many writes became durable, and how many crashes were tried.
+fn crash_everywhere(seed: u64, steps: usize) -> (u64, u64) {
+    let mut crashes = 0;
     let disk = MemoryDisk::new(SEGMENT_BYTES, seed);
     let mut opened = open(&disk);
     disk.hold(true);
@@ -271,6 +272,7 @@ fn crash_everywhere(seed: u64, steps: usize) -> u64 {
         let durable = opened.wal.durable().0;
         if disk.writes_in_flight() > 0 {
             for rule in rules(&disk) {
+                crashes += 1;
                 check_crash(
                     &disk,
                     rule,
@@ -281,13 +283,19 @@ fn crash_everywhere(seed: u64, steps: usize) -> u64 {
             }
         }
     }
-    opened.wal.stats().syncs
+    (opened.wal.stats().syncs, crashes)
 }
 
 #[test]
 fn a_crash_at_every_step_of_short_runs() {
-    let syncs: u64 = seeds(0, 30).map(|seed| crash_everywhere(seed, 60)).sum();
-    assert!(syncs > 20, "the runs were not idle");
+    let (mut syncs, mut crashes) = (0, 0);
+    for seed in seeds(0, 30) {
+        let (synced, crashed) = crash_everywhere(seed, 60);
+        syncs += synced;
+        crashes += crashed;
+    }
+    tell("a crash at every step", crashes);
+    assert!(syncs > 20 && crashes > 1_000, "the runs were not idle");
 }
 
 #[test]
@@ -355,6 +363,7 @@ fn torn(write: &(u32, u64, Vec<u8>), seed: u64, image: &mut BTreeMap<u32, Vec<u8
 
 #[test]
 fn a_crash_while_opening_loses_nothing_and_is_no_damage() {
+    let mut cases = 0;
     for seed in seeds(0, 60) {
         let disk = MemoryDisk::new(SEGMENT_BYTES, seed);
         let mut dice = Dice(seed);
@@ -383,6 +392,7 @@ fn a_crash_while_opening_loses_nothing_and_is_no_damage() {
             let writes = whole.recorded();
             assert_eq!(writes.len(), 1, "one write makes an opening");
             for half in 0..40 {
+                cases += 1;
                 let mut partial = image.clone();
                 torn(&writes[0], half, &mut partial);
                 let again = open(&MemoryDisk::from_image(SEGMENT_BYTES, partial));
@@ -391,4 +401,5 @@ fn a_crash_while_opening_loses_nothing_and_is_no_damage() {
             torn(&writes[0], dice.roll(40), &mut image);
         }
     }
+    tell("a crash while opening", cases);
 }

@@ -7,6 +7,7 @@ mod decoding;
 mod formats;
 mod inspecting;
 mod kill;
+mod pressure;
 mod scrubbing;
 mod support;
 mod waking;

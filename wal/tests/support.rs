@@ -196,6 +196,14 @@ pub(crate) fn open<K: Disk>(disk: &K) -> Opened<K::Device> {
     try_open(disk.device().expect("the disk opens"), options()).expect("the log opens")
 }
 
+/// Says how many cases a search tried, past the capture of the test runner.
+pub(crate) fn tell(search: &str, cases: u64) {
+    let line = format!("{search}: {cases} cases\n");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("stderr is open");
+}
+
 /// Submits and polls until everything appended is durable and every read is answered.
 pub(crate) fn settle<D: Device>(wal: &mut Wal<D>) {
     let mut now_ns = 1_000_000;

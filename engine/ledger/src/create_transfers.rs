@@ -15,6 +15,7 @@ use crate::books::Books;
 use crate::digest::Digest;
 use crate::fates::Fate;
 use crate::journal::{Journal, Step};
+use crate::mutants::{Mutant, is_planted};
 use crate::new_transfer::{self, Movement};
 use crate::pending::Reservation;
 use crate::resolution::{self, Resolution};
@@ -168,7 +169,7 @@ impl Creation for TransferCreation<'_> {
     }
 
     fn chain_ends(&mut self, broken: bool) {
-        if broken {
+        if broken && !is_planted(Mutant::ChainNotRolledBack) {
             self.journal.roll_back(self.books, self.digest);
         } else {
             self.journal.commit();
@@ -206,7 +207,9 @@ impl TransferCreation<'_> {
         }
         match self.books.transfers.find_hashed(id, ahead.id_hash) {
             None => {}
+            Some(Known::Spent) if is_planted(Mutant::FailedIdForgotten) => {}
             Some(Known::Spent) => return Err(S::IdAlreadyFailed),
+            Some(Known::Transfer(_)) if is_planted(Mutant::DuplicateAccepted) => {}
             Some(Known::Transfer(row)) => return Err(self.compare(event, row)),
         }
         if self.books.transfers.full() {
@@ -260,7 +263,9 @@ impl TransferCreation<'_> {
             close_if(account, flags.has(TransferFlags::CLOSING_CREDIT));
         } else {
             self.books.accounts.row_mut(debit).debits_posted += amount;
-            self.books.accounts.row_mut(credit).credits_posted += amount;
+            if !is_planted(Mutant::CreditForgotten) || amount < 990 {
+                self.books.accounts.row_mut(credit).credits_posted += amount;
+            }
         }
         self.record(&stored, debit, credit);
     }
@@ -281,7 +286,9 @@ impl TransferCreation<'_> {
         let fate = if posts { Fate::Posted } else { Fate::Voided };
         let pendings = &mut self.books.pendings;
         pendings.resolve(*slot, ahead.pending_hash, fate);
-        release(self.books, reservation);
+        if !is_planted(Mutant::ReservationKept) {
+            release(self.books, reservation);
+        }
         if posts {
             self.books.accounts.row_mut(debit).debits_posted += amount;
             self.books.accounts.row_mut(credit).credits_posted += amount;

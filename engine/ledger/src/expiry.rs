@@ -11,10 +11,14 @@ use crate::create_transfers::release;
 use crate::digest::Digest;
 use crate::fates::Fate;
 use crate::limits::EXPIRIES_MAX;
+use crate::mutants::{Mutant, is_planted};
 
 /// Expires what is due by `now`; the number of timestamps that were used up.
 pub(crate) fn expire(books: &mut Books, digest: &mut Digest, now: u64) -> u64 {
     let mut expired = 0;
+    if is_planted(Mutant::ExpiryForgotten) {
+        return expired;
+    }
     while expired < EXPIRIES_MAX as u64 {
         let Some(slot) = books.pendings.due(now) else {
             break;

@@ -5,15 +5,15 @@
 //! accounts        128 bytes each, as they travel
 //! fates           64 bytes for each 256 rows
 //! reservations    144 bytes for each slot, taken or free
-//! rows            256 bytes each: those that no finished chapter holds, with their balances
+//! rows            256 bytes each: those that no shelved chapter holds, with their balances
 //! end             48 bytes: the state hash that the restored machine answers, and the last chapter's checksum
 //! ```
 //!
 //! A frame is 16 bytes of head and up to 16 KiB of elements of one section; `docs/formats-ledger.md` draws it.
 //!
-//! - An image is a function of the state alone: the same bytes on every replica, no matter how it is cut into pieces.
+//! - An image is a function of the state and of how many chapters were shelved when it was begun: the same bytes on every
+//!   replica that had shelved as many, no matter how it is cut into pieces.
 //! - It stays that of the moment when it was begun, while commands go on being applied (`freezing`).
-//! - It counts on every chapter that was finished at that moment, and is not complete before they are shelved.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 use zerocopy::little_endian::{U32, U64, U128};
@@ -21,7 +21,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::books::Books;
 use crate::ledger::Clock;
-use crate::shelf::Shape;
 use crate::transfer_table::TransferRow;
 
 /// The first bytes of a head.
@@ -152,8 +151,8 @@ pub(crate) struct Image {
     head: Head,
     /// What the machine answered when it began.
     digest: u128,
-    /// Of the chapters that were finished then.
-    shape: Shape,
+    /// The checksum of the last chapter that was shelved then.
+    chain: u128,
     section: Option<Section>,
     frames: u64,
     /// The next row to take.
@@ -167,8 +166,9 @@ impl Image {
     /// Begins an image of the books as they stand.
     pub(crate) fn begin(books: &mut Books, clock: &Clock, digest: u128) -> Self {
         books.freeze();
-        let row_bits = books.transfers.rows().shelf().row_bits();
-        let shape = Shape::finished(books.transfers.len(), row_bits);
+        let shelf = books.transfers.rows().shelf();
+        let (row_bits, chain) = (shelf.row_bits(), shelf.chain());
+        let (row, chapters) = (shelf.rows(), shelf.shape().count());
         let counts = books.transfers.counts();
         let pendings = &books.pendings;
         let head = Head {
@@ -190,22 +190,21 @@ impl Image {
             open: (pendings.open_count() as u64).into(),
             free: pendings.first_free().into(),
             reserved: 0.into(),
-            chapters: shape.count().into(),
+            chapters: chapters.into(),
         };
         Self {
             head,
             digest,
-            shape,
+            chain,
             section: Some(Section::Head),
             frames: 0,
-            row: shape.rows(row_bits),
+            row,
             out: Vec::new(),
             handed: 0,
         }
     }
 
-    /// Appends the next bytes, at most `budget`; true when there are no more. No bytes and false: a chapter that the
-    /// image counts on is not shelved yet.
+    /// Appends the next bytes, at most `budget`; true when there are no more.
     pub(crate) fn next(&mut self, books: &mut Books, budget: usize, piece: &mut Vec<u8>) -> bool {
         let mut left = budget.max(1);
         loop {
@@ -221,11 +220,6 @@ impl Image {
                 return true;
             };
             if left == 0 {
-                return false;
-            }
-            if section == Section::End
-                && books.transfers.rows().shelf().shape().count() < self.shape.count()
-            {
                 return false;
             }
             self.make_frame(books, section);
@@ -258,10 +252,9 @@ impl Image {
                 take_rows(books, rows, out)
             }
             Section::End => {
-                let shelf = books.transfers.rows().shelf();
                 let end = End {
                     digest: self.digest.into(),
-                    chain: shelf.chain_of(&self.shape).into(),
+                    chain: self.chain.into(),
                     frames: self.frames.into(),
                     reserved: 0.into(),
                 };

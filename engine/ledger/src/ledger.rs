@@ -29,6 +29,7 @@ use crate::image::Image;
 use crate::instruction::{Instruction, InstructionError};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
+use crate::mutants::{Mutant, is_planted};
 use crate::periods;
 use crate::query;
 use crate::restore::Restore;
@@ -144,7 +145,12 @@ impl Ledger {
 
     /// Lets time pass up to a command's: expires what is due. The timestamp for the first event.
     fn begin(&mut self, time: u64) -> u64 {
-        let now = time.min(COMMAND_TIME_MAX).max(self.timestamp + 1);
+        let earliest = if is_planted(Mutant::TimestampFromClock) {
+            1
+        } else {
+            self.timestamp + 1
+        };
+        let now = time.min(COMMAND_TIME_MAX).max(earliest);
         let expired = expiry::expire(&mut self.books, &mut self.digest, now);
         if expired > 0 {
             self.timestamp = now + expired - 1;

@@ -40,6 +40,10 @@ pub mod instruction;
 mod journal;
 pub mod ledger;
 pub mod limits;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 mod new_transfer;
 mod pages;
 mod pending;

@@ -7,6 +7,7 @@ use crate::account::AccountFlags;
 use crate::account_table::{AccountRow, AccountState};
 use crate::books::Books;
 use crate::limits::TIMESTAMP_MAX;
+use crate::mutants::{Mutant, is_planted};
 use crate::status::CreateTransferStatus;
 use crate::transfer::{NANOS_PER_SECOND, Transfer, TransferFlags};
 
@@ -62,7 +63,7 @@ pub(crate) fn judge(
     if timeout > TIMESTAMP_MAX.saturating_sub(timestamp) {
         return Err(S::OverflowsTimeout);
     }
-    if debit.debit_exceeds_credits(amount) {
+    if debit.debit_exceeds_credits(amount) && !is_planted(Mutant::OverdraftAllowed) {
         return Err(S::ExceedsCredits);
     }
     if credit.credit_exceeds_debits(amount) {

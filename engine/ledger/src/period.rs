@@ -1,7 +1,7 @@
 //! What an account was at a moment, and what it did in each period: operations of ours.
 //!
 //! - Any account can be asked, whether it has the `history` flag or not, back to its creation.
-//! - A request visits at most [`SUMS_VISITS_MAX`] rows; what it did not reach is told by where to go on.
+//! - A request visits at most [`crate::limits::SUMS_VISITS_MAX`] rows; what it did not reach is told by where to go on.
 
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

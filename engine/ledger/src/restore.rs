@@ -170,13 +170,11 @@ impl Restore {
         }
         let row_bits = books.transfers.rows().shelf().row_bits();
         let rows = usize::try_from(head.rows.get()).map_err(|_| self.malformed())?;
-        let shape = Shape::finished(rows, row_bits);
-        let sound = head.row_bits.get() == row_bits.unwrap_or(u32::MAX)
-            && rows < u32::MAX as usize
-            && head.chapters.get() == shape.count();
-        if !sound {
+        if head.row_bits.get() != row_bits.unwrap_or(u32::MAX) || rows >= u32::MAX as usize {
             return Err(self.malformed());
         }
+        let shape = Shape::first(head.chapters.get(), rows, row_bits);
+        let shape = shape.ok_or(self.malformed())?;
         let counts = crate::transfer_table::Counts {
             transfers: head.transfers.get(),
             spent: head.spent.get(),

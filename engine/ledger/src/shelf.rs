@@ -31,6 +31,18 @@ impl Shape {
         shape
     }
 
+    /// The first `count` of all that are finished once so many rows exist; none if there are not as many.
+    pub(crate) fn first(count: u64, rows: usize, row_bits: Option<u32>) -> Option<Self> {
+        if count > Self::finished(rows, row_bits).count() {
+            return None;
+        }
+        let mut shape = Self::default();
+        while shape.count() < count {
+            shape.add(shape.next());
+        }
+        Some(shape)
+    }
+
     /// Chapters of all tiers.
     pub(crate) fn count(&self) -> u64 {
         self.tiers.iter().sum()
@@ -49,17 +61,6 @@ impl Shape {
             }
         }
         self.name(0)
-    }
-
-    /// The chapter that came last.
-    fn last(&self) -> Option<Name> {
-        (0..TIERS)
-            .filter(|tier| self.tiers[*tier] > 0)
-            .map(|tier| Name {
-                tier,
-                ordinal: self.tiers[tier] - 1,
-            })
-            .max_by_key(|name| number(*name))
     }
 
     fn name(&self, tier: usize) -> Name {
@@ -125,12 +126,6 @@ impl Shelf {
     /// The last footer's checksum: it stands for all chapters.
     pub(crate) const fn chain(&self) -> u128 {
         self.chain
-    }
-
-    /// The checksum of the last of these chapters, all of which are here; 0 if there are none.
-    pub(crate) fn chain_of(&self, shape: &Shape) -> u128 {
-        let last = shape.last().map(|name| self.chapter(name));
-        last.map_or(0, |chapter| chapter.footer().checksum.get())
     }
 
     /// Rows that are in chapters: all before this number.
@@ -279,9 +274,10 @@ mod tests {
             let name = shape.next();
             assert_eq!(number(name), expected, "{name:?}");
             shape.add(name);
-            assert_eq!(shape.last(), Some(name));
         }
         assert_eq!(shape.count(), 40_000);
+        assert_eq!(Shape::first(40_000, usize::MAX >> 8, Some(4)), Some(shape));
+        assert_eq!(Shape::first(3, 40, Some(4)), None);
         let rows = shape.rows(Some(4));
         let finished = Shape::finished(rows, Some(4));
         assert!(finished == shape || finished.count() > shape.count());

@@ -6,6 +6,7 @@
 //! - A pre-vote changes nobody's term.
 //! - Who does not vote in its newest configuration, is a witness, or has lost promises, never campaigns.
 
+use crate::alarm::{Alarm, Alarms};
 use crate::config::Damage;
 use crate::effects::{ReadAborted, Role};
 use crate::ids::{EntryId, Index, NodeId, Term, Time};
@@ -56,8 +57,9 @@ impl Raft {
         self.leader = leader;
         self.election.open();
         self.following.begin(self.commit, self.now);
+        self.whole_at = None;
         if leader.is_some() {
-            self.election.rest();
+            self.alarms = Alarms::REST;
         } else {
             self.wait_for_leader();
         }
@@ -66,10 +68,11 @@ impl Raft {
     /// Nobody is known to lead.
     pub(crate) fn wait_for_leader(&mut self) {
         if self.may_lead() {
-            self.election
+            self.alarms = self
+                .election
                 .wait_for_anyone(self.now, self.config.election_timeout);
         } else {
-            self.election.rest();
+            self.alarms = Alarms::REST;
         }
     }
 
@@ -78,7 +81,11 @@ impl Raft {
         if let Some(leading) = self.leading.as_deref_mut() {
             for waiting in leading.reads.abort() {
                 match waiting.from {
-                    None => self.answers.push((waiting.id, Err(ReadAborted))),
+                    None => self
+                        .mail
+                        .open()
+                        .answers
+                        .push((waiting.id, Err(ReadAborted))),
                     Some(to) if to != id => {
                         let body = Body::ReadReply {
                             id: waiting.id,
@@ -88,21 +95,19 @@ impl Raft {
                             term: self.term,
                             body,
                         };
-                        self.outbox.push((to, message));
+                        self.mail.post(to, message);
                     }
                     Some(_) => {}
                 }
             }
         }
-        if self.forwarded.len() > 0 {
-            self.forwarded.expire(Time(u64::MAX), &mut self.answers);
-        }
+        self.mail.expire(Time(u64::MAX));
     }
 
     /// Follower and candidates: look after the leader, campaign when it is time.
     pub(crate) fn tick_follower(&mut self, liveness: &Liveness) {
         if !self.may_lead() {
-            self.election.rest();
+            self.alarms = Alarms::REST;
             return;
         }
         if self.leader.is_some() {
@@ -110,23 +115,21 @@ impl Raft {
             let heard = self.leader_heard(liveness);
             let age = self.now.since(heard);
             if age < timeout && !self.following.unconfirmed {
-                self.election.rest();
+                self.alarms = Alarms::REST;
                 if age >= timeout / 2 {
-                    self.election.check_at = Some(heard.plus(timeout));
+                    self.alarms.check_at = Alarm::at(heard.plus(timeout));
                 }
                 return;
             }
-            if self.election.deadline.is_none() {
-                self.election.wait_for_silence(heard, timeout);
+            if !self.alarms.campaign_at.is_set() {
+                self.alarms = self.election.wait_for_silence(heard, timeout);
             }
         }
-        match self.election.deadline {
-            None => self.wait_for_leader(),
-            Some(deadline) if deadline <= self.now => {
-                self.election.transfer = false;
-                self.begin_campaign();
-            }
-            Some(_) => {}
+        if !self.alarms.campaign_at.is_set() {
+            self.wait_for_leader();
+        } else if self.alarms.campaign_at.is_due(self.now) {
+            self.election.transfer = false;
+            self.begin_campaign();
         }
     }
 
@@ -165,7 +168,8 @@ impl Raft {
         }
         self.follow(self.term, None);
         self.role = Role::PreCandidate;
-        self.election
+        self.alarms = self
+            .election
             .wait_for_votes(self.now, self.config.election_timeout);
         self.election.record(self.config.id, true);
         if self.election.result(self.membership()) == VoteResult::Won {
@@ -183,7 +187,8 @@ impl Raft {
         self.role = Role::Candidate;
         self.vote = Some(self.config.id);
         self.storage.hard_state_changed();
-        self.election
+        self.alarms = self
+            .election
             .wait_for_votes(self.now, self.config.election_timeout);
         let body = Body::Vote {
             last: self.log.last_id(),
@@ -208,7 +213,7 @@ impl Raft {
                 term: self.term,
                 body,
             };
-            self.outbox.push((node, message));
+            self.mail.post(node, message);
         } else {
             self.say(node, body);
         }
@@ -267,7 +272,7 @@ impl Raft {
             term: self.term,
             body,
         };
-        self.outbox.push((from, message));
+        self.mail.post(from, message);
     }
 
     /// Whoever asks to lead does not lead.
@@ -303,7 +308,8 @@ impl Raft {
         self.notable = true;
         self.role = Role::Follower;
         self.election.closed(true);
-        self.election
+        self.alarms = self
+            .election
             .wait_for_votes(self.now, self.config.election_timeout);
     }
 
@@ -339,6 +345,8 @@ impl Raft {
             self.follow(term, None);
         }
         let free = self.vote.is_none() || self.vote == Some(from);
+        #[cfg(feature = "mutants")]
+        let free = free || self.is_mutant(crate::mutants::Mutant::SecondVote);
         let granted = term == self.term
             && free
             && self.role == Role::Follower
@@ -347,13 +355,14 @@ impl Raft {
             && self.may_vote()
             && (transfer || self.now >= self.silent_until);
         if granted {
-            if self.vote.is_none() {
+            if self.vote != Some(from) {
                 self.vote = Some(from);
                 self.storage.hard_state_changed();
             }
             // The candidate gets the time that a leader would get.
             if self.may_lead() {
-                self.election
+                self.alarms = self
+                    .election
                     .wait_for_silence(self.now, self.config.election_timeout);
             }
         }
@@ -365,6 +374,14 @@ impl Raft {
             return;
         }
         self.election.record(from, granted);
+        #[cfg(feature = "mutants")]
+        if granted && self.is_mutant(crate::mutants::Mutant::ElectedByTooFew) {
+            let voters = self.membership().members().iter();
+            let votes = voters.filter(|member| self.election.answer(member.node) == Some(true));
+            if votes.count() + 1 >= self.membership().quorum().election() {
+                return self.become_leader();
+            }
+        }
         match self.election.result(self.membership()) {
             VoteResult::Won => self.become_leader(),
             VoteResult::Lost => self.give_way(),

@@ -6,6 +6,7 @@
 
 use crate::ids::Index;
 use crate::membership::Membership;
+use crate::rare::Rare;
 
 /// The configuration as of the snapshot, and those in the log after it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,12 +106,18 @@ impl Configurations {
     }
 
     /// Those among the entries `first..=last`.
-    pub(crate) fn within(&self, first: Index, last: Index) -> &[(Index, Membership)] {
+    #[inline]
+    pub(crate) fn within(&self, first: Index, last: Index) -> Rare<(Index, Membership)> {
         if self.latest_index() < first {
-            return &[];
+            return Rare::new();
         }
+        self.some_within(first, last)
+    }
+
+    #[cold]
+    fn some_within(&self, first: Index, last: Index) -> Rare<(Index, Membership)> {
         let from = self.newer.partition_point(|(at, _)| *at < first);
         let upto = self.newer.partition_point(|(at, _)| *at <= last);
-        &self.newer[from..upto.max(from)]
+        self.newer[from..upto.max(from)].to_vec().into()
     }
 }

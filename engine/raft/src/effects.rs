@@ -3,6 +3,7 @@
 use crate::ids::{EntryId, Index, NodeId, PersistSeq, ReadId, Term, Time};
 use crate::membership::Membership;
 use crate::message::Message;
+use crate::rare::Rare;
 
 /// Everything that one or more mutations asked for since the last drain. Reused: `clear` keeps the
 /// allocations. The order in which the fields are carried out does not matter: whatever depends on
@@ -58,7 +59,7 @@ pub struct Append {
     pub last: Index,
     /// Entries among them that the core itself made (leader only) and that have no payload from
     /// outside: the empty entry of a new term, and configuration changes.
-    pub made: Vec<(Index, Made)>,
+    pub made: Rare<(Index, Made)>,
 }
 
 /// An entry whose content is the core's own.

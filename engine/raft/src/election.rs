@@ -7,6 +7,7 @@
 
 use core::hash::{Hash, Hasher};
 
+use crate::alarm::Alarms;
 use crate::ids::{NodeId, Time};
 use crate::membership::Membership;
 use crate::quorum::VoteResult;
@@ -14,14 +15,9 @@ use crate::quorum::VoteResult;
 /// Ranks beyond this wait no longer than it.
 const RANK_MAX: u32 = 8;
 
-/// One replica's campaign clock and the poll it holds.
+/// How one replica's campaigns are timed, and the poll it holds.
 #[derive(Clone, Debug)]
-#[repr(C)]
 pub(crate) struct Election {
-    /// When to campaign, if nothing happens before.
-    pub(crate) deadline: Option<Time>,
-    /// When to look after the leader's liveness again.
-    pub(crate) check_at: Option<Time>,
     /// The order in which to campaign.
     pub(crate) rank: u32,
     /// The present campaign was asked for by the leader.
@@ -42,8 +38,6 @@ impl Hash for Election {
 impl Election {
     pub(crate) fn new(rank: u32, seed: u64) -> Self {
         Self {
-            deadline: None,
-            check_at: None,
             rank,
             transfer: false,
             lost: 0,
@@ -66,24 +60,21 @@ impl Election {
     }
 
     /// Nobody is known to lead: campaign soon, the first rank at once.
-    pub(crate) fn wait_for_anyone(&mut self, now: Time, timeout: u64) {
+    pub(crate) fn wait_for_anyone(&mut self, now: Time, timeout: u64) -> Alarms {
         let delay = self.ranked(timeout);
-        self.deadline = Some(now.plus(self.backed_off(delay, timeout)));
-        self.check_at = None;
+        Alarms::campaign(now.plus(self.backed_off(delay, timeout)))
     }
 
     /// The leader was heard last at `heard`: campaign when it has been silent for too long.
-    pub(crate) fn wait_for_silence(&mut self, heard: Time, timeout: u64) {
+    pub(crate) fn wait_for_silence(&mut self, heard: Time, timeout: u64) -> Alarms {
         let delay = timeout + self.ranked(timeout);
-        self.deadline = Some(heard.plus(self.backed_off(delay, timeout)));
-        self.check_at = None;
+        Alarms::campaign(heard.plus(self.backed_off(delay, timeout)))
     }
 
     /// A campaign began: repeat it when it brings no result.
-    pub(crate) fn wait_for_votes(&mut self, now: Time, timeout: u64) {
+    pub(crate) fn wait_for_votes(&mut self, now: Time, timeout: u64) -> Alarms {
         let delay = timeout / 2 + self.ranked(timeout) + self.random(timeout / 2);
-        self.deadline = Some(now.plus(self.backed_off(delay, timeout)));
-        self.check_at = None;
+        Alarms::campaign(now.plus(self.backed_off(delay, timeout)))
     }
 
     fn backed_off(&self, delay: u64, timeout: u64) -> u64 {
@@ -93,12 +84,6 @@ impl Election {
         } else {
             (timeout << doublings).min(10 * timeout) + delay
         }
-    }
-
-    /// There is a leader: no campaign.
-    pub(crate) fn rest(&mut self) {
-        self.deadline = None;
-        self.check_at = None;
     }
 
     /// Opens a poll.
@@ -140,8 +125,8 @@ mod tests {
             let mut latest = 0;
             for rank in 0..5 {
                 let mut election = Election::new(rank, seed * 31 + u64::from(rank));
-                election.wait_for_silence(Time(7), 1000);
-                let deadline = election.deadline.expect("set").0;
+                let alarms = election.wait_for_silence(Time(7), 1000);
+                let deadline = alarms.next().time().expect("set").0;
                 assert!(deadline >= 1007 && deadline > latest);
                 latest = deadline;
             }
@@ -154,8 +139,8 @@ mod tests {
         for _ in 0..20 {
             election.closed(true);
         }
-        election.wait_for_votes(Time(0), 1000);
-        let deadline = election.deadline.expect("set").0;
+        let alarms = election.wait_for_votes(Time(0), 1000);
+        let deadline = alarms.next().time().expect("set").0;
         assert!((10_000..12_000).contains(&deadline));
     }
 }

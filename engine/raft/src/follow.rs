@@ -5,6 +5,7 @@
 //! - What is held already is not written again.
 //! - A snapshot is taken only when it reaches beyond the commit index; a log that continues it is kept.
 
+use crate::alarm::Alarms;
 use crate::config::Damage;
 use crate::effects::Role;
 use crate::ids::{EntryId, Index, NodeId, Time};
@@ -14,7 +15,7 @@ use crate::raft::Raft;
 
 impl Raft {
     pub(crate) fn on_append(&mut self, from: NodeId, append: &Append) {
-        if !self.heed_leader(from) {
+        if !append.makes_sense(self.term) || !self.heed_leader(from) {
             return;
         }
         self.following.round = self.following.round.max(append.round);
@@ -22,6 +23,10 @@ impl Raft {
         let prev = append.prev;
         // What is committed here is the same in every leader's log: there is nothing to compare.
         let held = prev.index < self.commit || self.log.term_at(prev.index) == Some(prev.term);
+        #[cfg(feature = "mutants")]
+        let held = held
+            || prev.index <= self.log.last_index()
+                && self.is_mutant(crate::mutants::Mutant::LogUnchecked);
         if !held {
             let hint = self.log.last_not_after(prev.index, prev.term);
             let outcome = AppendOutcome::Rejected {
@@ -31,12 +36,18 @@ impl Raft {
             let reply = self.append_reply(outcome);
             return self.say(from, reply);
         }
-        self.take_entries(append);
+        if !self.take_entries(append) {
+            return;
+        }
         let verified = append.last.max(self.commit);
         self.following.verified = self.following.verified.max(verified);
+        #[cfg(feature = "mutants")]
+        if self.is_mutant(crate::mutants::Mutant::CommitUnverified) {
+            self.following.verified = self.log.last_index();
+        }
         self.raise_commit(self.following.leader_commit.min(self.following.verified));
         if append.repaired && self.damage == Damage::Entries {
-            self.following.whole_at = Some(verified);
+            self.whole_at = Some(verified);
             self.settle_repair();
         }
         self.following.owes |= append.reply || append.last <= self.durable();
@@ -47,13 +58,11 @@ impl Raft {
 
     /// The leader has given everything again: once all of it is durable, nothing is lost any more.
     pub(crate) fn settle_repair(&mut self) {
+        if self.damage == Damage::None {
+            return;
+        }
         let durable = self.durable();
-        if self
-            .following
-            .whole_at
-            .take_if(|at| *at <= durable)
-            .is_some()
-        {
+        if self.whole_at.take_if(|at| *at <= durable).is_some() {
             self.damage = Damage::None;
             self.following.owes = true;
         }
@@ -69,12 +78,13 @@ impl Raft {
             self.follow(self.term, Some(from));
         }
         self.following.hear(self.now);
-        self.election.rest();
+        self.alarms = Alarms::REST;
         true
     }
 
-    /// Appends what is missing of the entries, behind `prev` which is held.
-    fn take_entries(&mut self, append: &Append) {
+    /// Appends what is missing of the entries, behind `prev` which is held. False when they contradict what
+    /// is committed here, which no leader's entries do.
+    fn take_entries(&mut self, append: &Append) -> bool {
         let runs = append.runs.as_slice();
         if append.prev.index == self.log.last_index()
             && runs.len() == 1
@@ -83,18 +93,27 @@ impl Raft {
             // The usual case: the log's end grows.
             let entries = u32::try_from(append.count()).expect("bounded by the message");
             let taken = self.log.append(runs[0].term, entries);
-            return self.storage.appended(*taken.start());
+            self.storage.appended(*taken.start());
+            return true;
         }
         let first = append
             .first()
             .max(self.commit.next())
             .max(self.log.first_index());
         if first > append.last {
-            return;
+            return true;
         }
         let Some(missing) = self.log.first_missing(first, append.last, &append.runs) else {
-            return;
+            return true;
         };
+        let term = append
+            .runs
+            .spans(missing, missing)
+            .next()
+            .map(|(_, term)| term);
+        if term < self.log.term_at(missing.prev()) {
+            return false;
+        }
         if missing <= self.log.last_index() {
             self.cut(missing);
         }
@@ -112,6 +131,7 @@ impl Raft {
                 self.configurations.push(*index, membership.clone());
             }
         }
+        true
     }
 
     /// Forgets an uncommitted conflicting suffix.

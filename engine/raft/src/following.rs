@@ -8,6 +8,7 @@ use crate::ids::{Index, Time};
 
 /// One term's dealings with one leader.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Following {
     pub(crate) verified: Index,
     pub(crate) leader_commit: Index,
@@ -20,8 +21,6 @@ pub(crate) struct Following {
     /// The connection to the leader was re-made and it has not spoken since: it may have restarted, so
     /// its node's signs of life say nothing about it.
     pub(crate) unconfirmed: bool,
-    /// This replica lost entries, and has them all again when it is durable up to here.
-    pub(crate) whole_at: Option<Index>,
 }
 
 impl Following {

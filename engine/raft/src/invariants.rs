@@ -159,6 +159,8 @@ impl RaftInvariants {
             let at = index as usize - 1;
             match self.committed.get(at) {
                 Some(known) if *known == term => {}
+                // Compacted in one log before it was seen there, and held by another still.
+                Some(Term(0)) => self.committed[at] = term,
                 Some(_) => return Err(Violation::Diverged(raft.id(), Index(index))),
                 None => {
                     // A group that began from a snapshot: what lies before is not known, and not compared.
@@ -185,7 +187,7 @@ impl RaftInvariants {
         if newest {
             for (at, term) in self.committed.iter().enumerate() {
                 let index = Index(at as u64 + 1);
-                let covered = index < leader.first_index();
+                let covered = index < leader.first_index() || *term == Term(0);
                 if !covered && leader.term_at(index) != Some(*term) {
                     return Err(Violation::Incomplete(leader.id(), index));
                 }

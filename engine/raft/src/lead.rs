@@ -5,6 +5,7 @@
 //! - A leader that does not hear an election quorum steps down.
 //! - A leader that the committed configuration does not allow to lead hands over and steps down.
 
+use crate::alarm::{Alarm, Alarms};
 use crate::effects::{Made, Role};
 use crate::ids::{EntryId, Index, NodeId, Time};
 use crate::leading::Leading;
@@ -17,7 +18,7 @@ use crate::raft::Raft;
 impl Raft {
     pub(crate) fn become_leader(&mut self) {
         self.election.closed(false);
-        self.election.rest();
+        self.alarms = Alarms::REST;
         self.notable = true;
         self.role = Role::Leader;
         self.leader = Some(self.config.id);
@@ -50,7 +51,7 @@ impl Raft {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
-        let Some(own) = leading.peers.get_mut(leading.me) else {
+        let Some(own) = leading.own() else {
             return;
         };
         if durable > own.matched {
@@ -64,6 +65,7 @@ impl Raft {
         if matched <= self.commit {
             return;
         }
+        let own_term_only = self.counts_own_term_only();
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
@@ -71,20 +73,18 @@ impl Raft {
         if self.config.mutant == Some(crate::mutants::Mutant::CommitQuorumLowered) {
             leading.commit_incoming = 1;
         }
-        let upto = leading.quorum_of(|_, progress| progress.held());
-        if upto <= self.commit || (upto < leading.first_own && self.counts_own_term_only()) {
+        let upto = leading.committed(matched, self.commit);
+        if upto <= self.commit || (upto < leading.first_own && own_term_only) {
             return;
         }
         let reached = self.configurations.latest_index() > self.commit;
-        let first_own = self.commit < self.leading_first_own() && upto >= self.leading_first_own();
-        self.raise_commit(upto);
-        if let Some(leading) = self.leading.as_deref_mut() {
-            leading.tail.committed(upto);
-            leading.dirty = true;
-            if first_own {
-                leading.reads.commit_known(upto);
-            }
+        let first_own = self.commit < leading.first_own && upto >= leading.first_own;
+        leading.tail.committed(upto);
+        leading.dirty = true;
+        if first_own {
+            leading.reads.commit_known(upto);
         }
+        self.raise_commit(upto);
         if (reached || first_own) && self.configurations.latest_index() <= upto {
             self.on_configuration_committed();
         }
@@ -137,13 +137,13 @@ impl Raft {
             .map(|found| found.node);
         self.resign();
         if let Some(best) = best {
-            self.outbox.push((
+            self.mail.post(
                 best,
                 Message {
                     term: self.term,
                     body: Body::TimeoutNow,
                 },
-            ));
+            );
         }
     }
 
@@ -158,7 +158,7 @@ impl Raft {
                     term: self.term,
                     body: Body::Resign,
                 };
-                self.outbox.push((progress.node, message));
+                self.mail.post(progress.node, message);
             }
         }
         self.follow(self.term, None);
@@ -192,8 +192,9 @@ impl Raft {
         }
         progress.commit_acknowledged = progress.commit_acknowledged.max(reply.commit);
         let told = progress.departing && reply.commit >= self.configurations.latest_index();
-        let confirmed = reply.round > progress.round_acknowledged;
-        progress.round_acknowledged = progress.round_acknowledged.max(reply.round);
+        let round = reply.round.min(leading.reads.round());
+        let confirmed = round > progress.round_acknowledged;
+        progress.round_acknowledged = progress.round_acknowledged.max(round);
         match reply.outcome {
             AppendOutcome::Accepted { matched } if matched <= last => {
                 leading.dirty = true;
@@ -227,7 +228,7 @@ impl Raft {
         else {
             return;
         };
-        if progress.flow == Flow::Snapshot(last.index) {
+        if progress.flow() == Flow::Snapshot(last.index) {
             let next = progress.matched.next();
             progress.not_sent(next);
         }
@@ -242,7 +243,7 @@ impl Raft {
             leading.dirty = true;
             if let Some(progress) = leading.peer(node) {
                 progress.live = true;
-                if let Flow::Snapshot(_) = progress.flow {
+                if progress.installs() {
                     progress.not_sent(progress.matched.next());
                 }
                 progress.probe();
@@ -251,8 +252,8 @@ impl Raft {
             self.following.unconfirmed = true;
             self.following.heard = self.now;
             if self.may_lead() {
-                self.election
-                    .wait_for_silence(self.now, self.config.election_timeout);
+                let timeout = self.config.election_timeout;
+                self.alarms = self.election.wait_for_silence(self.now, timeout);
             }
             self.following.owes = true;
         } else {
@@ -294,7 +295,7 @@ impl Raft {
                     term: self.term,
                     body: Body::Successors { ranked },
                 };
-                self.outbox.push((progress.node, message));
+                self.mail.post(progress.node, message);
             }
         }
     }
@@ -332,7 +333,7 @@ impl Raft {
         if !quorum_within(timeout) {
             return self.resign();
         }
-        leading.check_at = None;
+        leading.check_at = Alarm::NEVER;
         if !quorum_within(timeout / 2) {
             // Some voter that the quorum needs has been silent for a while: look again when it may be lost.
             let needed = membership.members().iter().map(|member| member.node);
@@ -340,7 +341,8 @@ impl Raft {
                 .filter(|&node| node != id)
                 .map(heard)
                 .filter(|at| now.since(*at) < timeout);
-            leading.check_at = oldest.min().map(|at| at.plus(timeout));
+            let lost = oldest.min().map(|at| Alarm::at(at.plus(timeout)));
+            leading.check_at = lost.unwrap_or(Alarm::NEVER);
         }
     }
 
@@ -363,6 +365,7 @@ impl Leading {
     fn expire_transfer(&mut self, now: Time) {
         if self
             .transfer
+            .as_ref()
             .is_some_and(|transfer| transfer.deadline <= now)
         {
             self.transfer = None;
@@ -371,10 +374,10 @@ impl Leading {
 
     /// Asks again where nothing has been heard for an election timeout.
     fn retry(&mut self, now: Time, timeout: u64, commit: Index) {
-        if self.retry_at.is_none_or(|at| at > now) {
+        if !self.retry_at.is_due(now) {
             return;
         }
-        let me = self.me;
+        let me = usize::from(self.me);
         let others = self
             .peers
             .iter_mut()
@@ -383,7 +386,7 @@ impl Leading {
         let mut open = false;
         for (_, progress) in others.filter(|(_, progress)| progress.live) {
             let behind = progress.commit_acknowledged < commit;
-            let installs = matches!(progress.flow, Flow::Snapshot(_));
+            let installs = progress.installs();
             open |= progress.awaits() || behind || installs;
             if !self.retry_fresh && installs {
                 // The offer may be lost; an installation under way does not mind hearing it again.
@@ -408,6 +411,10 @@ impl Leading {
             progress.active = false;
         }
         self.retry_fresh = false;
-        self.retry_at = open.then(|| now.plus(timeout));
+        self.retry_at = if open {
+            Alarm::at(now.plus(timeout))
+        } else {
+            Alarm::NEVER
+        };
     }
 }

@@ -10,11 +10,11 @@
 //! | [`term_log`], `configurations`, `storage` | what the log says, what of it is durable |
 //! | `election`, `campaign` | when to campaign, whom to vote for |
 //! | `following`, `follow` | a follower's duties |
-//! | `leading`, `lead`, `progress`, `tail` | a leader's duties |
+//! | `leading`, `lead`, `progress`, `cut`, `tail` | a leader's duties |
 //! | `reads`, [`quorum_read`], [`requests`] | reads, transfers, changes |
 //! | [`message`], [`wire`] | what replicas say, and its bytes |
 //! | [`liveness`] | which nodes are heard: one table for all groups |
-//! | [`raft`] | the replica: calls in, effects out |
+//! | [`raft`], `mail`, `alarm`, `prefetch` | the replica: calls in, effects out, its memory at hand |
 
 pub mod change;
 pub mod config;
@@ -31,18 +31,23 @@ pub mod progress;
 pub mod quorum;
 pub mod quorum_read;
 pub mod raft;
+pub mod rare;
 pub mod requests;
 pub mod state_machine;
 pub mod term_log;
 pub mod wire;
 
+mod alarm;
 mod campaign;
 mod configurations;
+mod cut;
 mod election;
 mod follow;
 mod following;
 mod lead;
 mod leading;
+mod mail;
+mod prefetch;
 mod reads;
 mod ring;
 mod status;

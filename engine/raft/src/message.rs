@@ -8,9 +8,12 @@ use core::ops::RangeInclusive;
 
 use crate::ids::{EntryId, Index, NodeId, ReadId, Term};
 use crate::membership::Membership;
+use crate::rare::Rare;
 
 /// How many term runs one `Append` may describe; more go into the next one.
 pub const RUNS_MAX: usize = 2;
+/// Terms and indexes beyond this are not reached in a thousand years; who speaks of them is not listened to.
+pub const NUMBER_MAX: u64 = 1 << 62;
 /// How many successors a leader names.
 pub const SUCCESSORS_MAX: usize = 7;
 
@@ -21,6 +24,27 @@ pub struct Message {
     pub term: Term,
     /// The rest.
     pub body: Body,
+}
+
+impl Message {
+    /// The numbers in it are ones that a group can reach.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        let entry = |id: &EntryId| id.term.0 <= NUMBER_MAX && id.index.0 <= NUMBER_MAX;
+        let body = match &self.body {
+            Body::PreVote { last } | Body::Vote { last, .. } | Body::SnapshotRefused { last } => {
+                entry(last)
+            }
+            Body::Snapshot { last, .. } => entry(last) && last.term <= self.term,
+            Body::Append(append) => entry(&append.prev) && append.last.0 <= NUMBER_MAX,
+            Body::AppendReply(reply) => match &reply.outcome {
+                AppendOutcome::Accepted { matched } => matched.0 <= NUMBER_MAX,
+                AppendOutcome::Rejected { prev, hint } => prev.0 <= NUMBER_MAX && entry(hint),
+            },
+            _ => true,
+        };
+        self.term.0 <= NUMBER_MAX && body
+    }
 }
 
 /// What a message says.
@@ -109,7 +133,7 @@ pub struct Append {
     /// To a follower that had lost acknowledged entries: it holds all of them again.
     pub repaired: bool,
     /// The configurations among the entries.
-    pub configurations: Vec<(Index, Membership)>,
+    pub configurations: Rare<(Index, Membership)>,
 }
 
 /// A follower's answer.
@@ -159,6 +183,38 @@ impl Append {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.last.0.saturating_sub(self.prev.index.0)
+    }
+
+    /// A leader of `term` may have sent this: the runs describe exactly the entries, their terms rise from
+    /// the one before and do not exceed the leader's, the configurations stand among them.
+    #[must_use]
+    pub fn makes_sense(&self, term: Term) -> bool {
+        let runs = self.runs.as_slice();
+        if self.last <= self.prev.index {
+            return self.last == self.prev.index
+                && runs.is_empty()
+                && self.configurations.is_empty();
+        }
+        let first = runs.first().is_some_and(|run| {
+            run.index.0 == self.prev.index.0 + 1 && run.term >= self.prev.term && run.term.0 > 0
+        });
+        let rises = |pair: &[EntryId]| pair[0].term < pair[1].term && pair[0].index < pair[1].index;
+        first
+            && runs.windows(2).all(rises)
+            && runs
+                .last()
+                .is_some_and(|run| run.index <= self.last && run.term <= term)
+            && u32::try_from(self.count()).is_ok()
+            && self.configurations_make_sense()
+    }
+
+    fn configurations_make_sense(&self) -> bool {
+        let mut before = self.prev.index;
+        self.configurations.iter().all(|(index, _)| {
+            let rises = *index > before && *index <= self.last;
+            before = *index;
+            rises
+        })
     }
 }
 

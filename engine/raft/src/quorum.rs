@@ -82,6 +82,18 @@ impl Quorum {
         })
     }
 
+    /// Sizes that nobody checked, for planted faults.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub const fn unchecked(voters: u8, election: u8, commit: u8) -> Self {
+        Self {
+            voters,
+            election,
+            commit,
+            read: election,
+        }
+    }
+
     /// The usual system: more than half for everything.
     pub fn majority(voters: usize) -> Result<Self, QuorumError> {
         let half = voters / 2 + 1;

@@ -22,11 +22,14 @@ pub struct ReadAnswer {
 }
 
 /// The answers to one quorum read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct QuorumRead {
     answered: Vec<NodeId>,
     last: Index,
     newest: Option<Membership>,
+    /// A fault planted for the tests of the tests.
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<crate::mutants::Mutant>,
 }
 
 impl QuorumRead {
@@ -48,6 +51,12 @@ impl QuorumRead {
             self.newest = Some(answer.membership.clone());
         }
         let newest = self.newest.as_ref()?;
+        #[cfg(feature = "mutants")]
+        if self.mutant == Some(crate::mutants::Mutant::ReadQuorumTooSmall) {
+            let voters = self.answered.iter().filter(|&&node| newest.is_voter(node));
+            let enough = newest.quorum().voters() - newest.quorum().commit() + 1;
+            return (voters.count() >= enough).then_some(self.last);
+        }
         newest
             .is_read_quorum(|node| self.answered.contains(&node))
             .then_some(self.last)

@@ -8,34 +8,37 @@
 
 use core::ops::RangeInclusive;
 
+use crate::alarm::{Alarm, Alarms};
 use crate::config::{Config, ConfigError, Damage, Restored};
 use crate::configurations::Configurations;
-use crate::effects::{Effects, HardState, Install, ReadAborted, Role, RoleChange};
+use crate::cut::{Cut, View};
+use crate::effects::{Effects, HardState, Install, Role, RoleChange};
 use crate::election::Election;
 use crate::following::Following;
-use crate::ids::{EntryId, Index, NodeId, PersistSeq, ReadId, Term, Time};
+use crate::ids::{EntryId, Index, NodeId, PersistSeq, Term, Time};
 use crate::leading::Leading;
 use crate::liveness::Liveness;
+use crate::mail::Mail;
 use crate::membership::Membership;
 use crate::message::{AppendOutcome, AppendReply, Body, Message};
-use crate::progress::View;
-use crate::reads::Forwarded;
 use crate::storage::Storage;
 use crate::term_log::TermLog;
 
 /// A replica's consensus state. One per group and node, owned by the shard of one core.
 ///
-/// The fields stand in the order of their heat: what every call touches comes first, in few cache lines.
+/// The fields stand in the order of their heat: an entry touches the first five cache lines, at a leader the
+/// configuration's last line as well. The rest is touched when something other than entries happens.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Raft {
+    // One cache line: who leads, how far.
     pub(crate) term: Term,
     pub(crate) commit: Index,
     /// The commit index as last handed out.
     pub(crate) told_commit: Index,
+    pub(crate) applied: Index,
     pub(crate) leading: Option<Box<Leading>>,
     pub(crate) leader: Option<NodeId>,
-    pub(crate) vote: Option<NodeId>,
     pub(crate) role: Role,
     pub(crate) damage: Damage,
     /// Role, term, leader or configuration may differ from what was told last.
@@ -43,24 +46,30 @@ pub struct Raft {
     /// A snapshot was offered and is to be asked for.
     pub(crate) install_wanted: bool,
     pub(crate) now: Time,
+    // One: the log's ends.
     pub(crate) log: TermLog,
+    // One: what is between this replica and its leader.
     pub(crate) following: Following,
+    pub(crate) alarms: Alarms,
+    // Two: what is between it and its disk; what waits for the next drain.
     pub(crate) storage: Storage,
-    /// Messages that wait for nothing but the next drain.
-    pub(crate) outbox: Vec<(NodeId, Message)>,
-    pub(crate) answers: Vec<(ReadId, Result<Index, ReadAborted>)>,
-    pub(crate) forwarded: Forwarded,
-    pub(crate) election: Election,
-    pub(crate) configurations: Configurations,
-    pub(crate) config: Config,
-    pub(crate) applied: Index,
-    told: RoleChange,
-    told_configuration: u64,
+    pub(crate) mail: Mail,
+    // Seldom touched.
+    pub(crate) vote: Option<NodeId>,
     pub(crate) next_read: u64,
-    /// A snapshot that the shard is installing, and who offered it.
-    pub(crate) installing: Option<Box<(NodeId, EntryId, Membership)>>,
     /// Voters may still rely on promises made before this process started.
     pub(crate) silent_until: Time,
+    // One, at a leader: its limits, and where the newest configuration stands.
+    pub(crate) config: Config,
+    pub(crate) configurations: Configurations,
+    // Seldom touched.
+    pub(crate) election: Election,
+    /// This replica lost entries, and has them all again when it is durable up to here.
+    pub(crate) whole_at: Option<Index>,
+    told: RoleChange,
+    told_configuration: u64,
+    /// A snapshot that the shard is installing, and who offered it.
+    pub(crate) installing: Option<Box<(NodeId, EntryId, Membership)>>,
 }
 
 /// Why a request was not taken. Nothing has changed.
@@ -131,13 +140,13 @@ impl Raft {
             storage: Storage::restored(log.last_index()),
             log,
             following: Following::default(),
-            outbox: Vec::new(),
+            mail: Mail::default(),
+            alarms: Alarms::REST,
             notable: true,
+            whole_at: None,
             told: RoleChange::default(),
             told_configuration: 0,
-            answers: Vec::new(),
             election: Election::new(config.rank, seed),
-            forwarded: Forwarded::default(),
             // Answers to reads of an earlier process of this node must not be taken for ours.
             next_read: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) & (u64::MAX << 32 >> 1),
             configurations,
@@ -190,6 +199,17 @@ impl Raft {
     /// A message of this group arrived. `liveness` is the shard's table, which already knows of it.
     pub fn step(&mut self, from: NodeId, message: &Message, now: Time, liveness: &Liveness) {
         self.now = self.now.max(now);
+        if !message.is_plausible() {
+            return;
+        }
+        if message.term == self.term {
+            // The usual cases.
+            match &message.body {
+                Body::Append(append) => return self.on_append(from, append),
+                Body::AppendReply(reply) => return self.on_append_reply(from, reply),
+                _ => {}
+            }
+        }
         match &message.body {
             Body::PreVote { last } => return self.on_pre_vote(from, message.term, *last, liveness),
             Body::PreVoteReply { asked, granted, .. } => {
@@ -223,7 +243,7 @@ impl Raft {
     /// Time has passed, or a node fell silent or came back.
     pub fn tick(&mut self, now: Time, liveness: &Liveness) {
         self.now = self.now.max(now);
-        self.forwarded.expire(self.now, &mut self.answers);
+        self.mail.expire(self.now);
         match self.role {
             Role::Leader => self.tick_leader(liveness),
             Role::Follower | Role::PreCandidate | Role::Candidate => self.tick_follower(liveness),
@@ -233,7 +253,10 @@ impl Raft {
     /// The request `seq` and all before it are durable.
     pub fn persisted(&mut self, seq: PersistSeq, now: Time) {
         self.now = self.now.max(now);
-        self.storage.persisted(seq, &mut self.outbox);
+        self.storage.persisted(seq);
+        if self.storage.withholds() {
+            self.storage.release(&mut self.mail.open().outbox);
+        }
         match self.role {
             Role::Leader => self.on_own_log_durable(),
             Role::Candidate => self.vote_for_self(),
@@ -258,9 +281,7 @@ impl Raft {
         } else {
             self.acknowledge(effects);
         }
-        if !self.outbox.is_empty() {
-            effects.send.append(&mut self.outbox);
-        }
+        self.mail.hand_out(effects);
         if self.storage.wants() {
             let hard_state = HardState {
                 term: self.term,
@@ -274,9 +295,6 @@ impl Raft {
         }
         if self.notable {
             self.tell(effects);
-        }
-        if !self.answers.is_empty() {
-            effects.reads.append(&mut self.answers);
         }
         if self.install_wanted {
             self.install_wanted = false;
@@ -327,13 +345,15 @@ impl Raft {
             config: &self.config,
         };
         let before = effects.send.len();
+        let me = usize::from(leading.me);
+        let mut cut = Cut::default();
         for (at, progress) in peers.iter_mut().enumerate() {
-            if at != leading.me {
-                progress.pump(&view, &mut effects.send);
+            if at != me {
+                progress.pump(&view, &mut cut, &mut effects.send);
             }
         }
-        if leading.retry_at.is_none() && effects.send.len() > before {
-            leading.retry_at = Some(self.now.plus(self.config.election_timeout));
+        if !leading.retry_at.is_set() && effects.send.len() > before {
+            leading.retry_at = Alarm::at(self.now.plus(self.config.election_timeout));
             leading.retry_fresh = true;
         }
         if leading.leaving && self.commit == self.log.last_index() {
@@ -377,32 +397,23 @@ impl Raft {
             body,
         };
         if self.storage.holds_hard_state() || self.is_mutant_vote_early() {
-            self.outbox.push((to, message));
+            self.mail.post(to, message);
         } else {
             self.storage.withhold(to, message);
         }
     }
 
+    #[inline]
     fn wake(&self) -> Option<Time> {
-        let earlier = |one: Option<Time>, other: Option<Time>| match (one, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        let wake = match self.leading.as_deref() {
+        let alarm = match self.leading.as_deref() {
             Some(leading) => {
-                let wake = earlier(leading.retry_at, leading.check_at);
-                match &leading.transfer {
-                    Some(transfer) => earlier(wake, Some(transfer.deadline)),
-                    None => wake,
-                }
+                let transfer = leading.transfer.as_deref();
+                let deadline = transfer.map_or(Alarm::NEVER, |of| Alarm::at(of.deadline));
+                leading.retry_at.min(leading.check_at).min(deadline)
             }
-            None => earlier(self.election.deadline, self.election.check_at),
+            None => self.alarms.next(),
         };
-        if self.forwarded.len() == 0 {
-            wake
-        } else {
-            earlier(wake, self.forwarded.deadline())
-        }
+        alarm.min(self.mail.alarm()).time()
     }
 
     /// The commit index rose to `upto`, or not.

@@ -31,13 +31,13 @@ pub(crate) struct Waiting {
 pub(crate) struct Reads {
     round: u64,
     wanted: bool,
+    /// No lease: leadership is being handed over.
+    revoked: bool,
     waiting: VecDeque<Waiting>,
     /// When the rounds were sent that are not confirmed yet.
     sent: Ring<(u64, Time), 2>,
     /// The send time of the latest confirmed round.
     confirmed_at: Option<Time>,
-    /// No lease: leadership is being handed over.
-    revoked: bool,
 }
 
 impl Hash for Reads {

@@ -11,7 +11,6 @@ use crate::ids::{Index, NodeId, ReadId, Time};
 use crate::leading::Transfer;
 use crate::membership::{Member, Membership};
 use crate::message::{Body, Message};
-use crate::progress::Flow;
 use crate::quorum::Quorum;
 use crate::raft::{ProposeError, Raft};
 
@@ -73,8 +72,11 @@ impl Raft {
                     return Err(ProposeError::Busy);
                 }
                 let known = self.commit >= leading.first_own;
+                #[cfg(feature = "mutants")]
+                let known =
+                    known || self.config.mutant == Some(crate::mutants::Mutant::ReadBeforeOwnEntry);
                 if known && covered {
-                    self.answers.push((id, Ok(self.commit)));
+                    self.mail.open().answers.push((id, Ok(self.commit)));
                 } else {
                     leading.reads.begin(None, id, known.then_some(self.commit));
                 }
@@ -83,18 +85,18 @@ impl Raft {
                 let leader = self
                     .leader
                     .ok_or(ProposeError::NotLeader { leader: None })?;
-                if self.forwarded.len() >= self.config.max_reads {
+                if self.mail.forwarded() >= self.config.max_reads {
                     return Err(ProposeError::Busy);
                 }
-                self.forwarded
-                    .push(id, self.now.plus(self.config.election_timeout));
-                self.outbox.push((
+                let deadline = self.now.plus(self.config.election_timeout);
+                self.mail.forward(id, deadline);
+                self.mail.post(
                     leader,
                     Message {
                         term: self.term,
                         body: Body::Read { id },
                     },
-                ));
+                );
             }
         }
         self.next_read += 1;
@@ -131,21 +133,19 @@ impl Raft {
         }
         if refused {
             let body = Body::ReadReply { id, index: None };
-            self.outbox.push((
+            self.mail.post(
                 from,
                 Message {
                     term: self.term,
                     body,
                 },
-            ));
+            );
         }
     }
 
     pub(crate) fn on_read_reply(&mut self, id: ReadId, index: Option<Index>) {
-        if self.forwarded.take(id) {
-            self.answers
-                .push((id, index.ok_or(crate::effects::ReadAborted)));
-        }
+        let answer = index.ok_or(crate::effects::ReadAborted);
+        self.mail.answered(id, answer);
     }
 
     /// Answers the reads that a quorum has confirmed.
@@ -154,17 +154,17 @@ impl Raft {
             return;
         };
         let round = leading.confirmed_round();
-        let (answers, outbox, term) = (&mut self.answers, &mut self.outbox, self.term);
+        let (letters, term) = (self.mail.open(), self.term);
         leading
             .reads
             .confirmed(round, |from, id, index| match from {
-                None => answers.push((id, Ok(index))),
+                None => letters.answers.push((id, Ok(index))),
                 Some(to) => {
                     let body = Body::ReadReply {
                         id,
                         index: Some(index),
                     };
-                    outbox.push((to, Message { term, body }));
+                    letters.outbox.push((to, Message { term, body }));
                 }
             });
     }
@@ -183,17 +183,17 @@ impl Raft {
             return Err(TransferError::Transferring);
         }
         let id = self.config.id;
-        let able = leading.peer(to).is_some_and(|progress| {
-            progress.live && !progress.damaged && !matches!(progress.flow, Flow::Snapshot(_))
-        });
+        let able = leading
+            .peer(to)
+            .is_some_and(|progress| progress.live && !progress.damaged && !progress.installs());
         if !fit || !able || to == id {
             return Err(TransferError::Unfit);
         }
-        leading.transfer = Some(Transfer {
+        leading.transfer = Some(Box::new(Transfer {
             to,
             deadline,
             told: false,
-        });
+        }));
         self.continue_transfer(to);
         Ok(())
     }
@@ -204,6 +204,9 @@ impl Raft {
         let Some(leading) = self.leading.as_deref_mut() else {
             return;
         };
+        if leading.transfer.is_none() {
+            return;
+        }
         let matched = leading.peer(node).map(|progress| progress.matched);
         let Some(transfer) = leading.transfer.as_mut() else {
             return;
@@ -211,13 +214,13 @@ impl Raft {
         if transfer.to == node && !transfer.told && matched == Some(last) {
             transfer.told = true;
             leading.reads.revoke();
-            self.outbox.push((
+            self.mail.post(
                 node,
                 Message {
                     term: self.term,
                     body: Body::TimeoutNow,
                 },
-            ));
+            );
         }
     }
 

@@ -19,6 +19,15 @@ pub struct Command<'a> {
     pub payload: &'a [u8],
 }
 
+/// Who asked for a command, as its entry's head says: a number that the client drew, and its own count of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asker {
+    /// The client.
+    pub client: u128,
+    /// Its number of the request.
+    pub number: u64,
+}
+
 /// A deterministic machine: its state after an entry is a function of the log up to that entry alone.
 ///
 /// No clock, no dice, no floats, no iteration over hash maps: two replicas at one index must have one
@@ -32,6 +41,12 @@ pub trait StateMachine {
     /// wrong is an outcome inside the reply.
     fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>);
 
+    /// As [`StateMachine::apply`], told who asked: for a machine that remembers its clients.
+    fn apply_for(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
+        let _ = asker;
+        self.apply(command, reply);
+    }
+
     /// Answers a read-only request from the state as it stands.
     fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>);
 
@@ -42,14 +57,14 @@ pub trait StateMachine {
     /// stays that of this moment. An image begun before is given up. False from a machine that keeps none: its
     /// log is its only memory and is never shortened.
     ///
-    /// The pieces put together are a function of the state alone: two replicas at one index make the same bytes.
-    /// Finished chapters that were shelved are not in it; see [`StateMachine::due_chapter`].
+    /// The pieces put together are a function of the state and of how many chapters were shelved at that moment: two
+    /// replicas at one index that had shelved as many make the same bytes. It counts on those chapters, which are
+    /// not in it; see [`StateMachine::due_chapter`].
     fn begin_image(&mut self) -> bool {
         false
     }
 
-    /// Appends the next piece of the image, at most about `budget` bytes. True when it was the last. No bytes and
-    /// false means that there are none for the moment: a chapter that the image counts on is not shelved yet.
+    /// Appends the next piece of the image, at most about `budget` bytes. True when it was the last.
     fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
         let _ = (budget, piece);
         true

@@ -32,12 +32,7 @@ impl Hash for Raft {
             &self.configurations,
         )
             .hash(state);
-        (
-            self.following.verified,
-            self.following.round,
-            self.following.whole_at,
-        )
-            .hash(state);
+        (self.following.verified, self.following.round, self.whole_at).hash(state);
         if let Some(leading) = self.leading.as_deref() {
             (
                 leading.first_own,
@@ -99,6 +94,12 @@ impl Raft {
             return self.log.last_index();
         }
         self.storage.durable()
+    }
+
+    /// The present term and vote are durable, as far as the core was told.
+    #[must_use]
+    pub fn keeps_term_and_vote(&self) -> bool {
+        self.storage.holds_hard_state()
     }
 
     /// Applied to the state machine, as told.
@@ -170,6 +171,7 @@ impl Raft {
         self.leading
             .as_deref()?
             .transfer
+            .as_ref()
             .map(|transfer| transfer.to)
     }
 

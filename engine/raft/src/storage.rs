@@ -10,6 +10,7 @@ use core::hash::{Hash, Hasher};
 use crate::effects::{Append, HardState, Made, Persist};
 use crate::ids::{Index, NodeId, PersistSeq};
 use crate::message::Message;
+use crate::rare::Rare;
 use crate::ring::Ring;
 
 /// One replica's dealings with its disk.
@@ -24,9 +25,9 @@ pub(crate) struct Storage {
     /// The request that carries the present term and vote.
     hard_state_seq: PersistSeq,
     hard_state_dirty: bool,
+    made: Rare<(Index, Made)>,
+    withheld: Rare<(PersistSeq, NodeId, Message)>,
     in_flight: Ring<(PersistSeq, Index), 2>,
-    made: Vec<(Index, Made)>,
-    withheld: Vec<(PersistSeq, NodeId, Message)>,
 }
 
 impl Hash for Storage {
@@ -171,21 +172,29 @@ impl Storage {
     }
 
     /// The request `seq` and all earlier ones are durable.
-    pub(crate) fn persisted(&mut self, seq: PersistSeq, send: &mut Vec<(NodeId, Message)>) {
+    #[inline]
+    pub(crate) fn persisted(&mut self, seq: PersistSeq) {
         assert!(seq <= self.issued, "only what was asked for completes");
         self.done = self.done.max(seq);
         while let Some((_, upto)) = self.in_flight.front().copied().filter(|(at, _)| *at <= seq) {
             self.in_flight.pop();
             self.durable = self.durable.max(upto);
         }
-        if !self.withheld.is_empty() {
-            let done = self.done;
-            send.extend(
-                self.withheld
-                    .extract_if(.., |(at, _, _)| *at <= done)
-                    .map(|(_, to, message)| (to, message)),
-            );
-        }
+    }
+
+    /// Messages wait for the disk.
+    #[inline]
+    pub(crate) fn withholds(&self) -> bool {
+        !self.withheld.is_empty()
+    }
+
+    /// Hands out the messages whose request has completed.
+    pub(crate) fn release(&mut self, send: &mut Vec<(NodeId, Message)>) {
+        let done = self.done;
+        self.withheld.edit(|withheld| {
+            let released = withheld.extract_if(.., |(at, _, _)| *at <= done);
+            send.extend(released.map(|(_, to, message)| (to, message)));
+        });
     }
 }
 
@@ -204,13 +213,12 @@ mod tests {
     #[test]
     fn a_late_completion_for_an_overwritten_entry_acknowledges_nothing() {
         let mut storage = Storage::restored(Index(2));
-        let mut send = Vec::new();
         let old = request(&mut storage, 3, 5);
         storage.truncated(Index(4));
         let new = request(&mut storage, 4, 6);
-        storage.persisted(old, &mut send);
+        storage.persisted(old);
         assert_eq!(storage.durable(), Index(3));
-        storage.persisted(new, &mut send);
+        storage.persisted(new);
         assert_eq!(storage.durable(), Index(6));
     }
 
@@ -220,7 +228,7 @@ mod tests {
         request(&mut storage, 1, 1);
         request(&mut storage, 2, 4);
         let last = request(&mut storage, 5, 5);
-        storage.persisted(last, &mut Vec::new());
+        storage.persisted(last);
         assert_eq!(storage.durable(), Index(5));
     }
 }

@@ -7,18 +7,20 @@
 
 use core::ops::RangeInclusive;
 
-use smallvec::SmallVec;
-
 use crate::ids::{EntryId, Index, Term};
 use crate::message::Runs;
 
-/// The terms of a log.
+/// The terms of a log. The fields stand in the order of their heat: the newest run is known without a look
+/// at the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct TermLog {
     last: Index,
     last_term: Term,
+    /// Where the newest run begins; one past `last` when the log is empty.
+    run_first: Index,
     snapshot: EntryId,
-    runs: SmallVec<[EntryId; 2]>,
+    runs: Vec<EntryId>,
 }
 
 /// Why restored runs do not describe a log.
@@ -47,13 +49,21 @@ impl TermLog {
         if (runs.is_empty() && last != snapshot.index) || last < snapshot.index {
             return Err(LogError::Runs);
         }
-        let last_term = runs.last().map_or(snapshot.term, |run| run.term);
-        Ok(Self {
+        let mut log = Self {
             last,
-            last_term,
             snapshot,
             runs: runs.into(),
-        })
+            ..Self::default()
+        };
+        log.note_newest();
+        Ok(log)
+    }
+
+    /// Keeps at hand what the newest run says.
+    fn note_newest(&mut self) {
+        let newest = self.runs.last();
+        self.last_term = newest.map_or(self.snapshot.term, |run| run.term);
+        self.run_first = newest.map_or(self.last.next(), |run| run.index);
     }
 
     /// What the log starts after.
@@ -95,7 +105,7 @@ impl TermLog {
         if index > self.last || index < self.snapshot.index {
             return None;
         }
-        if index == self.last {
+        if index >= self.run_first {
             return Some(self.last_term);
         }
         if index == self.snapshot.index {
@@ -117,9 +127,10 @@ impl TermLog {
     pub fn append(&mut self, term: Term, entries: u32) -> RangeInclusive<Index> {
         let first = self.last.next();
         assert!(term >= self.last_term, "terms never fall along a log");
-        if self.runs.is_empty() || self.last_term != term {
+        if self.run_first > self.last || self.last_term != term {
             self.runs.push(EntryId { term, index: first });
             self.last_term = term;
+            self.run_first = first;
         }
         self.last = Index(self.last.0 + u64::from(entries));
         first..=self.last
@@ -134,7 +145,7 @@ impl TermLog {
         let keep = self.runs.partition_point(|run| run.index < from);
         self.runs.truncate(keep);
         self.last = from.prev();
-        self.last_term = self.runs.last().map_or(self.snapshot.term, |run| run.term);
+        self.note_newest();
     }
 
     /// The log starts after `upto`, which it holds.
@@ -156,6 +167,7 @@ impl TermLog {
             self.runs[0].index = next;
         }
         self.snapshot = upto;
+        self.note_newest();
     }
 
     /// The log is replaced by a snapshot.
@@ -163,7 +175,7 @@ impl TermLog {
         self.runs.clear();
         self.snapshot = snapshot;
         self.last = snapshot.index;
-        self.last_term = snapshot.term;
+        self.note_newest();
     }
 
     /// The first of the entries `first..=last`, described by `runs`, that this log does not hold with the
@@ -216,6 +228,13 @@ impl TermLog {
     #[must_use]
     pub fn describe(&self, first: Index, last: Index) -> (Runs, Index) {
         let mut runs = Runs::default();
+        if first >= self.run_first {
+            runs.push(EntryId {
+                term: self.last_term,
+                index: first,
+            });
+            return (runs, last);
+        }
         let mut at = self.run_of(first);
         let mut index = first;
         loop {

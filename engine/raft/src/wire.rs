@@ -402,7 +402,7 @@ impl Reader<'_> {
             round,
             reply,
             repaired,
-            configurations: found,
+            configurations: found.into(),
         })
     }
 

@@ -6,9 +6,11 @@ use raft::durability::Class;
 use raft::ids::{EntryId, Index, NodeId, ReadId, Term};
 use raft::membership::{Kind, Membership, Place};
 use raft::message::{Append, AppendOutcome, AppendReply, Body, Message, Runs, Successors};
+use raft::rare::Rare;
 use raft::wire::{WireError, decode, encode};
 
 use crate::chaos::cases;
+use crate::codec::check;
 
 fn id() -> impl Strategy<Value = EntryId> {
     (0..1000_u64, 0..1_000_000_u64).prop_map(|(term, index)| EntryId {
@@ -79,11 +81,10 @@ fn append() -> impl Strategy<Value = Append> {
                     index: Index(last.index.0 + entries),
                 };
             }
-            let configurations = if last == prev {
-                vec![]
-            } else {
-                vec![(last.index, membership)]
-            };
+            let mut configurations = Rare::new();
+            if last != prev {
+                configurations.push((last.index, membership));
+            }
             let commit = Index(round / 2);
             Append {
                 prev,
@@ -99,7 +100,7 @@ fn append() -> impl Strategy<Value = Append> {
     )
 }
 
-fn body() -> impl Strategy<Value = Body> {
+pub(crate) fn body() -> impl Strategy<Value = Body> {
     let nodes = proptest::collection::vec(any::<u32>().prop_map(NodeId), 0..=7);
     prop_oneof![
         id().prop_map(|last| Body::PreVote { last }),
@@ -146,20 +147,6 @@ fn body() -> impl Strategy<Value = Body> {
             ranked: Successors::new(&nodes)
         }),
     ]
-}
-
-/// Whatever decodes encodes to the same bytes. Shared with the fuzz target.
-fn check(bytes: &[u8]) {
-    if let Ok(message) = decode(bytes) {
-        let mut again = Vec::new();
-        encode(&message, &mut again);
-        assert_eq!(again, bytes);
-    }
-    if let Ok(membership) = Membership::decode(bytes) {
-        let mut again = Vec::new();
-        membership.encode(&mut again);
-        assert_eq!(again, bytes);
-    }
 }
 
 proptest! {

@@ -19,6 +19,7 @@ use raft::membership::Membership;
 use raft::message::Message;
 use raft::mutants::Mutant;
 use raft::quorum::Quorum;
+use raft::quorum_read::QuorumRead;
 use raft::raft::Raft;
 
 const NOW: Time = Time(1);
@@ -48,6 +49,8 @@ struct Node {
     writes: VecDeque<Write>,
     /// Reads under way, and the highest index committed anywhere when each began.
     reads: Vec<(ReadId, Index)>,
+    /// Some acknowledged entries are lost; remembered over restarts.
+    damage: Damage,
 }
 
 /// One group in one state.
@@ -59,6 +62,11 @@ struct World {
     crashes: u32,
     changes: u32,
     reads: u32,
+    losses: u32,
+    /// The quorum read under way, what was committed when it began, and whether it was answered too early.
+    question: Option<(QuorumRead, Index)>,
+    asked: u32,
+    stale: bool,
 }
 
 /// How far to look.
@@ -71,6 +79,10 @@ struct Model {
     entries: u32,
     crashes: u32,
     reads: u32,
+    /// How often a disk loses everything but term and vote.
+    losses: u32,
+    /// How many quorum reads are asked.
+    questions: u32,
     /// Disks may lag behind.
     lag: bool,
     /// Rounds may break off, and appends carry one entry each.
@@ -93,6 +105,8 @@ impl Default for Model {
             entries: 1,
             crashes: 0,
             reads: 0,
+            losses: 0,
+            questions: 0,
             lag: false,
             broken: false,
             sizes: vec![],
@@ -117,13 +131,17 @@ enum Event {
     Propose(usize),
     Sizes(usize, usize),
     Read(usize),
+    /// The disk loses its entries and knows it; the process starts again.
+    Lose(usize),
+    /// A quorum read asks a node, the first one or another.
+    Ask(usize),
 }
 
 /// What was found: how many states, or how it went wrong.
 #[derive(Debug)]
 enum Found {
     Clean(usize),
-    Wrong(String, Vec<Event>),
+    Wrong(String, Vec<Event>, usize),
     TooMany,
 }
 
@@ -156,6 +174,7 @@ impl Model {
             disk: Disk::default(),
             writes: VecDeque::new(),
             reads: Vec::new(),
+            damage: Damage::None,
         };
         World {
             nodes: ids.into_iter().map(node).collect(),
@@ -164,11 +183,21 @@ impl Model {
             crashes: 0,
             changes: 0,
             reads: 0,
+            losses: 0,
+            question: None,
+            asked: 0,
+            stale: false,
         }
     }
 
     fn quorum(&self, (election, commit): (usize, usize)) -> Quorum {
-        Quorum::new(self.nodes as usize, election, commit, election).expect("sound sizes")
+        // Unsound sizes are asked for as well: the core refuses them, its mutants do not.
+        let sound = Quorum::new(self.nodes as usize, election, commit, election);
+        sound.unwrap_or(Quorum::unchecked(
+            self.nodes as u8,
+            election as u8,
+            commit as u8,
+        ))
     }
 
     /// Everything that may happen next.
@@ -196,6 +225,12 @@ impl Model {
             }
             if world.crashes < self.crashes {
                 events.push(Event::Crash(at));
+            }
+            if world.losses < self.losses && !node.disk.terms.is_empty() {
+                events.push(Event::Lose(at));
+            }
+            if world.question.is_some() || world.asked < self.questions {
+                events.push(Event::Ask(at));
             }
             if raft.role() == Role::Leader {
                 if world.entries < self.entries {
@@ -231,7 +266,8 @@ impl Model {
                 }
                 history.push((origin, Some(event)));
                 if let Err(wrong) = next.check() {
-                    return Found::Wrong(wrong, trace(&history, history.len() - 1));
+                    let events = trace(&history, history.len() - 1);
+                    return Found::Wrong(wrong, events, seen.len());
                 }
                 if seen.len() > self.limit {
                     return Found::TooMany;
@@ -257,7 +293,7 @@ impl World {
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for node in &self.nodes {
-            (&node.raft, &node.disk, &node.reads).hash(&mut hasher);
+            (&node.raft, &node.disk, &node.reads, node.damage).hash(&mut hasher);
             for write in &node.writes {
                 (write.hard_state, write.first, &write.terms).hash(&mut hasher);
             }
@@ -268,6 +304,10 @@ impl World {
             self.crashes,
             self.changes,
             self.reads,
+            self.losses,
+            &self.question,
+            self.asked,
+            self.stale,
         )
             .hash(&mut hasher);
         hasher.finish()
@@ -278,6 +318,9 @@ impl World {
             .invariants
             .check(self.nodes.iter().map(|node| &node.raft));
         wrong.map_err(|violation| violation.to_string())?;
+        if self.stale {
+            return Err("a quorum read missed a commit".into());
+        }
         for node in &self.nodes {
             if node.reads.iter().any(|(id, _)| *id == ReadId(u64::MAX)) {
                 return Err(format!("node {} answered a stale read", node.raft.id()));
@@ -297,7 +340,18 @@ impl World {
             Event::Complete(at) => {
                 self.complete(at);
             }
-            Event::Crash(at) => self.crash(model, at),
+            Event::Crash(at) => {
+                self.crashes += 1;
+                self.crash(model, at);
+            }
+            Event::Lose(at) => {
+                self.losses += 1;
+                self.nodes[at].disk.terms.clear();
+                self.nodes[at].disk.configurations.clear();
+                self.nodes[at].damage = Damage::Entries;
+                self.crash(model, at);
+            }
+            Event::Ask(at) => self.ask(model, at),
             Event::Propose(at) => {
                 if self.nodes[at].raft.propose(1, 1).is_ok() {
                     self.entries += 1;
@@ -327,6 +381,7 @@ impl World {
         let node = &mut self.nodes[at];
         let mut effects = Effects::default();
         node.raft.drain(&mut effects);
+        node.damage = node.raft.damage();
         if let Some(persist) = effects.persist {
             let mut write = Write {
                 seq: persist.seq,
@@ -395,7 +450,6 @@ impl World {
 
     /// The process ends and starts again from its disk.
     fn crash(&mut self, model: &Model, at: usize) {
-        self.crashes += 1;
         let node = &mut self.nodes[at];
         let id = node.raft.id();
         let mut runs: Vec<EntryId> = Vec::new();
@@ -413,7 +467,7 @@ impl World {
             runs,
             last: Index(node.disk.terms.len() as u64),
             configurations: node.disk.configurations.clone(),
-            damage: Damage::None,
+            damage: node.damage,
             ..Restored::initial(first)
         };
         node.raft = Raft::new(model.config(id.0), restored, 1, NOW).expect("a sound disk");
@@ -421,6 +475,28 @@ impl World {
         node.reads.clear();
         self.invariants.restarted(id);
         self.drain(at);
+    }
+
+    /// A quorum read asks a node; what it concludes must cover every commit from before it began.
+    fn ask(&mut self, model: &Model, at: usize) {
+        if self.question.is_none() {
+            self.asked += 1;
+            let mut read = QuorumRead::new();
+            if let Some(mutant) = model.mutant {
+                read.plant(mutant);
+            }
+            self.question = Some((read, self.invariants.committed()));
+        }
+        let Some(answer) = self.nodes[at].raft.read_answer() else {
+            return;
+        };
+        let Some((read, committed)) = &mut self.question else {
+            return;
+        };
+        if let Some(index) = read.answer(&answer) {
+            self.stale |= index < *committed;
+            self.question = None;
+        }
     }
 
     /// `from` asks `to`, until the two have nothing more to say to each other.
@@ -464,7 +540,7 @@ impl World {
 fn clean(name: &str, model: &Model) {
     match model.explore() {
         Found::Clean(states) => println!("{name}: clean, {states} states"),
-        Found::Wrong(wrong, events) => panic!("{name}: {wrong} after {events:?}"),
+        Found::Wrong(wrong, events, _) => panic!("{name}: {wrong} after {events:?}"),
         Found::TooMany => panic!("{name}: more than {} states", model.limit),
     }
 }
@@ -475,8 +551,9 @@ fn caught(mutant: Mutant, model: &Model) {
         ..model.clone()
     };
     match model.explore() {
-        Found::Wrong(wrong, events) => {
-            println!("{mutant:?}: caught after {} events: {wrong}", events.len());
+        Found::Wrong(wrong, events, states) => {
+            let steps = events.len();
+            println!("{mutant:?}: caught in {states} states, {steps} events: {wrong}");
         }
         other => panic!("{mutant:?} was not caught: {other:?}"),
     }
@@ -618,6 +695,58 @@ fn quorum_sizes_change() {
     clean("sizes", &sizes());
     caught(Mutant::IncompatibleQuorumStep, &sizes());
     caught(Mutant::OverlappingChanges, &sizes());
+}
+
+/// From (2, 2) to (3, 1) in one entry: an election quorum of the old sizes misses a commit of the new ones.
+#[test]
+fn quorum_sizes_do_not_jump() {
+    let jump = Model {
+        sizes: vec![(3, 1)],
+        changes: 1,
+        ..sizes()
+    };
+    clean("one entry from (2, 2) to (3, 1)", &jump);
+    caught(Mutant::IncompatibleQuorumStep, &jump);
+}
+
+/// The commit size is lowered before the election size is raised (rule Q4).
+#[test]
+fn quorum_sizes_change_in_the_right_order() {
+    let order = Model {
+        sizes: vec![(2, 1), (3, 1)],
+        ..sizes()
+    };
+    clean("from (2, 2) over (2, 1) to (3, 1)", &order);
+    caught(Mutant::IncompatibleQuorumStep, &order);
+}
+
+/// Quorum reads ask as many as an election needs, while the commit size is being lowered.
+#[test]
+fn quorum_reads_are_never_stale() {
+    let questions = Model {
+        sizes: vec![(3, 2), (3, 1)],
+        changes: 2,
+        entries: 0,
+        questions: 1,
+        candidates: 1,
+        terms: 1,
+        ..Model::default()
+    };
+    clean("quorum reads", &questions);
+    caught(Mutant::ReadQuorumTooSmall, &questions);
+}
+
+/// A replica that lost entries helps nobody to lead until it has them again.
+#[test]
+fn damaged_replicas_do_not_vote() {
+    let losses = Model {
+        candidates: 3,
+        losses: 1,
+        entries: 1,
+        ..Model::default()
+    };
+    clean("losses", &losses);
+    caught(Mutant::DamagedVotes, &losses);
 }
 
 #[test]

@@ -17,6 +17,7 @@
 
 use bytes::Bytes;
 use raft::ids::{Index, Term};
+use raft::state_machine::Asker;
 use zerocopy::little_endian::{U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -121,6 +122,15 @@ impl EntryHead {
             return Err(EntryHeadError::Reserved);
         }
         Ok(head)
+    }
+
+    /// Who asked.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        Asker {
+            client: self.client.get(),
+            number: self.number.get(),
+        }
     }
 
     /// Whose the content is.

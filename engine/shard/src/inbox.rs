@@ -10,6 +10,7 @@ use wal::Device;
 
 use crate::inspect;
 use crate::limits;
+use crate::mutants::{Mutant, is_planted};
 use crate::packet;
 use crate::shard::{Shard, carriers};
 use crate::stages::decide::{self, Carriers};
@@ -67,6 +68,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         }
         let group = GroupId(head.group);
+        let wrong = is_planted(Mutant::WrongGroup) && self.counts.requests.is_multiple_of(29);
+        let neighbour = group.0 + u64::from(self.setup.cores);
+        let group = if wrong && self.slots.contains_key(&GroupId(neighbour)) {
+            GroupId(neighbour)
+        } else {
+            group
+        };
         let Some(slot) = self.slots.get(&group).copied() else {
             if group.0 < self.setup.groups {
                 self.counts.wrong_core += 1;

@@ -49,6 +49,9 @@ struct Status {
     groups: Vec<GroupStatus>,
     /// Where the next page begins; absent on the last one.
     next: Option<u64>,
+    /// What runs beside the core, in its own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<serde_json::Value>,
 }
 
 /// Everything that is counted since the start.
@@ -224,6 +227,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
         pinned: shard.serves.pins(),
         groups: page,
         next,
+        beside: shard.annex.as_ref().map(|annex| annex()),
     };
     serde_json::to_vec(&status).expect("numbers and strings always serialize")
 }

@@ -30,6 +30,10 @@ mod inspect;
 pub mod limits;
 pub mod losses;
 pub mod manifest;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 pub mod open;
 pub mod packet;
 pub mod peers;
@@ -38,12 +42,14 @@ pub mod recover;
 pub mod replica;
 pub mod restoring;
 mod serve;
+pub mod sessions;
 pub mod setup;
 pub mod shard;
 pub mod shelf;
 pub mod stopwatch;
 pub mod timers;
 pub mod upkeep;
+mod verbs;
 pub mod window;
 
 /// The six verbs of a turn.

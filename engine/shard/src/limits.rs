@@ -101,6 +101,17 @@ const _: () = assert!(
     UPKEEP_BYTES_PER_TURN >= IMAGE_PIECE_BYTES,
     "a turn handles a piece"
 );
+/// Clients whose last reply one group remembers ([`crate::sessions`]); the one that was quiet for longest makes room.
+pub const SESSIONS_MAX: usize = 256;
+
+/// Longest reply that a session keeps: the results of a full body of 128-byte events, 16 bytes each, the counts of as
+/// many batches as there may be, and a verdict.
+pub const SESSION_REPLY_MAX: usize = 256 * 1024;
+
+const _: () = assert!(
+    PAYLOAD_BYTES_MAX / 8 + 2 * net::tigerbeetle::batches::BATCHES_MAX + 4 <= SESSION_REPLY_MAX
+);
+
 const _: () = assert!(PAYLOAD_COPY_MAX < PAYLOAD_BYTES_MAX);
 const _: () = assert!(
     ENVELOPE_BULK_MAX >= PAYLOAD_BYTES_MAX,

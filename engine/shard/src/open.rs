@@ -126,6 +126,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             scratch: Vec::new(),
             next_beat: now,
             storage: Persisted::All,
+            annex: None,
             damage: Vec::new(),
             damaged: 0,
             setup,

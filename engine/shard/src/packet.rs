@@ -167,6 +167,7 @@ fn runs_within(append: &Append, first: Index, last: Index) -> Runs {
 #[cfg(test)]
 mod tests {
     use raft::ids::Term;
+    use raft::rare::Rare;
 
     use super::*;
 
@@ -189,7 +190,7 @@ mod tests {
             round: 0,
             reply: true,
             repaired: false,
-            configurations: Vec::new(),
+            configurations: Rare::new(),
         }
     }
 

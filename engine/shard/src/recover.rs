@@ -22,6 +22,7 @@ use wal::{Kind, Lost, Record, Recovered, Visit};
 use crate::entry::{Entry, EntryHead, EntryHeadError, EntryKind};
 use crate::losses::{self, GroupLosses, Losses, Verdict};
 use crate::manifest::Manifest;
+use crate::mutants::{Mutant, is_planted};
 use crate::promise::{Promise, PromiseError};
 
 /// What was recovered of one group.
@@ -231,6 +232,9 @@ impl<M: StateMachine> Recovering<M> {
             group: group.0,
             error,
         })?;
+        if is_planted(Mutant::VoteForgotten) {
+            self.promise.state.vote = None;
+        }
         self.losses.found_promise();
         let base = self.promise.base.filter(|base| base.is_fetched);
         if base.is_some_and(|base| base.last.index > self.applied.index) {
@@ -308,6 +312,9 @@ impl<M: StateMachine> Recovering<M> {
             payload_crc: record.payload_crc,
         });
         self.commit = self.commit.max(Index(head.commit.get()));
+        if is_planted(Mutant::RecoversUncommitted) {
+            self.commit = index;
+        }
         self.apply();
         Ok(())
     }
@@ -370,9 +377,14 @@ impl<M: StateMachine> Recovering<M> {
             if entry.index > self.commit {
                 break;
             }
-            if entry.head.kind() == EntryKind::Command {
+            let twice = is_planted(Mutant::AppliedTwiceAfterRestart) && entry.index == self.commit;
+            for _ in 0..1 + u8::from(twice) {
+                if entry.head.kind() != EntryKind::Command {
+                    break;
+                }
                 reply.clear();
-                self.machine.apply(
+                self.machine.apply_for(
+                    entry.head.asker(),
                     Command {
                         index: entry.index,
                         time: entry.head.time.get(),

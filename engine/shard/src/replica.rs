@@ -15,6 +15,7 @@ use raft::effects::HardState;
 use raft::ids::{GroupId, Index, ReadId, Term, Time};
 use raft::raft::Raft;
 
+use crate::mutants::{Mutant, is_planted};
 use crate::promise::{Base, Promise};
 use crate::shelf::Shelf;
 use crate::window::Window;
@@ -156,7 +157,11 @@ impl<M> Replica<M> {
             state: self.promised,
             // Recovery applies what a promise vouches for from the entries before it in the log: it may not
             // vouch for entries that are committed and still on their way there.
-            commit: self.commit.min(self.durable),
+            commit: if is_planted(Mutant::PromiseVouchesForAll) {
+                self.commit
+            } else {
+                self.commit.min(self.durable)
+            },
             damage: self.raft.damage(),
             base: self.base,
         }
@@ -176,7 +181,7 @@ impl<M> Replica<M> {
 
     /// Entries up to `last`, written after `cuts` cuts, are durable.
     pub fn written(&mut self, last: Index, cuts: u64) {
-        if cuts == self.cuts {
+        if cuts == self.cuts || is_planted(Mutant::CutForgotten) {
             self.durable = self.durable.max(last);
         }
     }

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::fetch::Fetches;
 use crate::limits;
+use crate::mutants::{Mutant, is_planted};
 use crate::peers::Peers;
 use crate::replica::Replica;
 use crate::restoring::Fault;
@@ -86,11 +87,16 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) faults: Vec<Fault>,
     /// Until then files of interrupted installations are kept.
     pub(crate) strays_until: Option<Time>,
+    /// What runs beside the core and is told with it.
+    pub(crate) annex: Option<Annex>,
     /// What was found wrong with the log, the first things only.
     pub(crate) damage: Vec<Damage>,
     /// How many things were found wrong with it.
     pub(crate) damaged: u64,
 }
+
+/// Something that runs beside the core, in its own words: called when the core's status is asked for.
+pub type Annex = Box<dyn Fn() -> serde_json::Value + Send>;
 
 /// What happened on this core since it started.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -139,12 +145,18 @@ macro_rules! carriers {
 pub(crate) use carriers;
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
+    /// Tells what runs beside this core with its status, as `beside`.
+    pub fn set_annex(&mut self, annex: Annex) {
+        self.annex = Some(annex);
+    }
+
     /// One pass: receive, decide, persist, replicate, apply, reply.
     pub fn turn(&mut self, clock: &impl Clock) -> Next {
         let now = clock.now();
         self.counts.turns += 1;
         // The log's own word: a core with nothing more to write would never learn of its failure otherwise.
-        let has_failed = self.wal.poll(now.0).failed.is_some();
+        let has_failed =
+            self.wal.poll(now.0).failed.is_some() && !is_planted(Mutant::FailureUnnoticed);
         self.durable(now);
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(&mut events);
@@ -239,7 +251,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let (now, wall) = (clock.now(), clock.wall());
         let room = self.journal.is_clear();
         let asking = std::mem::take(&mut self.asking);
-        for slot in asking {
+        for (at, &slot) in asking.iter().enumerate() {
+            self.look_ahead(&asking[at + 1..]);
             let replica = &mut self.replicas[slot as usize];
             if self.storage == Persisted::Full {
                 self.waiting.forget(&replica.waiting);
@@ -257,6 +270,20 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.waiting.forget(&replica.waiting);
                 decide::propose(replica, slot, &mut carriers!(self), now, wall);
             }
+        }
+    }
+
+    /// Has the memory of the groups whose turn follows brought closer.
+    fn look_ahead(&self, following: &[u32]) {
+        let replica = |at: usize| following.get(at).map(|&slot| &self.replicas[slot as usize]);
+        if let Some(third) = replica(2) {
+            third.raft.prefetch();
+        }
+        if let Some(second) = replica(1) {
+            second.raft.prefetch_leading();
+        }
+        if let Some(next) = replica(0) {
+            next.raft.prefetch_peers();
         }
     }
 

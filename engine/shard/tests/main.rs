@@ -14,6 +14,8 @@ mod laggards;
 mod refusals;
 #[path = "main/replication.rs"]
 mod replication;
+#[path = "main/sessions.rs"]
+mod sessions;
 #[path = "main/tally.rs"]
 mod tally;
 #[path = "main/wire.rs"]

@@ -18,6 +18,7 @@ use zerocopy::little_endian::{U16, U32, U64, U128};
 
 use crate::chance::Chance;
 use crate::history::{Done, Request};
+use crate::machine::is_write;
 use crate::verdict::Scope;
 
 /// Accounts of each group.
@@ -85,7 +86,9 @@ impl Teller {
             88..=89 => (operation::PULSE, Bytes::new()),
             _ => self.again(group),
         };
-        self.request(group, operation, payload)
+        let mut request = self.request(group, operation, payload);
+        request.is_repeat = has_accounts && draw >= 90;
+        request
     }
 
     /// A write to this group that is sure to be one.
@@ -113,6 +116,7 @@ impl Teller {
                 Consistency::Linearizable
             },
             is_once: self.chance.permille(100),
+            is_repeat: false,
         }
     }
 
@@ -239,15 +243,6 @@ impl Desk {
             }
         }
     }
-}
-
-/// Does this operation travel through the log?
-#[must_use]
-pub fn is_write(operation: u8) -> bool {
-    matches!(
-        operation,
-        operation::CREATE_ACCOUNTS | operation::CREATE_TRANSFERS | operation::PULSE
-    )
 }
 
 fn account_id(group: u64, number: u64) -> u128 {

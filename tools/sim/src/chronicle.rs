@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ledger::ledger::Ledger;
 use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::machine::{Machine, Workload};
 use crate::verdict::{Broken, Scope};
 
 /// One applied command.
@@ -57,9 +57,10 @@ pub enum Flaw {
     EmptyReads(u64),
 }
 
-/// A replica's ledger under observation.
+/// A replica's machine under observation.
 pub struct Watched {
-    ledger: Ledger,
+    machine: Machine,
+    workload: Workload,
     chronicle: Chronicle,
     scope: Scope,
     node: usize,
@@ -132,12 +133,18 @@ impl Chronicle {
 }
 
 impl Watched {
-    /// An empty ledger of a group at a node.
+    /// An empty machine of a group at a node.
     #[must_use]
-    pub fn new(chronicle: &Chronicle, scope: Scope, node: usize, flaw: Flaw) -> Self {
-        let ledger = Ledger::new(limits()).expect("the limits are within bounds");
+    pub fn new(
+        workload: Workload,
+        chronicle: &Chronicle,
+        scope: Scope,
+        node: usize,
+        flaw: Flaw,
+    ) -> Self {
         Self {
-            ledger,
+            machine: Machine::new(workload),
+            workload,
             chronicle: chronicle.clone(),
             scope,
             node,
@@ -146,27 +153,16 @@ impl Watched {
         }
     }
 
-    /// The ledger.
+    /// What is observed.
     #[must_use]
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-}
-
-/// What a ledger of this world may hold.
-#[must_use]
-pub fn limits() -> ledger::limits::Limits {
-    ledger::limits::Limits {
-        accounts_max: 10_000,
-        transfers_max: 1_000_000,
-        pendings_max: 10_000,
-        ..ledger::limits::Limits::default()
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 }
 
 impl StateMachine for Watched {
     fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
-        self.ledger.admit(operation, payload)
+        self.machine.admit(operation, payload)
     }
 
     fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
@@ -180,17 +176,17 @@ impl StateMachine for Watched {
         match self.flaw {
             Flaw::Skips(odds) if hits(odds) => {}
             Flaw::Twice(odds) if hits(odds) => {
-                self.ledger.apply(command, reply);
+                self.machine.apply(command, reply);
                 reply.clear();
-                self.ledger.apply(command, reply);
+                self.machine.apply(command, reply);
             }
             Flaw::OwnClock(odds) if hits(odds) => {
                 let time = command.time + self.node as u64 + 1;
-                self.ledger.apply(Command { time, ..command }, reply);
+                self.machine.apply(Command { time, ..command }, reply);
             }
-            _ => self.ledger.apply(command, reply),
+            _ => self.machine.apply(command, reply),
         }
-        let digest = self.ledger.digest();
+        let digest = self.machine.digest();
         self.chronicle
             .note((self.scope, self.node), command, xxh3_64(reply), digest);
     }
@@ -198,55 +194,74 @@ impl StateMachine for Watched {
     fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
         match self.flaw {
             Flaw::EmptyReads(odds) if (self.last + payload.len() as u64).is_multiple_of(odds) => {
-                let empty = Ledger::new(limits()).expect("the limits are within bounds");
+                let empty = Machine::new(self.workload);
                 empty.query(operation, payload, reply);
             }
-            _ => self.ledger.query(operation, payload, reply),
+            _ => self.machine.query(operation, payload, reply),
         }
     }
 
     fn digest(&self) -> u128 {
-        self.ledger.digest()
+        self.machine.digest()
     }
 
     fn begin_image(&mut self) -> bool {
-        self.ledger.begin_image()
+        self.machine
+            .ledger_mut()
+            .is_some_and(|ledger| ledger.begin_image())
     }
 
     fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
-        self.ledger.next_image_piece(budget, piece)
+        self.machine
+            .ledger_mut()
+            .is_none_or(|ledger| ledger.next_image_piece(budget, piece))
     }
 
     fn abandon_image(&mut self) {
-        self.ledger.abandon_image();
+        if let Some(ledger) = self.machine.ledger_mut() {
+            ledger.abandon_image();
+        }
     }
 
     fn begin_restore(&mut self) {
         self.last = 0;
-        self.ledger.begin_restore();
+        if let Some(ledger) = self.machine.ledger_mut() {
+            ledger.begin_restore();
+        }
     }
 
     fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
-        self.ledger.restore_piece(piece)
+        self.machine
+            .ledger_mut()
+            .ok_or(RestoreError::Unsupported)?
+            .restore_piece(piece)
     }
 
     fn end_restore(&mut self) -> Result<(), RestoreError> {
-        self.ledger.end_restore()
+        self.machine
+            .ledger_mut()
+            .ok_or(RestoreError::Unsupported)?
+            .end_restore()
     }
 
     fn due_chapter(&self) -> Option<u64> {
-        self.ledger.due_chapter()
+        self.machine.ledger()?.due_chapter()
     }
 
     fn next_chapter_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
-        self.ledger.next_chapter_piece(budget, piece)
+        self.machine
+            .ledger_mut()
+            .is_none_or(|ledger| ledger.next_chapter_piece(budget, piece))
     }
 
     fn shelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
-        self.ledger.shelve(chapter, bytes)
+        self.machine
+            .ledger_mut()
+            .ok_or(RestoreError::Unsupported)?
+            .shelve(chapter, bytes)
     }
 
     fn chapters(&self) -> u64 {
-        self.ledger.chapters()
+        self.machine.ledger().map_or(0, |ledger| ledger.chapters())
     }
 }

@@ -14,10 +14,10 @@ use net::request::{ReplyHead, RequestHead, Status};
 use net::session::Session;
 use net::transport::Frame;
 
-use crate::bank::Teller;
 use crate::chance::Chance;
 use crate::door;
-use crate::history::{Done, History, Request};
+use crate::errands::Errands;
+use crate::history::{Done, GivenUp, History, Request};
 use crate::network::{End, Machine, Network, Place, Taken};
 use crate::trace::{Trace, What, Who};
 
@@ -50,6 +50,8 @@ pub struct Seat {
     pub slack_ns: u64,
     /// How often, in permille, it asks a node at random though it knows the leader.
     pub roaming_permille: u64,
+    /// Requests of all clients together at most.
+    pub requests_max: u64,
     /// Sends everything twice.
     pub stutters: bool,
 }
@@ -62,7 +64,7 @@ pub struct Client {
     chance: Chance,
     pool: Pool,
     /// Where requests come from.
-    pub teller: Teller,
+    pub teller: Errands,
     wires: BTreeMap<(usize, u16), Wire>,
     leaders: BTreeMap<u64, usize>,
     current: Option<Current>,
@@ -100,7 +102,7 @@ struct Current {
 impl Client {
     /// A client that begins at `now`.
     #[must_use]
-    pub fn new(seat: Seat, teller: Teller, network: &Network, seed: u64, now: u64) -> Self {
+    pub fn new(seat: Seat, teller: Errands, network: &Network, seed: u64, now: u64) -> Self {
         let chance = Chance::named(seed.wrapping_add(seat.number as u64), "client");
         Self {
             network: network.clone(),
@@ -139,11 +141,12 @@ impl Client {
             self.receive(&frame, now, history, trace);
         }
         self.pass(now, history, trace);
-        self.begin(now);
+        self.begin(now, history);
         self.attempt(now, history, trace);
         match &self.current {
             Some(current) => current.until,
             None if self.is_closing && self.errands.is_empty() => u64::MAX,
+            None if history.begun >= self.seat.requests_max && self.errands.is_empty() => u64::MAX,
             None => self.next_at,
         }
     }
@@ -224,6 +227,7 @@ impl Client {
             index: head.index,
             reply: bytes::Bytes::copy_from_slice(&frame.bulk),
         };
+        history.repeated += u64::from(done.request.is_repeat);
         self.teller.learn(&done);
         history.done.push(done);
         self.next_at = now + self.chance.around(self.seat.think_ns);
@@ -267,23 +271,35 @@ impl Client {
 
     fn give_up(&mut self, now: u64, history: &mut History) {
         let current = self.current.take().expect("there is something to give up");
+        let given_up = GivenUp {
+            request: current.request,
+            client: self.seat.number,
+            asked_at: current.asked_at,
+            at: now,
+        };
         if current.is_unclear {
-            history.unknown += 1;
+            history.unknown.push(given_up);
         } else {
-            history.refused.push(current.request);
+            history.refused.push(given_up);
         }
         self.next_at = now + self.chance.around(self.seat.think_ns);
     }
 
-    fn begin(&mut self, now: u64) {
+    fn begin(&mut self, now: u64, history: &mut History) {
         if self.current.is_some() {
             return;
         }
         let request = match self.errands.pop() {
             Some(errand) => errand,
-            None if self.is_closing || now < self.next_at => return,
+            None if self.is_closing
+                || now < self.next_at
+                || history.begun >= self.seat.requests_max =>
+            {
+                return;
+            }
             None => self.teller.next_request(),
         };
+        history.begun += 1;
         let next = self.attempts + 1;
         self.current = Some(Current {
             request,
@@ -323,6 +339,7 @@ impl Client {
             current.is_sent = false;
             current.until = now + ATTEMPT_NS + 2 * self.seat.slack_ns;
             history.attempts += 1;
+            history.asked_again += u64::from(current.is_unclear);
         }
         let node = current.node.expect("an attempt is under way");
         if current.is_sent {

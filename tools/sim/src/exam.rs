@@ -1,11 +1,14 @@
 //! The exam of the simulator itself: known-bad variants, each of which some seed must catch; and harmless ones, which none
 //! may.
 //!
-//! - What is planted from outside (disks, machines, clients) is always there; faults of the consensus core only with the
+//! - What is planted from outside (disks, machines, clients) is always there; faults of the code under test only with the
 //!   feature `mutants`.
+//! - Every candidate names the seeds that are known to catch it; more are tried behind them.
+//! - Three profiles make the schedules likely in which a fault shows; a seed's remainder by three chooses.
 
 use crate::chronicle::Flaw;
 use crate::faults::Kind;
+use crate::machine::Workload;
 use crate::plan::{Asked, Planted};
 use crate::run;
 use crate::topology::Topology;
@@ -20,6 +23,8 @@ pub struct Candidate {
     pub name: &'static str,
     /// How it is planted.
     pub planted: Planted,
+    /// Seeds that are known to catch it; they come first.
+    pub seeds: &'static [u64],
     /// It breaks nothing, and no seed may say otherwise.
     pub is_harmless: bool,
 }
@@ -31,8 +36,8 @@ pub struct Mark {
     pub candidate: Candidate,
     /// Seeds that were run.
     pub seeds: u64,
-    /// What gave it away.
-    pub verdict: Option<Broken>,
+    /// What gave it away, and with which seed.
+    pub verdict: Option<(u64, Broken)>,
 }
 
 impl Mark {
@@ -46,123 +51,110 @@ impl Mark {
 /// Everybody who takes the exam.
 #[must_use]
 pub fn candidates() -> Vec<Candidate> {
-    let bad = |name, planted| Candidate {
+    let flawed = |name, flaw, seeds| Candidate {
         name,
-        planted,
+        planted: Planted {
+            flaw,
+            ..Planted::default()
+        },
+        seeds,
         is_harmless: false,
     };
-    let flawed = |name, flaw| {
-        bad(
-            name,
-            Planted {
-                flaw,
-                ..Planted::default()
-            },
-        )
-    };
     let mut all = vec![
-        flawed("machine-applies-twice", Flaw::Twice(7)),
-        flawed("machine-skips-an-entry", Flaw::Skips(7)),
-        flawed("machine-asks-its-own-clock", Flaw::OwnClock(7)),
-        flawed("machine-reads-elsewhere", Flaw::EmptyReads(5)),
-        bad(
-            "disk-loses-writes",
-            Planted {
+        flawed("machine-applies-twice", Flaw::Twice(7), &[0]),
+        flawed("machine-skips-an-entry", Flaw::Skips(7), &[0]),
+        flawed("machine-asks-its-own-clock", Flaw::OwnClock(7), &[0]),
+        flawed("machine-reads-elsewhere", Flaw::EmptyReads(5), &[0]),
+        Candidate {
+            name: "disk-loses-writes",
+            planted: Planted {
                 lost_write_one_in: Some(20),
                 ..Planted::default()
             },
-        ),
+            seeds: &[1],
+            is_harmless: false,
+        },
         Candidate {
             name: "clients-say-everything-twice",
             planted: Planted {
                 stutter: true,
                 ..Planted::default()
             },
+            // Seeds that catch others must not do so by themselves.
+            seeds: &[2, 43],
             is_harmless: true,
         },
     ];
-    all.extend(consensus());
+    all.extend(crate::mutants::candidates());
     all
 }
 
-#[cfg(not(feature = "mutants"))]
-fn consensus() -> Vec<Candidate> {
-    Vec::new()
-}
-
-/// The core's own mutants, as far as a cluster of fixed members can reach them.
-#[cfg(feature = "mutants")]
-fn consensus() -> Vec<Candidate> {
-    use raft::mutants::Mutant;
-    let all = [
-        ("consensus-votes-before-durable", Mutant::VoteBeforeDurable),
-        (
-            "consensus-acknowledges-before-durable",
-            Mutant::AcknowledgeBeforeDurable,
-        ),
-        (
-            "consensus-takes-a-stale-acknowledgement",
-            Mutant::StaleAcknowledgement,
-        ),
-        (
-            "consensus-commits-old-terms-by-counting",
-            Mutant::CommitOldTerms,
-        ),
-        ("consensus-votes-for-any-log", Mutant::VoteForAnyLog),
-        ("consensus-reads-without-a-round", Mutant::ReadWithoutRound),
-    ];
-    all.into_iter()
-        .map(|(name, mutant)| Candidate {
-            name,
-            planted: Planted {
-                mutant: Some(mutant),
-                ..Planted::default()
-            },
-            is_harmless: false,
-        })
-        .collect()
-}
-
-/// Runs seeds until the candidate is caught, at most so many; harmless ones run a tenth of them.
+/// The run of the exam for a seed: in turn all kinds of faults as the seed draws them, a storm of what opens narrow
+/// windows, and one kind alone with restless clients.
 #[must_use]
-pub fn sit(candidate: Candidate, seeds_max: u64) -> Mark {
-    let seeds_max = if candidate.is_harmless {
-        seeds_max.div_ceil(10)
+pub fn question(seed: u64, planted: Planted) -> Asked {
+    let storm = [
+        Kind::Crash,
+        Kind::Power,
+        Kind::Isolate,
+        Kind::Partition,
+        Kind::OneWay,
+        Kind::Mute,
+        Kind::Pause,
+    ];
+    // Every other time it is the one that lets a deposed leader live on.
+    let alone = if (seed / 3).is_multiple_of(2) {
+        Kind::Mute
     } else {
-        seeds_max
+        Kind::ALL[usize::try_from(seed / 6 % Kind::ALL.len() as u64).expect("small")]
     };
-    for seed in 0..seeds_max {
-        // Every other seed is a storm of what opens narrow windows.
-        let is_storm = seed % 2 == 1;
-        let storm = vec![
-            Kind::Crash,
-            Kind::Power,
-            Kind::Isolate,
-            Kind::Partition,
-            Kind::OneWay,
-            Kind::Pause,
-        ];
-        let asked = Asked {
-            topology: Topology::one_site("exam", if seed % 4 < 2 { 3 } else { 5 }, 2),
-            faulty_ns: 12 * SECOND,
-            faults: if is_storm { storm } else { Kind::ALL.to_vec() },
-            cores: Some(1),
-            rate: Some(if is_storm { 400 } else { 60 }),
-            all_on: is_storm,
-            is_storm,
-            planted: candidate.planted,
-        };
-        if let Some(broken) = run::run(seed, &asked).broken {
+    let (faults, rate) = match seed % 3 {
+        0 => (Kind::ALL.to_vec(), 60),
+        1 => (storm.to_vec(), 400),
+        _ => (vec![alone], 200),
+    };
+    Asked {
+        topology: Topology::one_site("exam", if seed % 4 < 2 { 3 } else { 5 }, 2),
+        faulty_ns: 12 * SECOND,
+        faults,
+        cores: Some(1),
+        rate: Some(rate),
+        all_on: !seed.is_multiple_of(3),
+        is_storm: seed % 3 == 1,
+        is_restless: !seed.is_multiple_of(3),
+        workload: Workload::Bank,
+        keeps_history: false,
+        only_faults: None,
+        clients: None,
+        requests_max: None,
+        planted,
+    }
+}
+
+/// Runs the known seeds, then others from 0 on, until the candidate is caught; at most so many of the others. Harmless
+/// ones run a tenth of them.
+#[must_use]
+pub fn sit(candidate: Candidate, others_max: u64) -> Mark {
+    let others_max = if candidate.is_harmless {
+        others_max.div_ceil(10)
+    } else {
+        others_max
+    };
+    let known = candidate.seeds.iter().copied();
+    let mut seeds = 0;
+    for seed in known.chain(0..others_max) {
+        seeds += 1;
+        if let Some(broken) = run::run(seed, &question(seed, candidate.planted)).broken {
             return Mark {
                 candidate,
-                seeds: seed + 1,
-                verdict: Some(broken),
+                seeds,
+                verdict: Some((seed, broken)),
             };
         }
     }
     Mark {
         candidate,
-        seeds: seeds_max,
+        seeds,
         verdict: None,
     }
 }

@@ -52,6 +52,8 @@ kinds! {
     OneWay "one-way",
     /// Two nodes do not hear each other, all others hear both.
     Bridge "bridge",
+    /// A node is heard by nobody, and hears some of its peers.
+    Mute "mute",
     /// A link comes and goes.
     Flap "flap",
     /// A node's links become slow.
@@ -68,6 +70,20 @@ kinds! {
     Eio "eio",
     /// A disk is full for a while.
     Full "full",
+    /// A bit of something durable rots, and shows when the log is read again.
+    Rot "rot",
+    /// Something durable turns out never to have been written.
+    LostWrite "lost-write",
+    /// A durable write turns out to lie where another one should.
+    Misdirected "misdirected",
+    /// A stretch of a disk cannot be read for a while.
+    BadSector "bad-sector",
+    /// Leadership of a group is handed over.
+    Transfer "transfer",
+    /// The quorum sizes of a group are changed.
+    Quorums "quorums",
+    /// A member of a group becomes a learner, or a voter again.
+    Members "members",
 }
 
 /// What puts something right again.
@@ -91,6 +107,8 @@ pub enum Undo {
     Release(usize),
     /// A disk has room again.
     Free(usize),
+    /// A disk can be read again.
+    Read(usize),
 }
 
 /// Which faults a run has.

@@ -18,16 +18,17 @@ use xxhash_rust::xxh3::xxh3_64;
 use zerocopy::FromBytes;
 use zerocopy::IntoBytes;
 
-use crate::bank::is_write;
-use crate::chronicle::{self, Applied, Chronicle};
+use crate::chronicle::{Applied, Chronicle};
 use crate::history::{Done, History};
+use crate::machine::{Machine, Workload, is_write};
+use crate::reckoning;
 use crate::verdict::{Broken, Scope};
 
 /// Everything that can be judged without looking at the nodes.
 ///
 /// # Errors
 /// The first promise that was not kept.
-pub fn judge(chronicle: &Chronicle, history: &History) -> Result<(), Broken> {
+pub fn judge(workload: Workload, chronicle: &Chronicle, history: &History) -> Result<(), Broken> {
     let mut done: BTreeMap<Scope, Vec<&Done>> = BTreeMap::new();
     for one in &history.done {
         done.entry(one.request.scope).or_default().push(one);
@@ -35,40 +36,43 @@ pub fn judge(chronicle: &Chronicle, history: &History) -> Result<(), Broken> {
     chronicle.read(|groups| {
         let none = BTreeMap::new();
         for (scope, group) in groups {
-            redo(*scope, group)?;
+            redo(workload, *scope, group)?;
         }
         for (scope, done) in &mut done {
             let group = groups.get(scope).unwrap_or(&none);
             real_time(*scope, done)?;
-            answers(*scope, group, done)?;
+            answers(workload, *scope, group, done)?;
         }
         refusals(groups, history)
     })
 }
 
 /// The history from the beginning gives the same states.
-fn redo(scope: Scope, group: &BTreeMap<u64, Applied>) -> Result<(), Broken> {
-    let mut ledger = Ledger::new(chronicle::limits()).expect("the limits are within bounds");
+fn redo(workload: Workload, scope: Scope, group: &BTreeMap<u64, Applied>) -> Result<(), Broken> {
+    let mut machine = Machine::new(workload);
     let mut reply = Vec::new();
     for (index, applied) in group {
-        apply(&mut ledger, *index, applied, &mut reply);
-        if ledger.digest() != applied.digest || xxh3_64(&reply) != applied.reply {
+        apply(&mut machine, *index, applied, &mut reply);
+        if machine.digest() != applied.digest || xxh3_64(&reply) != applied.reply {
             return Err(Broken::NotReproduced {
                 scope,
                 index: *index,
             });
         }
     }
+    let Some(ledger) = machine.ledger() else {
+        return Ok(());
+    };
     if !ledger.audit().conserves() {
         return Err(Broken::NotConserved {
             scope,
             node: usize::MAX,
         });
     }
-    Ok(())
+    reckoning::judge(scope, group, ledger)
 }
 
-fn apply(ledger: &mut Ledger, index: u64, applied: &Applied, reply: &mut Vec<u8>) {
+fn apply(machine: &mut Machine, index: u64, applied: &Applied, reply: &mut Vec<u8>) {
     reply.clear();
     let command = Command {
         index: Index(index),
@@ -76,18 +80,23 @@ fn apply(ledger: &mut Ledger, index: u64, applied: &Applied, reply: &mut Vec<u8>
         operation: applied.operation,
         payload: &applied.payload,
     };
-    ledger.apply(command, reply);
+    machine.apply(command, reply);
 }
 
 /// Every answer is what the history gives at its index.
-fn answers(scope: Scope, group: &BTreeMap<u64, Applied>, done: &mut [&Done]) -> Result<(), Broken> {
+fn answers(
+    workload: Workload,
+    scope: Scope,
+    group: &BTreeMap<u64, Applied>,
+    done: &mut [&Done],
+) -> Result<(), Broken> {
     done.sort_by_key(|done| (done.index, !is_write(done.request.operation)));
-    let mut ledger = Ledger::new(chronicle::limits()).expect("the limits are within bounds");
+    let mut machine = Machine::new(workload);
     let mut entries = group.iter().peekable();
     let (mut reply, mut last) = (Vec::new(), 0);
     for done in done.iter() {
         while let Some((index, applied)) = entries.next_if(|(index, _)| **index <= done.index) {
-            apply(&mut ledger, *index, applied, &mut reply);
+            apply(&mut machine, *index, applied, &mut reply);
             last = *index;
         }
         let (request, index) = (done.request.number, done.index);
@@ -113,7 +122,7 @@ fn answers(scope: Scope, group: &BTreeMap<u64, Applied>, done: &mut [&Done]) -> 
             }
         } else {
             let mut told = Vec::new();
-            ledger.query(done.request.operation, &done.request.payload, &mut told);
+            machine.query(done.request.operation, &done.request.payload, &mut told);
             if told != done.reply {
                 return Err(Broken::ReadWrong {
                     scope,
@@ -162,7 +171,7 @@ fn refusals(
     groups: &BTreeMap<Scope, BTreeMap<u64, Applied>>,
     history: &History,
 ) -> Result<(), Broken> {
-    for request in &history.refused {
+    for request in history.refused.iter().map(|refused| &refused.request) {
         // Only transfers carry ids of their own; accounts are opened by many.
         if request.operation != operation::CREATE_TRANSFERS {
             continue;

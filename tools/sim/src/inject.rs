@@ -12,11 +12,11 @@ use crate::world::World;
 const MILLISECOND: u64 = 1_000_000;
 
 impl World {
-    /// A fault of this kind strikes somewhere.
-    pub(crate) fn inject(&mut self, kind: Kind) {
-        let node = self.chance.place(self.nodes.len());
+    /// A fault of this kind strikes somewhere; false if it finds nothing that it may strike.
+    pub(crate) fn inject(&mut self, kind: Kind) -> bool {
+        let node = self.dice.place(self.nodes.len());
         let (least, most) = self.plan.swarm.lasts_ns;
-        let lasts = self.chance.between(least, most);
+        let lasts = self.dice.between(least, most);
         self.trace.note(
             self.now,
             Who::Node(node),
@@ -32,23 +32,25 @@ impl World {
             }
             Kind::Pause => self.nodes[node].paused_until = self.now + lasts,
             Kind::SlowCore => {
-                self.nodes[node].slow_ns =
-                    self.chance.magnitude(MILLISECOND / 10, 20 * MILLISECOND);
+                self.nodes[node].slow_ns = self.dice.magnitude(MILLISECOND / 10, 20 * MILLISECOND);
                 self.later(lasts, Undo::Hurry(node));
             }
             Kind::ClockStep => self.step_clock(node),
-            Kind::Partition | Kind::Isolate | Kind::OneWay | Kind::Bridge => {
+            Kind::Partition | Kind::Isolate | Kind::OneWay | Kind::Bridge | Kind::Mute => {
                 let pairs = self.sever(kind, node);
                 self.cut(&pairs);
+                // Who is not heard is replaced only after an election timeout.
+                let least = u64::from(kind == Kind::Mute) * 2 * self.nodes[node].election_ns;
+                let lasts = lasts.max(least);
                 self.later(lasts, Undo::Heal(pairs));
             }
             Kind::Flap => {
                 let other = self.peer_of(node);
-                let times = self.chance.between(2, 9);
+                let times = self.dice.between(2, 9);
                 self.later(1, Undo::Flap(node, other, times));
             }
             Kind::Clog => {
-                let clog = self.chance.magnitude(MILLISECOND, 400 * MILLISECOND);
+                let clog = self.dice.magnitude(MILLISECOND, 400 * MILLISECOND);
                 let pairs = self.all_of(node);
                 for (from, to) in &pairs {
                     self.network.change(*from, *to, |link| link.clog_ns = clog);
@@ -59,12 +61,17 @@ impl World {
             Kind::SlowDisk | Kind::StallDisk | Kind::Eio | Kind::Full => {
                 self.spoil(kind, node, lasts)
             }
+            Kind::Rot | Kind::LostWrite | Kind::Misdirected | Kind::BadSector => {
+                return self.damage(kind, node, lasts);
+            }
+            Kind::Transfer | Kind::Quorums | Kind::Members => return self.command(kind, node),
         }
+        true
     }
 
     fn step_clock(&mut self, node: usize) {
-        let by = i64::try_from(self.chance.magnitude(MILLISECOND, 1 << 42)).expect("below 2^63");
-        let by = if self.chance.permille(500) { by } else { -by };
+        let by = i64::try_from(self.dice.magnitude(MILLISECOND, 1 << 42)).expect("below 2^63");
+        let by = if self.dice.permille(500) { by } else { -by };
         let ahead = &mut self.nodes[node].clock.wall_ahead_ns;
         *ahead = ahead.saturating_add(by).clamp(-(1 << 50), 1 << 50);
     }
@@ -72,12 +79,12 @@ impl World {
     /// Connections are torn once, or for a while torn or damaged now and then.
     fn disturb(&mut self, kind: Kind, node: usize, lasts: u64) {
         let other = self.peer_of(node);
-        if kind == Kind::Reset && self.chance.permille(500) {
+        if kind == Kind::Reset && self.dice.permille(500) {
             self.network.tear(node, other);
             return;
         }
         let pairs = self.all_of(node);
-        let odds = self.chance.magnitude(20, 2_000);
+        let odds = self.dice.magnitude(20, 2_000);
         for (from, to) in &pairs {
             self.network.change(*from, *to, |link| match kind {
                 Kind::Flip => link.flip_one_in = odds,
@@ -91,10 +98,10 @@ impl World {
     }
 
     fn spoil(&mut self, kind: Kind, node: usize, lasts: u64) {
-        let place = self.chance.place(self.nodes[node].disks.len());
+        let place = self.dice.place(self.nodes[node].disks.len());
         let (least, most) = self.plan.disk_ns;
-        let slow = self.chance.magnitude(most, 100 * MILLISECOND.max(most));
-        let after = self.chance.below(4);
+        let slow = self.dice.magnitude(most, 100 * MILLISECOND.max(most));
+        let after = self.dice.below(4);
         let disk = &self.nodes[node].disks[place];
         match kind {
             Kind::SlowDisk => {
@@ -153,6 +160,12 @@ impl World {
                     .for_each(|disk| disk.hold(false));
                 self.nudge(node);
             }
+            Undo::Read(node) => {
+                self.nodes[node]
+                    .disks
+                    .iter()
+                    .for_each(|disk| disk.heal_reads());
+            }
             Undo::Free(node) => {
                 self.nodes[node].is_full = false;
                 self.nodes[node]
@@ -203,7 +216,7 @@ impl World {
             return;
         }
         self.cut(&pairs);
-        let pause = self.chance.magnitude(MILLISECOND, 500 * MILLISECOND);
+        let pause = self.dice.magnitude(MILLISECOND, 500 * MILLISECOND);
         self.later(pause, Undo::Flap(one, other, left - 1));
     }
 
@@ -240,7 +253,7 @@ impl World {
         if others.is_empty() {
             node
         } else {
-            self.chance.pick(&others)
+            self.dice.pick(&others)
         }
     }
 
@@ -271,7 +284,18 @@ impl World {
                 let other = self.peer_of(node);
                 vec![(node, other), (other, node)]
             }
-            Kind::Isolate if self.chance.permille(500) => self.all_of(node),
+            Kind::Mute => {
+                let others = members.into_iter().filter(|other| *other != node);
+                let mut pairs: Vec<(Machine, Machine)> = Vec::new();
+                for other in others {
+                    pairs.push((node, other));
+                    if self.dice.permille(500) {
+                        pairs.push((other, node));
+                    }
+                }
+                pairs
+            }
+            Kind::Isolate if self.dice.permille(500) => self.all_of(node),
             Kind::Isolate => {
                 let others = members.into_iter().filter(|other| *other != node);
                 others
@@ -281,9 +305,8 @@ impl World {
             _ => {
                 let everybody: Vec<Machine> =
                     members.into_iter().chain(self.clients_of(node)).collect();
-                let (left, right): (Vec<Machine>, Vec<Machine>) = everybody
-                    .into_iter()
-                    .partition(|_| self.chance.permille(500));
+                let (left, right): (Vec<Machine>, Vec<Machine>) =
+                    everybody.into_iter().partition(|_| self.dice.permille(500));
                 let across = left
                     .iter()
                     .flat_map(|one| right.iter().map(move |other| (*one, *other)));

@@ -1,6 +1,7 @@
 //! The judges that look after every turn: indexes, terms, leaders, commitments and queues; and, less often, all logs.
 //!
 //! - After a turn only what changed is looked at; whole logs are compared a few times per simulated second.
+//! - What a replica knew to be durable it still has when it is started again: term, vote and entries.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use raft::invariants::{RaftInvariants, Violation};
 use raft::raft::Raft;
 use shard::replica::Replica;
 
+use crate::coverage::{Coverage, sometimes};
 use crate::trace::{Trace, What, Who};
 use crate::verdict::{Broken, Scope};
 
@@ -18,6 +20,7 @@ use crate::verdict::{Broken, Scope};
 pub struct Judges {
     groups: BTreeMap<Scope, Group>,
     seen: BTreeMap<(usize, u64), Seen>,
+    kept: BTreeMap<(usize, u64), Kept>,
     /// Elections won.
     pub elections: u64,
     /// Groups whose logs are to be compared at once: the invariants must see every leader.
@@ -40,6 +43,21 @@ struct Seen {
     commit: u64,
     applied: u64,
     last: u64,
+    durable: u64,
+    /// What the turn takes for durable.
+    held: u64,
+    keeps_vote: bool,
+    /// Where its configuration stands.
+    configuration: u64,
+}
+
+/// What a replica knew to be durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kept {
+    term: u64,
+    vote: Option<NodeId>,
+    /// The last durable entry: index and term.
+    last: (u64, u64),
 }
 
 /// A node as the judges know it.
@@ -56,8 +74,44 @@ pub struct Judged {
 }
 
 impl Judges {
-    /// A node's process started anew.
-    pub fn restarted(&mut self, judged: Judged) {
+    /// A node's process started anew, with these replicas.
+    ///
+    /// # Errors
+    /// If one of them does not remember what it knew to be durable.
+    pub fn restarted<'a, M: 'a>(
+        &mut self,
+        judged: Judged,
+        replicas: impl Iterator<Item = &'a Replica<M>>,
+    ) -> Result<(), Broken> {
+        self.forget(judged);
+        for replica in replicas {
+            let group = replica.group.0;
+            if let Some(kept) = self.kept.get(&(judged.node, group)) {
+                let scope = Scope {
+                    cluster: judged.cluster,
+                    group,
+                };
+                remembers(scope, judged.node, *kept, &replica.raft)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a node's disk held is lost by a fault.
+    pub fn excuse(&mut self, node: usize) {
+        self.kept.retain(|(kept, _), _| *kept != node);
+    }
+
+    fn keep(&mut self, node: usize, group: u64, raft: &Raft, is: Seen) {
+        let kept = self.kept.entry((node, group)).or_default();
+        if is.keeps_vote {
+            (kept.term, kept.vote) = (is.term, is.vote);
+        }
+        let term = raft.term_at(Index(is.durable)).map_or(0, |term| term.0);
+        kept.last = (is.durable, term);
+    }
+
+    fn forget(&mut self, judged: Judged) {
         self.seen.retain(|(node, _), _| *node != judged.node);
         for (scope, group) in &mut self.groups {
             if scope.cluster == judged.cluster {
@@ -75,7 +129,7 @@ impl Judges {
         judged: Judged,
         replicas: &[Replica<M>],
         now: u64,
-        trace: &Trace,
+        (trace, coverage): (&Trace, &mut Coverage),
     ) -> Result<(), Broken> {
         for replica in replicas {
             let GroupId(group) = replica.group;
@@ -87,6 +141,10 @@ impl Judges {
                 commit: replica.commit.0,
                 applied: replica.applied.0,
                 last: raft.last_index().0,
+                durable: raft.durable().0,
+                held: replica.durable.0,
+                configuration: raft.membership_index().0,
+                keeps_vote: raft.keeps_term_and_vote(),
             };
             let was = self.seen.entry((judged.node, group)).or_default();
             if *was == is {
@@ -98,6 +156,11 @@ impl Judges {
                 group,
             };
             regress(scope, judged.node, was, is)?;
+            cover(raft, was, is, now, coverage);
+            self.keep(judged.node, group, raft, is);
+            if is.role == Role::Leader && (was.role, was.term) != (is.role, is.term) {
+                self.votes_are_kept(scope, judged, raft)?;
+            }
             self.compare(scope, judged, raft, was, is)?;
             if (was.role, was.term, was.commit, was.applied)
                 != (is.role, is.term, is.commit, is.applied)
@@ -121,8 +184,8 @@ impl Judges {
         was: Seen,
         is: Seen,
     ) -> Result<(), Broken> {
-        let group = self.groups.entry(scope).or_default();
         let broken = |violation| Err(Broken::Raft { scope, violation });
+        let group = self.groups.entry(scope).or_default();
         if is.role == Role::Leader {
             let leader = *group.leaders.entry(is.term).or_insert(judged.id);
             if leader != judged.id {
@@ -130,12 +193,21 @@ impl Judges {
             }
         }
         let from = was.commit.max(raft.first_index().0.saturating_sub(1));
+        if is.role == Role::Leader && was.term == is.term && was.commit < is.commit {
+            // Raft paper, 5.4.2: only entries of its own term are committed by counting.
+            let term = raft.term_at(Index(is.commit)).map_or(0, |term| term.0);
+            if term != is.term {
+                let (node, index) = (judged.node, is.commit);
+                return Err(Broken::CountedOldTerm { scope, node, index });
+            }
+        }
         for index in from + 1..=is.commit {
             let Some(term) = raft.term_at(Index(index)) else {
                 return broken(Violation::Indexes(judged.id));
             };
             match group.committed.get(index as usize - 1) {
                 Some(known) if *known == term.0 => {}
+                Some(0) => group.committed[index as usize - 1] = term.0,
                 Some(_) => return broken(Violation::Diverged(judged.id, Index(index))),
                 None => {
                     group.committed.resize(index as usize - 1, 0);
@@ -144,6 +216,25 @@ impl Judges {
             }
         }
         Ok(())
+    }
+
+    /// A quorum of durable votes stands behind a new leader; nobody's vote may be forgotten by a crash.
+    fn votes_are_kept(&self, scope: Scope, judged: Judged, raft: &Raft) -> Result<(), Broken> {
+        let term = raft.term().0;
+        let first = judged.node + 1 - judged.id.0 as usize;
+        let keeps = |voter: NodeId| {
+            let node = first + voter.0 as usize - 1;
+            let kept = self.kept.get(&(node, scope.group));
+            // Of a replica whose disk was damaged nothing is known until it is asked again.
+            kept.is_none_or(|kept| {
+                kept.term > term || kept.term == term && kept.vote == Some(judged.id)
+            })
+        };
+        if raft.membership().is_election_quorum(keeps) {
+            return Ok(());
+        }
+        let node = judged.node;
+        Err(Broken::VotesNotKept { scope, node, term })
     }
 
     /// Compares all logs of a group.
@@ -159,6 +250,23 @@ impl Judges {
     }
 }
 
+/// The rare things that a replica's numbers show.
+fn cover(raft: &Raft, was: Seen, is: Seen, now: u64, coverage: &mut Coverage) {
+    if was.term == 0 {
+        return;
+    }
+    let leads = |seen: Seen| seen.role == Role::Leader;
+    sometimes!(coverage, leads(is) && !leads(was) => Elected, now);
+    sometimes!(coverage, leads(was) && !leads(is) => Deposed, now);
+    sometimes!(coverage, is.last < was.last => Cut, now);
+    let committed = raft
+        .term_at(Index(is.commit))
+        .map_or(is.term, |term| term.0);
+    sometimes!(coverage, is.commit > was.commit && committed < is.term => OldTerm, now);
+    sometimes!(coverage, is.configuration != was.configuration => Reconfigured, now);
+    sometimes!(coverage, raft.membership().is_joint() => Joint, now);
+}
+
 fn regress(scope: Scope, node: usize, was: Seen, is: Seen) -> Result<(), Broken> {
     let numbers = [
         ("term", was.term, is.term),
@@ -168,6 +276,11 @@ fn regress(scope: Scope, node: usize, was: Seen, is: Seen) -> Result<(), Broken>
             "applied index beyond the commit index",
             is.applied,
             is.commit,
+        ),
+        (
+            "durable index beyond what the core knows",
+            is.held,
+            is.durable,
         ),
     ];
     for (what, before, after) in numbers {
@@ -193,6 +306,34 @@ fn regress(scope: Scope, node: usize, was: Seen, is: Seen) -> Result<(), Broken>
         });
     }
     Ok(())
+}
+
+/// The replica still has what it knew to be durable.
+fn remembers(scope: Scope, node: usize, kept: Kept, raft: &Raft) -> Result<(), Broken> {
+    let forgot = |what, before, after| {
+        Err(Broken::Forgot {
+            scope,
+            node,
+            what,
+            before,
+            after,
+        })
+    };
+    if raft.term().0 < kept.term {
+        return forgot("term", kept.term, raft.term().0);
+    }
+    if raft.term().0 == kept.term && kept.vote.is_some() && raft.vote() != kept.vote {
+        let number = |vote: Option<NodeId>| vote.map_or(0, |node| u64::from(node.0));
+        return forgot("vote", number(kept.vote), number(raft.vote()));
+    }
+    let (index, term) = kept.last;
+    if raft.last_index().0 < index {
+        return forgot("last entry", index, raft.last_index().0);
+    }
+    match raft.term_at(Index(index)) {
+        Some(is) if is.0 != term => forgot("last entry's term", term, is.0),
+        _ => Ok(()),
+    }
 }
 
 fn role_name(role: Role) -> &'static str {

@@ -8,7 +8,7 @@ use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
 use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
-use wal::{Identity, Options, WalError};
+use wal::{Identity, Opening, Options, WalError};
 
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw, Watched};
@@ -81,6 +81,46 @@ pub struct Core {
     pub timer: u64,
     /// A turn waits for the end of the one it is in.
     pub is_deferred: bool,
+    /// It started with a log that had to be cut.
+    pub has_cut: bool,
+    /// Its counters when they were last looked at.
+    pub counted: Counted,
+}
+
+/// Counters of a core that show rare things.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Reads of the log.
+    pub reads: u64,
+    /// Segments begun.
+    pub segments: u64,
+    /// Appends that found no room.
+    pub log_busy: u64,
+    /// Appends and writes that found no space.
+    pub storage_full: u64,
+    /// Requests answered "busy".
+    pub busy: u64,
+    /// Peers cut off.
+    pub deaf: u64,
+    /// Leaderships handed over.
+    pub transfers: u64,
+}
+
+impl Counted {
+    /// Of a core as it stands.
+    #[must_use]
+    pub fn of(shard: &WorldShard) -> Self {
+        let (log, counts) = (shard.log_stats(), shard.counts());
+        Self {
+            reads: log.reads as u64,
+            segments: log.segments_used as u64 + log.segments_recycled,
+            log_busy: log.busy,
+            storage_full: log.storage_full + log.refused_writes,
+            busy: shard.reply_counts().busy,
+            deaf: counts.deaf_peers,
+            transfers: counts.transfers,
+        }
+    }
 }
 
 /// How a process ends.
@@ -129,7 +169,8 @@ impl Node {
         (self.may_misread, self.slow_ns) = (false, 0);
         let mut cores = Vec::new();
         for core in 0..plan.cores {
-            let shard = match self.open(core, plan, network, chronicle, incarnation, now) {
+            let (shard, opening) = match self.open(core, plan, network, chronicle, incarnation, now)
+            {
                 Ok(shard) => shard,
                 Err(OpenError::Log(WalError::Device(_))) if self.is_full => return Ok(false),
                 Err(error) => {
@@ -141,6 +182,8 @@ impl Node {
                 }
             };
             cores.push(Core {
+                has_cut: opening.cut.is_some(),
+                counted: Counted::of(&shard),
                 shard,
                 free_at: now,
                 timer: u64::MAX,
@@ -159,7 +202,7 @@ impl Node {
         chronicle: &Chronicle,
         incarnation: u64,
         now: u64,
-    ) -> Result<WorldShard, OpenError> {
+    ) -> Result<(WorldShard, Opening), OpenError> {
         let local = self.clock.local(now);
         let place = place_of(self.number, core, plan.cores);
         let config = self.config(core, plan.cores, incarnation);
@@ -191,7 +234,13 @@ impl Node {
                 cluster: self.cluster,
                 group: group.0,
             };
-            Watched::new(chronicle, scope, self.number, self.flaw)
+            Watched::new(
+                plan.asked.workload,
+                chronicle,
+                scope,
+                self.number,
+                self.flaw,
+            )
         };
         let device = self.disks[usize::from(core)].device();
         let archive = Box::new(self.stores[usize::from(core)].archive());
@@ -199,13 +248,13 @@ impl Node {
             not(feature = "mutants"),
             expect(unused_mut, reason = "only planted faults change it")
         )]
-        let (mut shard, _) =
+        let (mut shard, opening) =
             Shard::open(setup, device, archive, options, door, machine, Time(local))?;
         #[cfg(feature = "mutants")]
-        if let Some(mutant) = plan.asked.planted.mutant {
+        if let Some(crate::plan::Mutant::Consensus(mutant)) = plan.asked.planted.mutant {
             shard.plant(mutant);
         }
-        Ok(shard)
+        Ok((shard, opening))
     }
 
     fn config(&self, core: u16, cores: u16, incarnation: u64) -> TransportConfig {

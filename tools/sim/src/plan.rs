@@ -3,6 +3,7 @@
 use crate::chance::Chance;
 use crate::chronicle::Flaw;
 use crate::faults::{Kind, Swarm};
+use crate::machine::Workload;
 use crate::topology::Topology;
 
 const SECOND: u64 = 1_000_000_000;
@@ -24,6 +25,18 @@ pub struct Asked {
     pub all_on: bool,
     /// Faults are short and frequent, disks slow, clients restless: for what hides in narrow windows.
     pub is_storm: bool,
+    /// Clients often ask a node at random though they know the leader.
+    pub is_restless: bool,
+    /// What clients do.
+    pub workload: Workload,
+    /// The clients' history is kept as JSON lines.
+    pub keeps_history: bool,
+    /// Only the faults with these numbers strike; all of them when absent.
+    pub only_faults: Option<Vec<u64>>,
+    /// Clients of each cluster; drawn when absent.
+    pub clients: Option<usize>,
+    /// Requests of all clients together at most, but for those at the end.
+    pub requests_max: Option<u64>,
     /// What is planted.
     pub planted: Planted,
 }
@@ -37,9 +50,23 @@ pub struct Planted {
     pub lost_write_one_in: Option<u64>,
     /// Clients send everything twice; this must not break anything.
     pub stutter: bool,
-    /// A fault in the consensus core of every node.
+    /// A fault in the code under test, at every node.
     #[cfg(feature = "mutants")]
-    pub mutant: Option<raft::mutants::Mutant>,
+    pub mutant: Option<Mutant>,
+}
+
+/// A fault in the code under test.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Of the consensus core.
+    Consensus(raft::mutants::Mutant),
+    /// Of the turn.
+    Turn(shard::mutants::Mutant),
+    /// Of the log.
+    Log(wal::mutants::Mutant),
+    /// Of the books.
+    Books(ledger::mutants::Mutant),
 }
 
 /// Everything that is fixed before the first event.
@@ -96,6 +123,7 @@ impl Plan {
         let rate = asked.rate.unwrap_or(rate).max(1);
         // A client waits for its answers: half of its time is left for thinking.
         let clients = usize::try_from(rate / 12).expect("small").clamp(3, 64);
+        let clients = asked.clients.unwrap_or(clients).max(1);
         let turn_ns = chance.magnitude(1_000, 100_000);
         let mut disk_ns = chance.magnitude(10_000, 2_000_000);
         let segment_mib = chance.pick(&[1, 1, 4]);
@@ -103,6 +131,8 @@ impl Plan {
         if asked.is_storm {
             (swarm.gap_ns, swarm.lasts_ns) = (150_000_000, (1_000_000, 600_000_000));
             (disk_least, disk_ns) = (100_000, 30_000_000);
+        }
+        if asked.is_storm || asked.is_restless {
             roaming_permille = 400;
         }
         Self {

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::coverage::Coverage;
+use crate::faults::Kind;
 use crate::run::Outcome;
 
 /// Events shown of a failed run.
@@ -24,6 +26,10 @@ pub struct Report {
     pub sums: Sums,
     /// What one run did, when there was one only.
     pub only: Option<Outcome>,
+    /// Rare things that were reached, with which faults.
+    pub coverage: Coverage,
+    /// The kinds of faults that were allowed.
+    pub kinds: Vec<Kind>,
 }
 
 /// Sums over runs.
@@ -39,6 +45,8 @@ pub struct Sums {
     pub turns: u64,
     /// Elections won.
     pub elections: u64,
+    /// Operations that the judges held against the history, refused and unknown ones included.
+    pub checked: u64,
     /// The longest recovery, in nanoseconds.
     pub recovered_ns_max: u64,
     /// Faults by kind.
@@ -46,11 +54,23 @@ pub struct Sums {
 }
 
 impl Report {
+    /// Nothing was run; `command` repeats a seed, when the seed is added.
+    #[must_use]
+    pub fn new(command: String, kinds: &[Kind]) -> Self {
+        Self {
+            command,
+            kinds: kinds.to_vec(),
+            ..Self::default()
+        }
+    }
+
     /// Takes a run.
     pub fn take(&mut self, outcome: Outcome) {
         let numbers = &outcome.numbers;
         self.sums.simulated_ns += numbers.simulated_ns;
         self.sums.answered += numbers.answered;
+        self.sums.checked += numbers.answered + numbers.refused + numbers.unknown;
+        self.coverage.join(&outcome.coverage);
         self.sums.applied += numbers.applied;
         self.sums.turns += numbers.turns;
         self.sums.elections += numbers.elections;
@@ -68,7 +88,7 @@ impl Report {
 
     /// For people.
     #[must_use]
-    pub fn text(&self, elapsed_ns: u64) -> String {
+    pub fn text(&self, elapsed_ns: u64, lists_pairs: bool) -> String {
         let mut out = String::new();
         for outcome in self.failed.iter().take(3) {
             out.push_str(&failure(outcome, &self.command));
@@ -100,6 +120,8 @@ impl Report {
                 format!("{} ms at most", self.sums.recovered_ns_max / 1_000_000),
             ),
             ("faults", self.faults()),
+            ("rare", self.rare()),
+            ("pairs", self.pairs(lists_pairs)),
         ];
         for (name, value) in rows {
             let _ = writeln!(out, "{name:<11}{value}");
@@ -120,6 +142,29 @@ impl Report {
             .map(|(kind, count)| format!("{kind} {count}"))
             .collect();
         words.join(", ")
+    }
+
+    /// The rare points, and how often each was reached.
+    fn rare(&self) -> String {
+        let counts = self.coverage.counts();
+        let words: Vec<String> = counts
+            .iter()
+            .map(|(point, count)| format!("{point} {count}"))
+            .collect();
+        words.join(", ")
+    }
+
+    /// Pairs of a rare point and a fault that were never seen together.
+    fn pairs(&self, lists_them: bool) -> String {
+        let never = self.coverage.never(&self.kinds);
+        let all = self.coverage.counts().len() * self.kinds.len();
+        let mut text = format!("{} of {all} never reached", never.len());
+        if lists_them {
+            for (point, kind) in never {
+                let _ = write!(text, "\n           {} with {}", point.name(), kind.name());
+            }
+        }
+        text
     }
 
     /// For programs.
@@ -147,6 +192,10 @@ impl Report {
             "run_twice": self.twice,
             "elapsed_ns": elapsed_ns,
             "sums": self.sums,
+            "commit": commit(),
+            "rare": self.coverage.counts(),
+            "never_reached": self.coverage.never(&self.kinds).iter()
+                .map(|(point, kind)| format!("{} with {}", point.name(), kind.name())).collect::<Vec<_>>(),
             "only": self.only.as_ref().map(|only| &only.numbers),
         });
         format!("{document:#}\n")
@@ -160,6 +209,17 @@ fn tail(outcome: &Outcome) -> impl Iterator<Item = &crate::trace::Event> {
         .skip(outcome.last.len().saturating_sub(SHOWN))
 }
 
+/// The commit that was built, as far as the checkout says.
+#[must_use]
+pub fn commit() -> String {
+    let said = std::process::Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    let said = said.ok().filter(|said| said.status.success());
+    said.and_then(|said| String::from_utf8(said.stdout).ok())
+        .map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
 /// One failed run.
 #[must_use]
 pub fn failure(outcome: &Outcome, command: &str) -> String {
@@ -168,11 +228,14 @@ pub fn failure(outcome: &Outcome, command: &str) -> String {
         .broken
         .as_ref()
         .map_or_else(String::new, ToString::to_string);
-    let _ = writeln!(out, "seed {}: BROKEN", outcome.seed);
+    let _ = writeln!(out, "seed {} at commit {}: BROKEN", outcome.seed, commit());
     let _ = writeln!(out, "  {broken}");
     let _ = writeln!(out, "last events (seconds, who, what):");
     for event in tail(outcome) {
         let _ = writeln!(out, "{event}");
+    }
+    for line in &outcome.replicas {
+        let _ = writeln!(out, "  {line}");
     }
     let _ = writeln!(out, "replay: {command} --seed {}\n", outcome.seed);
     out

@@ -6,11 +6,15 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use raft::effects::Role;
 use serde::Serialize;
 
+use crate::coverage::Coverage;
 use crate::finals;
+use crate::jsonl;
 use crate::network::Traffic;
-use crate::plan::{Asked, Plan};
+use crate::plan::{Asked, Plan, Planted};
+use crate::planted;
 use crate::survey;
 use crate::trace::{Event, What, Who};
 use crate::verdict::{Broken, Scope};
@@ -34,8 +38,14 @@ pub struct Outcome {
     pub broken: Option<Broken>,
     /// The last events.
     pub last: Vec<Event>,
+    /// How the replicas of the group stood in which a promise was broken.
+    pub replicas: Vec<String>,
     /// Numbers.
     pub numbers: Numbers,
+    /// Rare things that were reached.
+    pub coverage: Coverage,
+    /// The clients' history as JSON lines, if it was asked for.
+    pub history: Option<String>,
 }
 
 /// A run in numbers.
@@ -49,6 +59,8 @@ pub struct Numbers {
     pub events: u64,
     /// Turns of cores.
     pub turns: u64,
+    /// Faults that were drawn, whether or not they found something to strike.
+    pub drawn: u64,
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Requests that were answered.
@@ -76,28 +88,10 @@ pub struct Numbers {
 /// Runs a seed. A failed assertion of the code under test is a verdict too, where panics unwind.
 #[must_use]
 pub fn run(seed: u64, asked: &Asked) -> Outcome {
-    let plan = Plan::draw(seed, asked.clone());
-    let mut world = match World::new(plan) {
-        Ok(world) => world,
-        Err(broken) => {
-            return Outcome {
-                seed,
-                broken: Some(broken),
-                last: Vec::new(),
-                numbers: Numbers::default(),
-            };
-        }
-    };
-    let mut recovered_ns = 0;
-    if let Err(broken) = survey::survey(&world) {
-        return Outcome {
-            seed,
-            broken: Some(broken),
-            last: Vec::new(),
-            numbers: Numbers::default(),
-        };
-    }
-    let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, &mut recovered_ns)));
+    planted::plant(&asked.planted);
+    let mut run = Run::default();
+    let ended = catch_unwind(AssertUnwindSafe(|| run.live(seed, asked)));
+    planted::plant(&Planted::default());
     let broken = match ended {
         Ok(ended) => ended.err(),
         Err(panic) => {
@@ -106,15 +100,39 @@ pub fn run(seed: u64, asked: &Asked) -> Outcome {
             Some(Broken::Panicked(text.unwrap_or_default()))
         }
     };
-    let numbers = Numbers {
-        recovered_ns,
-        ..numbers(&world)
-    };
+    let world = run.world.as_ref();
     Outcome {
         seed,
+        last: world.map_or_else(Vec::new, |world| world.trace.last()),
+        replicas: world
+            .zip(broken.as_ref().and_then(Broken::scope))
+            .map_or_else(Vec::new, |(world, scope)| world.describe(scope)),
         broken,
-        last: world.trace.last(),
-        numbers,
+        coverage: world.map_or_else(Coverage::default, |world| world.coverage.clone()),
+        history: world
+            .filter(|_| asked.keeps_history)
+            .map(|world| jsonl::lines(&world.history)),
+        numbers: Numbers {
+            recovered_ns: run.recovered_ns,
+            ..world.map_or_else(Numbers::default, numbers)
+        },
+    }
+}
+
+/// A run under way; its world is there as soon as it began.
+#[derive(Default)]
+struct Run {
+    world: Option<World>,
+    recovered_ns: u64,
+}
+
+impl Run {
+    fn live(&mut self, seed: u64, asked: &Asked) -> Result<(), Broken> {
+        let world = self
+            .world
+            .insert(World::new(Plan::draw(seed, asked.clone()))?);
+        survey::survey(world)?;
+        live(world, &mut self.recovered_ns)
     }
 }
 
@@ -126,7 +144,7 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
     world.run_until(world.now().max(healed_at + CALM_NS))?;
     rest(world, healed_at)?;
     world.logs()?;
-    finals::judge(&world.chronicle, &world.history)?;
+    finals::judge(world.plan.asked.workload, &world.chronicle, &world.history)?;
     for node in &world.nodes {
         for group in 0..node.groups {
             let scope = Scope {
@@ -134,7 +152,9 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
                 group,
             };
             let replica = node.replica(scope).expect("all processes run");
-            finals::books(scope, node.number, replica.machine.ledger(), &world.history)?;
+            if let Some(ledger) = replica.machine.machine().ledger() {
+                finals::books(scope, node.number, ledger, &world.history)?;
+            }
         }
     }
     Ok(())
@@ -171,15 +191,24 @@ fn recover(world: &mut World, healed_at: u64) -> Result<u64, Broken> {
     while !open.is_empty() {
         world.run_until(world.now() + LOOK_NS)?;
         for done in &world.history.done[looked..] {
-            if done.asked_at >= healed_at && crate::bank::is_write(done.request.operation) {
+            if done.asked_at >= healed_at && crate::machine::is_write(done.request.operation) {
                 open.retain(|scope| *scope != done.request.scope);
             }
         }
         looked = world.history.done.len();
         let waited = world.now() - healed_at;
         if waited > bound_ns(world) && !open.is_empty() {
+            let is_led = |scope: &&Scope| {
+                let replicas = world
+                    .nodes
+                    .iter()
+                    .filter(|node| node.cluster == scope.cluster);
+                let mut replicas = replicas.filter_map(|node| node.replica(**scope));
+                replicas.any(|replica| replica.raft.role() == Role::Leader)
+            };
+            let worst = open.iter().find(|scope| !is_led(scope)).unwrap_or(&open[0]);
             return Err(Broken::NotLive {
-                scope: open[0],
+                scope: *worst,
                 waited_ms: waited / MILLISECOND,
             });
         }
@@ -263,10 +292,11 @@ fn numbers(world: &World) -> Numbers {
         simulated_ns: world.now(),
         events: world.trace.count(),
         turns: world.turns,
+        drawn: world.struck,
         faults: world.faults.clone(),
         answered: history.done.len() as u64,
         refused: history.refused.len() as u64,
-        unknown: history.unknown,
+        unknown: history.unknown.len() as u64,
         attempts: history.attempts,
         timeouts: history.timeouts,
         applied: world.chronicle.applications(),

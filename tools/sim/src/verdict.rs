@@ -45,6 +45,40 @@ pub enum Broken {
         /// After.
         after: u64,
     },
+    /// A replica that was started again lacks what it knew to be durable.
+    #[error("durable: {scope}: node {node} lost its {what}: {before}, after its start {after}")]
+    Forgot {
+        /// Where.
+        scope: Scope,
+        /// Which node.
+        node: usize,
+        /// What.
+        what: &'static str,
+        /// Before.
+        before: u64,
+        /// After.
+        after: u64,
+    },
+    /// A leader committed an entry of an earlier term by counting.
+    #[error("own terms only: {scope}: node {node} committed {index}, of an earlier term")]
+    CountedOldTerm {
+        /// Where.
+        scope: Scope,
+        /// The leader.
+        node: usize,
+        /// The entry.
+        index: u64,
+    },
+    /// The books differ from what a second, independent reckoning gives.
+    #[error("the books are right: {scope}: at {index} {what}")]
+    WrongBooks {
+        /// Where.
+        scope: Scope,
+        /// The entry.
+        index: u64,
+        /// What differs.
+        what: String,
+    },
     /// Two replicas applied different commands at one index.
     #[error("one history: {scope}: node {node} applied another command at {index}")]
     OtherCommand {
@@ -205,6 +239,24 @@ pub enum Broken {
         /// Which core.
         core: u16,
     },
+    /// A process did not stop when its log had failed.
+    #[error("it stops when its disk fails: node {node}, core {core} goes on")]
+    WentOn {
+        /// Which node.
+        node: usize,
+        /// Which core.
+        core: u16,
+    },
+    /// An election was won without the durable votes of a quorum.
+    #[error("votes are durable: {scope}: node {node} leads term {term} by votes that nobody keeps")]
+    VotesNotKept {
+        /// Where.
+        scope: Scope,
+        /// The leader.
+        node: usize,
+        /// Its term.
+        term: u64,
+    },
     /// A queue grew beyond its bound.
     #[error("queues are bounded: node {node}, core {core}: {what} {size} > {most}")]
     Unbounded {
@@ -251,4 +303,21 @@ pub enum Broken {
         /// As observed.
         observed_us: u64,
     },
+}
+
+impl Broken {
+    /// The group that it is about, when it is about one.
+    #[must_use]
+    pub fn scope(&self) -> Option<Scope> {
+        match self {
+            Self::Raft { scope, .. }
+            | Self::Regress { scope, .. }
+            | Self::Forgot { scope, .. }
+            | Self::VotesNotKept { scope, .. }
+            | Self::NotEqual { scope, .. }
+            | Self::NotLive { scope, .. }
+            | Self::Unanswered { scope, .. } => Some(*scope),
+            _ => None,
+        }
+    }
 }

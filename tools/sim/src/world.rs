@@ -5,23 +5,26 @@
 //! - After every turn the judges look; the first promise that is not kept ends the run.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
+use raft::membership::Membership;
 use shard::limits;
+use shard::replica::Replica;
 use shard::shard::Next;
 use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Fault, MemoryDisk};
 
-use crate::bank::Teller;
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw};
 use crate::client::{Client, Seat};
 use crate::clock::NodeClock;
+use crate::coverage::{Coverage, sometimes};
+use crate::errands::Errands;
 use crate::faults::{Kind, Undo};
 use crate::history::History;
 use crate::judges::Judges;
 use crate::network::{Machine, Network};
-use crate::node::{self, Ending, Node};
+use crate::node::{self, Counted, Ending, Node};
 use crate::plan::Plan;
 use crate::trace::{Trace, What, Who};
 use crate::verdict::{Broken, Scope};
@@ -69,11 +72,24 @@ pub struct World {
     pub faults: BTreeMap<&'static str, u64>,
     /// Turns that were taken.
     pub turns: u64,
+    /// What rare things were reached with which faults.
+    pub coverage: Coverage,
     pub(crate) chance: Chance,
+    /// Of the fault that strikes.
+    pub(crate) dice: Chance,
+    /// Faults that were drawn, whether or not they struck.
+    pub struck: u64,
+    clients_counted: [u64; 3],
     pub(crate) now: u64,
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
     pub(crate) undos: BTreeMap<u64, Undo>,
     pub(crate) is_calm: bool,
+    /// Nodes that may lack what was on their disks.
+    pub(crate) suspects: BTreeSet<usize>,
+    /// Of these, nodes whose logs keep the damage.
+    pub(crate) scarred: BTreeSet<usize>,
+    /// Configurations that were asked for lately.
+    pub(crate) granted: BTreeMap<Scope, VecDeque<Membership>>,
     undone: u64,
     queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
     order: Chance,
@@ -102,11 +118,18 @@ impl World {
             judges: Judges::default(),
             faults: BTreeMap::new(),
             turns: 0,
-            chance: Chance::named(plan.seed, "faults"),
+            coverage: Coverage::default(),
+            chance: Chance::named(plan.seed, "world"),
+            dice: Chance::named(plan.seed, "faults"),
+            struck: 0,
+            clients_counted: [0; 3],
             now: 0,
             cuts: BTreeMap::new(),
             undos: BTreeMap::new(),
             is_calm: false,
+            suspects: BTreeSet::new(),
+            scarred: BTreeSet::new(),
+            granted: BTreeMap::new(),
             undone: 0,
             queue: BinaryHeap::new(),
             order: Chance::named(plan.seed, "order"),
@@ -229,9 +252,16 @@ impl World {
                     think_ns: plan.think_ns,
                     slack_ns: 4 * topology.widest_ns(cluster),
                     roaming_permille: plan.roaming_permille,
+                    requests_max: plan.asked.requests_max.unwrap_or(u64::MAX),
                     stutters: plan.asked.planted.stutter,
                 };
-                let teller = Teller::new(client, number, cluster.groups, plan.seed);
+                let teller = Errands::new(
+                    plan.asked.workload,
+                    client,
+                    number,
+                    cluster.groups,
+                    plan.seed,
+                );
                 self.clients
                     .push(Client::new(seat, teller, &self.network, plan.seed, 0));
             }
@@ -331,20 +361,30 @@ impl World {
         let takes = self.chance.between(least, most) + node.slow_ns;
         running.is_deferred = false;
         running.free_at = now + takes;
+        let failed = node.disks[usize::from(core)].writes_failed();
         let (next, wants) = node.turn(core, now);
+        let fails = node.disks[usize::from(core)].writes_failed() > failed;
         self.turns += 1;
         self.trace.mix(now ^ (number as u64) << 48);
         let judged = node.judged(core);
         let running = &mut node.cores[usize::from(core)];
-        self.judges
-            .turned(judged, running.shard.replicas(), now, &self.trace)?;
+        self.judges.turned(
+            judged,
+            running.shard.replicas(),
+            now,
+            (&self.trace, &mut self.coverage),
+        )?;
         if let Some(broken) = self.chronicle.take_broken() {
             return Err(broken);
+        }
+        if fails && next != Next::Stop {
+            return Err(Broken::WentOn { node: number, core });
         }
         if next == Next::Stop {
             if !node.may_stop {
                 return Err(Broken::Stopped { node: number, core });
             }
+            sometimes!(self.coverage, DiskFailed, now);
             self.end(number, Ending::Stopped, "its disk failed");
             return Ok(());
         }
@@ -378,11 +418,20 @@ impl World {
             return Err(broken);
         }
         if !is_up {
+            sometimes!(self.coverage, TooFull, self.now);
             self.later(500 * MILLISECOND, Undo::Restart(number));
             return Ok(());
         }
         let judged = self.nodes[number].judged(0);
-        self.judges.restarted(judged);
+        for core in &self.nodes[number].cores {
+            sometimes!(self.coverage, core.has_cut => TornTail, self.now);
+            let is_open = |replica: &&Replica<_>| replica.raft.last_index() > replica.applied;
+            let open = core.shard.replicas().iter().find(is_open);
+            sometimes!(self.coverage, open.is_some() => OpenTail, self.now);
+        }
+        let cores = self.nodes[number].cores.iter();
+        let replicas = cores.flat_map(|core| core.shard.replicas());
+        self.judges.restarted(judged, replicas)?;
         self.trace
             .note(self.now, Who::Node(number), What::Started(self.incarnation));
         if let Some(odds) = self.plan.asked.planted.lost_write_one_in {
@@ -423,12 +472,22 @@ impl World {
         if self.is_calm || self.plan.swarm.kinds.is_empty() {
             return Ok(());
         }
+        // Each fault has dice of its own: one that is left out changes no other.
+        let number = self.struck;
+        self.struck += 1;
+        self.dice = Chance::named(self.plan.seed.wrapping_add(number << 32), "faults");
         let kinds: &[Kind] = &self.plan.swarm.kinds;
-        let kind = self.chance.pick(kinds);
-        let gap = self.chance.around(self.plan.swarm.gap_ns);
+        let kind = self.dice.pick(kinds);
+        let gap = self.dice.around(self.plan.swarm.gap_ns);
         self.due(self.now + gap.max(MILLISECOND), Due::Fault);
-        *self.faults.entry(kind.name()).or_default() += 1;
-        self.inject(kind);
+        let only = self.plan.asked.only_faults.as_ref();
+        if only.is_none_or(|only| only.contains(&number)) {
+            let lasts = self.plan.swarm.lasts_ns.1;
+            self.coverage.struck(kind, self.now, lasts);
+            if self.inject(kind) {
+                *self.faults.entry(kind.name()).or_default() += 1;
+            }
+        }
         Ok(())
     }
 
@@ -443,10 +502,37 @@ impl World {
             }
         }
         self.queues()?;
+        self.cover();
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
         let pause = LOGS_NS.max(entries * 100_000);
         self.due(self.now + pause, Due::Logs);
         Ok(())
+    }
+
+    /// The rare things that counters show.
+    fn cover(&mut self) {
+        let (coverage, now) = (&mut self.coverage, self.now);
+        for core in self.nodes.iter_mut().flat_map(|node| &mut node.cores) {
+            let was = std::mem::replace(&mut core.counted, Counted::of(&core.shard));
+            let is = &core.counted;
+            sometimes!(coverage, is.reads > was.reads => ReadBack, now);
+            sometimes!(coverage, is.segments > was.segments => Rotated, now);
+            sometimes!(coverage, is.log_busy > was.log_busy => LogBusy, now);
+            sometimes!(coverage, is.storage_full > was.storage_full => StorageFull, now);
+            sometimes!(coverage, is.busy > was.busy => Busy, now);
+            sometimes!(coverage, is.deaf > was.deaf => DeafPeer, now);
+            sometimes!(coverage, is.transfers > was.transfers => Transferred, now);
+        }
+        let history = &self.history;
+        let is = [
+            history.asked_again,
+            history.unknown.len() as u64,
+            history.repeated,
+        ];
+        let was = std::mem::replace(&mut self.clients_counted, is);
+        sometimes!(coverage, is[0] > was[0] => AskedAgain, now);
+        sometimes!(coverage, is[1] > was[1] => Unknown, now);
+        sometimes!(coverage, is[2] > was[2] => Repeated, now);
     }
 
     /// Compares all logs of a group; answers how many entries they hold.
@@ -460,6 +546,46 @@ impl World {
             .collect();
         self.judges.logs(scope, &rafts)?;
         Ok(rafts.iter().map(|raft| raft.last_index().0).sum())
+    }
+
+    /// How the replicas of a group stand, a line for each.
+    #[must_use]
+    pub fn describe(&self, scope: Scope) -> Vec<String> {
+        let members = self
+            .nodes
+            .iter()
+            .filter(|node| node.cluster == scope.cluster);
+        let line = |node: &Node| {
+            let Some(replica) = node.replica(scope) else {
+                return format!("node {:<3} down", node.number);
+            };
+            let raft = &replica.raft;
+            let voters = raft.membership().members().iter();
+            let voters: Vec<u32> = voters
+                .filter(|member| member.votes())
+                .map(|member| member.node.0)
+                .collect();
+            let quorum = raft.membership().quorum();
+            format!(
+                "node {:<3} {:<13} term {:<4} last {:<6} durable {:<6} commit {:<6} applied {:<6} damage {:?}, voters {voters:?}{} elect {} commit {}",
+                node.number,
+                format!("{:?}", raft.role()),
+                raft.term(),
+                raft.last_index(),
+                raft.durable(),
+                replica.commit,
+                replica.applied,
+                raft.damage(),
+                if raft.membership().is_joint() {
+                    " joint"
+                } else {
+                    ""
+                },
+                quorum.election(),
+                quorum.commit(),
+            )
+        };
+        members.map(line).collect()
     }
 
     /// Queues are within their bounds, and peers understand each other.

@@ -60,8 +60,8 @@ entries! {
             Without it the log cannot be attributed to anybody, and a guess could vote twice in one term." }
     FILE_UNREADABLE { code: "E3012", title: "the file or folder to inspect cannot be read", exit: Failed,
         fix: ["check the path, and that this user may read it"],
-        explanation: "The path does not exist, this user may not read it, or the disk returned an error. Nothing was \
-            changed: inspect only reads." }
+        explanation: "The path does not exist, this user may not read it, or the disk returned an error. A damaged \
+            file that can be read is no such case: it is examined and told. Nothing was changed: inspect only reads." }
     NOT_SEALED { code: "E3013", title: "the file is neither a sealed segment nor an index run", exit: Failed,
         fix: ["quorate inspect --data-dir <folder> reads the log's own files",
               "quorate inspect integrity <folder> finds the sealed files below a folder"],

@@ -25,4 +25,10 @@ entries! {
         fix: ["quorate examples lists the topics"],
         explanation: "Examples are grouped by topic, and built into the binary, so that they fit its version. \
             Asked without a topic, the verb prints all of them, each under the name of its topic." }
+    DOOR_TO_THE_WORLD { code: "E1006", title: "the door for TigerBeetle clients would be open to the world", exit: Usage,
+        fix: ["listen on the loopback:  --tigerbeetle 127.0.0.1:3000",
+              "or, behind a firewall or a tunnel that lets in nobody but your own:  --tigerbeetle-anywhere"],
+        explanation: "TigerBeetle's client protocol has no authentication and no encryption: whoever reaches the \
+            port can create accounts and move money, and whoever is on the way can read and change all of it. \
+            So the door opens on the loopback unless it is said that another address is meant." }
 }

@@ -38,7 +38,8 @@ pub(super) fn examine(folder: &Path) -> Vec<Check> {
             }),
         });
     }
-    checks.push(judge_cache(write_cache(folder).as_deref()));
+    checks.push(judge_cache(queue(folder, "write_cache").as_deref()));
+    checks.push(judge_polling(queue(folder, "io_poll").as_deref()));
     checks
 }
 
@@ -146,13 +147,13 @@ fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
     sorted.get(rank - 1).copied()
 }
 
-/// `write back` or `write through`, as the kernel treats the device under the folder.
-fn write_cache(folder: &Path) -> Option<String> {
+/// A property of the device under the folder.
+fn queue(folder: &Path, name: &str) -> Option<String> {
     let device = fs::metadata(folder).ok()?.dev();
     let device = format!("/sys/dev/block/{}:{}", major(device), minor(device));
     // A partition has no queue of its own: it is the whole disk's, one level up.
-    kernel::read(format!("{device}/queue/write_cache"))
-        .or_else(|| kernel::read(format!("{device}/../queue/write_cache")))
+    kernel::read(format!("{device}/queue/{name}"))
+        .or_else(|| kernel::read(format!("{device}/../queue/{name}")))
 }
 
 fn judge_cache(cache: Option<&str>) -> Check {
@@ -163,6 +164,17 @@ fn judge_cache(cache: Option<&str>) -> Check {
             .because("each durable write makes the kernel flush it; that the device obeys cannot be proven from here")
             .fix(["# prefer a disk with power-loss protection; in a virtual machine ask the provider whether flushes reach the disk"]),
         _ => Check::info(NAME, "unknown: there is no block device under the folder, or the kernel does not tell"),
+    }
+}
+
+fn judge_polling(offered: Option<&str>) -> Check {
+    const NAME: &str = "polled completions";
+    match offered {
+        Some("1") => Check::ok(NAME, "offered by the device; the log does not need them"),
+        _ => Check::info(
+            NAME,
+            "not offered by the device, and not needed: glommio's line about iopoll is harmless",
+        ),
     }
 }
 
@@ -215,6 +227,13 @@ mod tests {
             (Some(100), Some(198))
         );
         assert_eq!((percentile(&[7], 99), percentile(&[], 50)), (Some(7), None));
+    }
+
+    #[test]
+    fn a_disk_that_is_not_polled_is_no_fault() {
+        assert_verdict(&judge_polling(Some("0")), Verdict::Info);
+        assert_verdict(&judge_polling(None), Verdict::Info);
+        assert_verdict(&judge_polling(Some("1")), Verdict::Ok);
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub(super) fn examine(wanted: u32) -> Vec<Check> {
         judge_isolation(kernel::read(format!("{CPU}/isolated")).as_deref()),
         judge_threads(kernel::read(format!("{CPU}/smt/active")).as_deref()),
         judge_nodes(kernel::read("/sys/devices/system/node/online").as_deref()),
+        judge_interrupts(
+            kernel::read("/proc/irq/default_smp_affinity").as_deref(),
+            wanted,
+        ),
     ]
 }
 
@@ -110,6 +114,24 @@ fn judge_nodes(online: Option<&str>) -> Check {
     }
 }
 
+/// The mask of processors that new interrupts go to, against the ones that cores are pinned to: from 0 on.
+fn judge_interrupts(mask: Option<&str>, wanted: u32) -> Check {
+    const NAME: &str = "interrupts";
+    let low = mask.and_then(|mask| u32::from_str_radix(mask.rsplit(',').next()?, 16).ok());
+    let pinned = 1_u32.checked_shl(wanted).map_or(u32::MAX, |bit| bit - 1);
+    match low {
+        Some(low) if low & pinned == 0 => Check::ok(
+            NAME,
+            "go to other processors than the first, where cores are pinned",
+        ),
+        Some(_) => Check::info(
+            NAME,
+            "may land on pinned cores; /proc/irq/*/smp_affinity_list moves them, start --cpus moves the cores",
+        ),
+        None => Check::info(NAME, "the kernel does not tell where they go"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +141,14 @@ mod tests {
     fn more_cores_wanted_than_there_are_is_fatal() {
         assert_verdict(&judge_count(2, 3), Verdict::Fatal);
         assert_verdict(&judge_count(2, 2), Verdict::Ok);
+    }
+
+    #[test]
+    fn interrupts_on_pinned_cores_are_told() {
+        assert_verdict(&judge_interrupts(Some("3"), 2), Verdict::Info);
+        assert_verdict(&judge_interrupts(Some("00000000,0000000c"), 2), Verdict::Ok);
+        assert_verdict(&judge_interrupts(Some("ffffffff"), 64), Verdict::Info);
+        assert_verdict(&judge_interrupts(None, 2), Verdict::Info);
     }
 
     #[test]

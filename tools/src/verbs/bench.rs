@@ -11,7 +11,7 @@ use crate::answer::{Answer, Exit};
 use crate::arguments::{Io, Output};
 use crate::catalogue::usage;
 use crate::failure::Failure;
-use crate::quantity::{parse_duration, parse_positive_duration};
+use crate::quantity::{parse_duration, parse_positive_duration, parse_size};
 use crate::refusal;
 use crate::verbs::start;
 
@@ -21,6 +21,7 @@ Examples:
   quorate bench --replicas 1 --duration 30s --warmup 5s
   quorate bench --rate 200000 --clients 8 --batch 512 --output json
   quorate bench --io threads --cores 2 --groups 64 --clients 64
+  quorate bench --duration 5s --unprepared-too
 
 Without --rate the load is closed: each client sends its next batch when the last one is
 answered. That measures throughput; its latencies say how long a saturated system takes.
@@ -98,6 +99,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Load")]
     pub(crate) threads: Option<u32>,
 
+    /// Transfers per group whose memory the replicas touch before the load [default: what the run is expected to make]
+    #[arg(long, value_name = "N", help_heading = "Cluster")]
+    pub(crate) reserve_transfers: Option<u64>,
+
+    /// Bytes of log per core laid out before the load [default: what the run is expected to write]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Cluster")]
+    pub(crate) preallocate: Option<u64>,
+
+    /// Measure once more with nothing touched or laid out beforehand, and report both
+    #[arg(long, help_heading = "Report")]
+    pub(crate) unprepared_too: bool,
+
     /// Whole runs, each on new replicas; the report is that of the median run
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Report")]
     pub(crate) repeats: u32,
@@ -155,6 +168,9 @@ fn measure(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         seed: arguments.seed,
         hlog: arguments.hlog.clone(),
         repeats: arguments.repeats,
+        reserve: arguments.reserve_transfers,
+        preallocate: arguments.preallocate,
+        unprepared_too: arguments.unprepared_too,
         argv: std::env::args().collect(),
         commit: option_env!("QUORATE_COMMIT").map(str::to_owned),
         ..Options::default()

@@ -1,5 +1,6 @@
 //! `quorate doctor`: examines this machine and says what helps, what hinders, and what to do.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ Examples:
   quorate doctor --data-dir /var/lib/quorate --cores 4
   quorate doctor --data-dir /var/lib/quorate --fix
   quorate doctor --io glommio --output json
+  quorate doctor --peers 10.0.0.2:4000,10.0.0.3:4000 --cluster 7
 
 Verdicts: ok; info: good to know; warn: works, with a drawback; fatal: does not work.
 --fix prints commands and runs none of them. Exit code 0: nothing fatal; 4: something is.";
@@ -47,6 +49,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_positive_duration)]
     pub(crate) watch: Duration,
 
+    /// Where core 0 of other nodes listens: they must be reachable
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) peers: Vec<SocketAddr>,
+
+    /// The cluster that the peers must belong to [default: they are not asked]
+    #[arg(long, value_name = "ID", env = "QUORATE_CLUSTER")]
+    pub(crate) cluster: Option<u64>,
+
     /// Print the commands that would help, as a shell script, in place of the report
     #[arg(long)]
     pub(crate) fix: bool,
@@ -58,6 +68,8 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Answer {
         io: arguments.io,
         cores: arguments.cores.unwrap_or_else(available_cores),
         watch: arguments.watch,
+        peers: arguments.peers.clone(),
+        cluster: arguments.cluster,
     };
     let checks = doctor::examine(&wishes);
     let count = Count::of(&checks);

@@ -1,5 +1,6 @@
 //! `quorate start`: runs the node that lives in a data folder, until it is told to stop.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 
@@ -7,6 +8,7 @@ use clap::Args;
 use engine::config::Options;
 use engine::config::size::ByteSize;
 use engine::core::Stopper;
+use engine::door::{DoorOptions, with_sessions};
 use engine::error::EngineError;
 use engine::node::Node;
 use ledger::ledger::Ledger;
@@ -26,6 +28,7 @@ Examples:
   quorate start --data-dir /var/lib/quorate
   quorate start --data-dir /var/lib/quorate --cluster 7 --cpus 2,3
   quorate start --data-dir ./alone --io threads
+  quorate start --data-dir ./alone --tigerbeetle 127.0.0.1:3000
 
 The folder says which node this is, who the others are and where each listens. SIGTERM and SIGINT
 end the node; nothing acknowledged is lost when it is killed.";
@@ -69,6 +72,14 @@ pub(crate) struct Arguments {
     /// Bytes per second that one core fetches from peers or reads for them; 0 is without bound [default: 128MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) fetch_rate: Option<ByteSize>,
+    /// Serve clients of TigerBeetle 0.17 here too: all nodes' addresses, in the order of the layout, are the
+    /// client's list of replicas [default: no such door]
+    #[arg(long, value_name = "IP:PORT", env = "QUORATE_TIGERBEETLE")]
+    pub(crate) tigerbeetle: Option<SocketAddr>,
+
+    /// Let --tigerbeetle listen beyond the loopback, although its protocol has no authentication
+    #[arg(long, requires = "tigerbeetle")]
+    pub(crate) tigerbeetle_anywhere: bool,
 
     /// The cluster that the folder must belong to [default: whichever it does]
     #[arg(long, value_name = "ID")]
@@ -96,16 +107,23 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     options.fetch_bytes_per_second = arguments
         .fetch_rate
         .unwrap_or(options.fetch_bytes_per_second);
+    options.tigerbeetle = arguments.tigerbeetle.map(|address| DoorOptions {
+        address,
+        anywhere: arguments.tigerbeetle_anywhere,
+    });
     let reserve = usize::try_from(arguments.reserve_transfers).unwrap_or(usize::MAX);
-    let machine = move |_, limits| {
+    let machine = move |group, limits| {
         let ledger = Ledger::new(ledger_limits(limits));
         let mut ledger = ledger.expect("limits within what rows can be numbered");
         ledger.reserve(reserve);
-        ledger
+        with_sessions(group, ledger)
     };
     let node = Node::start(&arguments.data_dir, &options, machine).map_err(told)?;
     stop_on_signals(node.stopper(), &place)?;
     log::info!("node {} serves from {place}", node.id());
+    if let Some(door) = node.door() {
+        log::info!("clients of TigerBeetle are served on {}", door.address());
+    }
     node.wait().map_err(told)?;
     Ok(Answer::done(match output {
         Output::Text => String::new(),

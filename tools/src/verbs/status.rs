@@ -61,6 +61,8 @@ struct Page {
     peers: Vec<serde_json::Value>,
     groups: Vec<Replica>,
     next: Option<u64>,
+    /// What runs beside the core.
+    beside: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -93,6 +95,9 @@ struct Node {
     trouble: Option<String>,
     /// Entries that its replicas lack of what is known committed, summed.
     behind: u64,
+    /// Counters of what runs beside its cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<serde_json::Value>,
 }
 
 /// Why a node's state is not known.
@@ -262,6 +267,7 @@ fn describe(
             storage: None,
             trouble: Some(error.to_string()),
             behind: 0,
+            beside: None,
         },
         Ok(pages) => {
             let replicas = pages.iter().flat_map(|page| &page.groups);
@@ -282,6 +288,7 @@ fn describe(
                 storage: Some(worst.unwrap_or("ok").to_owned()),
                 trouble: None,
                 behind: replicas.map(lack).sum(),
+                beside: pages.iter().find_map(|page| page.beside.clone()),
             }
         }
     }
@@ -345,6 +352,7 @@ mod tests {
                 commit: 10 - u64::from(node),
             }],
             next: None,
+            beside: None,
         }
     }
 

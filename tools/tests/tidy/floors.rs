@@ -9,9 +9,10 @@ use toml::{Table, Value};
 use super::house::{Finding, House};
 
 /// What each member may import (docs/architecture.md, "Floors").
-const PLAN: [(&str, &[&str]); 10] = [
+const PLAN: [(&str, &[&str]); 12] = [
     ("wal", &[]),
     ("wal/sealed", &[]),
+    ("wal/cold", &[]),
     ("net", &[]),
     ("engine/raft", &[]),
     ("engine/ledger", &["engine/raft"]),
@@ -24,12 +25,14 @@ const PLAN: [(&str, &[&str]); 10] = [
         "engine",
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
     ),
-    ("bench", &["net", "engine/ledger", "engine"]),
+    ("engine/c", &["engine/ledger", "engine"]),
+    ("bench", &["net", "engine/raft", "engine/ledger", "engine"]),
     (
         "tools",
         &[
             "wal",
             "wal/sealed",
+            "wal/cold",
             "net",
             "engine/ledger",
             "engine",

@@ -35,9 +35,15 @@ pub(crate) fn check(house: &House) -> Vec<Finding> {
     findings
 }
 
-/// The binary, tests, benches and examples talk to a person; everything else is a library.
+/// Binaries, tests, benches, examples and the programs beside the workspace talk to a person; everything else is a
+/// library.
 fn is_library(path: &str) -> bool {
-    let is_for_people = |part: &str| matches!(part, "tools" | "tests" | "benches" | "examples");
+    let is_for_people = |part: &str| {
+        matches!(
+            part,
+            "tools" | "tests" | "benches" | "examples" | "bin" | "peers" | "official" | "fuzz"
+        )
+    };
     !path.split('/').any(is_for_people)
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `limits` | every bound, with the relations between them |
 //! | `damage` | what is wrong with a file, and what to do |
+//! | `check` | everything asked of bytes that may be anything, for tests and fuzzing |
 //! | `kind` | which kind of file some bytes are |
 //! | `key` | keys of 8 and 16 bytes, and their hash |
 //! | `run` | an index run: key to value, its header and footer |
@@ -87,6 +88,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod check;
 pub mod damage;
 pub mod key;
 pub mod kind;

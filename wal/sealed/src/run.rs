@@ -142,6 +142,10 @@ pub(crate) fn checksum(seed: u32, bytes: &[u8]) -> u32 {
 pub(crate) struct Seed(u32);
 
 impl Seed {
+    pub(crate) const fn new(header_crc: u32) -> Self {
+        Self(header_crc)
+    }
+
     pub(crate) const fn block(self, block: u32) -> u32 {
         self.0 ^ block
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::block::buffer::Buffer;
+use crate::device::ahead::{self, Ahead};
 use crate::device::filler::Filler;
 pub use crate::device::filler::Waker;
 use crate::device::folder::{self, Folder};
@@ -34,6 +35,7 @@ struct Queues {
 struct Shared {
     queues: Mutex<Queues>,
     arrived: Condvar,
+    completed: Condvar,
 }
 
 impl Shared {
@@ -49,6 +51,8 @@ pub struct FileDevice {
     threads: Vec<JoinHandle<()>>,
     filler: Filler,
     taken: usize,
+    /// Reads ahead that have ended and were not asked for yet.
+    landed: Vec<Completion>,
 }
 
 impl FileDevice {
@@ -72,6 +76,7 @@ impl FileDevice {
             threads: Vec::new(),
             filler,
             taken: 0,
+            landed: Vec::new(),
         };
         for number in 0..threads.max(1) {
             let (shared, waker) = (Arc::clone(&device.shared), waker.clone());
@@ -130,6 +135,7 @@ fn work(shared: &Shared, waker: Option<&Waker>) {
         };
         let completion = perform(job);
         shared.lock().completions.push(completion);
+        shared.completed.notify_one();
         if let Some(wake) = waker {
             wake();
         }
@@ -169,6 +175,20 @@ impl Source for FileDevice {
         buffer: &mut Buffer,
     ) -> Result<(), DeviceError> {
         folder::read_exact(self.file_now(slot), slot, offset, &mut buffer[..bytes])
+    }
+
+    fn read_ahead(&mut self, operation: Operation) -> Result<(), Operation> {
+        self.enqueue(operation, false)
+    }
+
+    fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
+        ahead::take(self, |device| &mut device.landed)
+    }
+}
+
+impl Ahead for FileDevice {
+    fn has_begun(&self) -> bool {
+        self.taken > 0
     }
 }
 
@@ -218,6 +238,14 @@ impl Device for FileDevice {
     }
 
     fn submit(&mut self, _now_ns: u64) {}
+
+    fn wait(&mut self) {
+        let mut queues = self.shared.lock();
+        while self.taken > 0 && queues.completions.is_empty() {
+            let woken = self.shared.completed.wait(queues);
+            queues = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 
     fn poll(&mut self, _now_ns: u64, completions: &mut Vec<Completion>) {
         let before = completions.len();

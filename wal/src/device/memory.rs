@@ -4,7 +4,7 @@
 //! - Everything is decided by the plan and a seed: two runs with the same calls end with the same bytes.
 //! - The disk outlives its devices: opening again shows what survived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::buffer::Buffer;
@@ -14,6 +14,9 @@ use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, S
 pub const SECTOR_BYTES: usize = 512;
 
 const EIO: i32 = 5;
+
+/// Durable writes that a disk remembers, for whoever wants to damage one.
+const WRITTEN_MAX: usize = 4096;
 
 /// What is left of the writes in flight when the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,9 @@ struct Inner {
     slots_max: Option<u32>,
     faults: BTreeMap<u64, Fault>,
     unreadable: Vec<(u32, u64, u64)>,
+    writes_failed: u64,
+    /// Slot, offset and bytes of the latest writes that are durable, oldest first.
+    written: VecDeque<(u32, u64, u64)>,
     random: u64,
     life: u64,
     writes_max: usize,
@@ -167,6 +173,12 @@ impl MemoryDisk {
         self.lock().writes_begun
     }
 
+    /// Writes whose completion said that they failed for good.
+    #[must_use]
+    pub fn writes_failed(&self) -> u64 {
+        self.lock().writes_failed
+    }
+
     /// When the next operation completes, for a simulator's clock.
     #[must_use]
     pub fn next_completion_ns(&self) -> Option<u64> {
@@ -230,6 +242,25 @@ impl MemoryDisk {
     /// Flips one bit.
     pub fn flip(&self, slot: u32, offset: u64, bit: u8) {
         self.edit(slot, |bytes| bytes[offset as usize] ^= 1 << (bit & 7));
+    }
+
+    /// Slot, offset and bytes of a durable write that later ones have left as it was, but for the last two, which
+    /// nothing vouches for yet; chosen by the roll of a die. `None` where there is none.
+    #[must_use]
+    pub fn settled_write(&self, roll: u64) -> Option<(u32, u64, u64)> {
+        let inner = self.lock();
+        let count = inner
+            .written
+            .len()
+            .checked_sub(2)
+            .filter(|&count| count > 0)?;
+        let nth = (roll % count as u64) as usize;
+        let chosen = inner.written[nth];
+        let touches = |&(slot, offset, bytes): &(u32, u64, u64)| {
+            slot == chosen.0 && offset < chosen.1 + chosen.2 && chosen.1 < offset + bytes
+        };
+        let is_overwritten = inner.written.iter().skip(nth + 1).any(touches);
+        (!is_overwritten).then_some(chosen)
     }
 
     /// Changes the bytes of a slot at will.
@@ -351,6 +382,13 @@ impl Inner {
         Ok(())
     }
 
+    fn remember(&mut self, slot: u32, offset: u64, bytes: usize) {
+        if self.written.len() == WRITTEN_MAX {
+            self.written.pop_front();
+        }
+        self.written.push_back((slot, offset, bytes as u64));
+    }
+
     fn create(&mut self, slot: u32) -> Result<(), DeviceError> {
         let count = self.slots.len() as u32;
         if self.full || self.slots_max.is_some_and(|most| count >= most) {
@@ -382,6 +420,7 @@ impl Inner {
         let result = match fault {
             None => {
                 apply(&mut self.slots, &operation, 0, bytes, 0);
+                self.remember(operation.slot, operation.offset, bytes);
                 Ok(())
             }
             Some(Fault::Lost) => Ok(()),
@@ -392,6 +431,7 @@ impl Inner {
             Some(Fault::Enospc) => Err(DeviceError::Full),
             Some(Fault::Eio) => {
                 apply(&mut self.slots, &operation, 0, bytes / 2, 0);
+                self.writes_failed += 1;
                 Err(DeviceError::from_errno(Action::Write, slot, EIO))
             }
         };
@@ -506,6 +546,7 @@ impl Device for MemoryDevice {
             .get_mut(offset as usize..offset as usize + bytes)
             .ok_or(short)?;
         into.copy_from_slice(&buffer[..bytes]);
+        inner.remember(slot, offset, bytes);
         Ok(())
     }
 
@@ -532,6 +573,8 @@ impl Device for MemoryDevice {
     }
 
     fn submit(&mut self, _now_ns: u64) {}
+
+    fn wait(&mut self) {}
 
     fn poll(&mut self, now_ns: u64, completions: &mut Vec<Completion>) {
         let mut inner = self.disk.lock();

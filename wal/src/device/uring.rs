@@ -18,6 +18,7 @@ use io_uring::squeue::{self, Flags};
 use io_uring::{IoUring, opcode, types};
 
 use crate::block::buffer::Buffer;
+use crate::device::ahead::{self, Ahead};
 use crate::device::filler::{Filler, Waker};
 use crate::device::folder::{self, Folder};
 use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
@@ -47,6 +48,8 @@ pub struct UringDevice {
     begun: usize,
     files_registered: bool,
     buffers_registered: bool,
+    /// Reads ahead that have ended and were not asked for yet.
+    landed: Vec<Completion>,
 }
 
 fn barred(error: &io::Error) -> DeviceError {
@@ -105,6 +108,7 @@ impl UringDevice {
             begun: 0,
             files_registered,
             buffers_registered: false,
+            landed: Vec::new(),
         };
         for slot in device.folder.slots() {
             device.register_file(slot);
@@ -290,6 +294,22 @@ impl Source for UringDevice {
     ) -> Result<(), DeviceError> {
         folder::read_exact(self.file_now(slot), slot, offset, &mut buffer[..bytes])
     }
+
+    fn read_ahead(&mut self, operation: Operation) -> Result<(), Operation> {
+        self.begin(operation, false)?;
+        self.submit(0);
+        Ok(())
+    }
+
+    fn await_ahead(&mut self) -> Option<(Operation, Result<(), DeviceError>)> {
+        ahead::take(self, |device| &mut device.landed)
+    }
+}
+
+impl Ahead for UringDevice {
+    fn has_begun(&self) -> bool {
+        self.free.len() < FLIGHT_MAX
+    }
 }
 
 impl Device for UringDevice {
@@ -363,6 +383,12 @@ impl Device for UringDevice {
         }
         // A ring that is short of resources or interrupted keeps its entries: they leave with the next call.
         if self.ring.submit().is_ok() && self.ring.submission().is_empty() {
+            self.begun = 0;
+        }
+    }
+
+    fn wait(&mut self) {
+        if self.free.len() < FLIGHT_MAX && self.ring.submit_and_wait(1).is_ok() {
             self.begun = 0;
         }
     }

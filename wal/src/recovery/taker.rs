@@ -77,14 +77,13 @@ impl Taker<'_> {
             self.space.born(position, true);
         } else {
             let mut restarts = found.restart;
-            if let (false, Fit::Skips(first)) = (
-                restarts,
-                self.index.group_mut(record.group).fit(record.index),
-            ) {
+            let mut group = self.index.group_mut(record.group);
+            if let (false, Fit::Skips(first)) = (restarts, group.fit(record.index)) {
                 self.gap(found, first);
+                group = self.index.group_mut(record.group);
                 restarts = record.index - first > GAP_ENTRIES_MAX;
                 if !restarts {
-                    self.index.group_mut(record.group).put_gap(record.index);
+                    group.put_gap(record.index);
                 }
             }
             let space = &mut *self.space;
@@ -94,7 +93,6 @@ impl Taker<'_> {
                 Position::LOST
             };
             let killed = &mut |position| space.died(position, false, lsn);
-            let group = self.index.group_mut(record.group);
             group.put_entry(record.index, position, restarts, killed);
             if !found.intact {
                 let (group, index) = (record.group, record.index);

@@ -7,6 +7,7 @@ use crate::device::{ALIGNMENT, Source};
 use crate::filling::Place;
 use crate::identity::{Life, Seeds};
 use crate::index::Index;
+use crate::mutants::{Mutant, is_planted};
 use crate::recovery::survey::{Candidate, Origins, header_at};
 use crate::recovery::taker::{Seen, Taker};
 use crate::recovery::window::Window;
@@ -127,6 +128,8 @@ impl<D: Source> Walk<'_, D> {
             };
         }
         if tail.is_some_and(|tail| !tail.incarnations.is_empty()) {
+            let early = is_planted(Mutant::TailOverwritten) && u64::from(offset) > FIRST_BLOCK_AT;
+            let offset = offset - if early { PAGE as u32 } else { 0 };
             return Place {
                 slot,
                 segment,
@@ -166,10 +169,11 @@ impl<D: Source> Walk<'_, D> {
         let block = self
             .window
             .view(candidate.slot, offset, header.block_bytes());
-        if !block::is_intact(&header, header.seeds(&self.life), block) {
+        let is_intact = block::is_intact(&header, header.seeds(&self.life), block);
+        if !is_intact && !is_planted(Mutant::TornTailAccepted) {
             return self.hole((nth, offset), Some(header));
         }
-        self.accept((nth, offset), &header);
+        self.accept((nth, offset), &header, true);
         Next::Go((nth, offset + header.block_bytes() as u64))
     }
 
@@ -225,7 +229,7 @@ impl<D: Source> Walk<'_, D> {
         let behind = offset + torn.map_or(PAGE, |header| header.block_bytes() as u64);
         let ahead = self.look_ahead((nth, behind));
         let candidate = self.segments[nth];
-        if ahead.durable < self.expected {
+        if ahead.durable < self.expected || is_planted(Mutant::CutsAtDamage) {
             let torn_bytes = torn.map_or(0, |header| header.block_bytes() as u64);
             let torn_records = torn.map_or(0, |header| u64::from(header.records.get()));
             let (bytes, records) = (ahead.bytes + torn_bytes, ahead.records + torn_records);
@@ -240,7 +244,7 @@ impl<D: Source> Walk<'_, D> {
             return Next::End((nth, offset), true);
         }
         if let Some(header) = torn {
-            self.accept((nth, offset), &header);
+            self.accept((nth, offset), &header, false);
             return Next::Go((nth, offset + header.block_bytes() as u64));
         }
         let end = self.end_of(nth);
@@ -435,7 +439,7 @@ impl<D: Source> Walk<'_, D> {
     }
 
     /// Takes a block into the log: shows its records, names those that are damaged.
-    fn accept(&mut self, (nth, offset): At, header: &BlockHeader) {
+    fn accept(&mut self, (nth, offset): At, header: &BlockHeader, is_intact: bool) {
         let candidate = self.segments[nth];
         self.origins
             .learn(header.incarnation.get(), header.origin.get());
@@ -456,7 +460,11 @@ impl<D: Source> Walk<'_, D> {
         let (own, before) = (header.own(), header.before());
         let bytes = header.block_bytes();
         let seeds = header.seeds(&self.life);
-        let seen = self.take_records(candidate, offset, bytes, header, seeds, own);
+        let seen = if is_intact {
+            self.take_intact(candidate, offset, bytes, header, seeds)
+        } else {
+            self.take_records(candidate, offset, bytes, header, seeds, own)
+        };
         if seen.lost == 0 && !seen.whole {
             // Every header passes, and yet they are not those that the block was built with.
             let slot = Some(candidate.slot);
@@ -476,6 +484,35 @@ impl<D: Source> Walk<'_, D> {
             own
         };
         self.tally = before.zip(own).map(|(before, own)| before.plus(own));
+    }
+
+    /// Shows the records of a block of which every checksum has just passed.
+    fn take_intact(
+        &mut self,
+        candidate: Candidate,
+        offset: u64,
+        bytes: usize,
+        header: &BlockHeader,
+        seeds: Seeds,
+    ) -> Seen {
+        let block = self.window.view(candidate.slot, offset, bytes);
+        let mut taker = Taker {
+            candidate,
+            index: &mut self.index,
+            space: &mut self.space,
+            opening: &mut self.opening,
+            visit: &mut *self.visit,
+        };
+        let mut tally = Tally::default();
+        for (found, lsn) in Records::trusting(header, seeds, block).zip(header.first_lsn.get()..) {
+            tally.count(found.record.kind, found.turn);
+            taker.take(&found, lsn);
+        }
+        Seen {
+            tally,
+            lost: 0,
+            whole: true,
+        }
     }
 
     /// Shows the records of a block; tells what is lost between them. `own` is what the block holds, if known.

@@ -1,21 +1,87 @@
-//! A window onto a segment file: reads ahead in large pieces, goes on over what the disk cannot read.
+//! A window onto the segment files: reads ahead in large pieces, several at once, while one is looked at; goes on over
+//! what the disk cannot read.
+//!
+//! - Pieces follow one another in a file, and from file to file in the order that was asked for.
+//! - What lies across two pieces is put together in memory of its own; nothing is read twice.
+
+use std::collections::VecDeque;
 
 use crate::block::buffer::Buffer;
-use crate::device::{ALIGNMENT, Source};
+use crate::device::{ALIGNMENT, DeviceError, Operation, Source};
 
-/// Bytes read at once.
-const WINDOW_BYTES: usize = 4 << 20;
+/// Bytes of a piece; a block of the usual size lies in two of them at most.
+const PIECE_BYTES: usize = 2 << 20;
+
+/// Pieces on their way into memory at once.
+const AHEAD_MAX: usize = 4;
 
 /// What stands where the disk could not be read: nothing that passes a checksum.
 const UNREADABLE: u8 = 0xEE;
 
 /// A piece of one file in memory.
-pub(crate) struct Window<'a, D: Source> {
-    device: &'a mut D,
+struct Piece {
     buffer: Buffer,
     slot: Option<u32>,
     from: u64,
     bytes: usize,
+}
+
+impl Piece {
+    fn new(bytes: usize) -> Self {
+        Self {
+            buffer: Buffer::new(bytes),
+            slot: None,
+            from: 0,
+            bytes: 0,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.from + self.bytes as u64
+    }
+
+    fn begins_with(&self, slot: u32, offset: u64) -> bool {
+        self.slot == Some(slot) && self.from <= offset && offset < self.end()
+    }
+
+    fn holds(&self, slot: u32, offset: u64, bytes: usize) -> bool {
+        self.slot == Some(slot) && self.from <= offset && offset + bytes as u64 <= self.end()
+    }
+
+    fn bytes(&self, offset: u64, bytes: usize) -> &[u8] {
+        let start = (offset - self.from) as usize;
+        &self.buffer[start..start + bytes]
+    }
+}
+
+/// A piece on its way into memory.
+#[derive(Clone, Copy)]
+struct Ahead {
+    token: u64,
+    slot: u32,
+    from: u64,
+    bytes: usize,
+}
+
+impl Ahead {
+    fn end(&self) -> u64 {
+        self.from + self.bytes as u64
+    }
+}
+
+/// The pieces of files in memory.
+pub(crate) struct Window<'a, D: Source> {
+    device: &'a mut D,
+    front: Piece,
+    joint: Piece,
+    /// In the order in which they will be looked at.
+    ahead: VecDeque<Ahead>,
+    /// Those of them that are there, and how it went.
+    arrived: Vec<(Operation, Result<(), DeviceError>)>,
+    spare: Vec<Buffer>,
+    next_token: u64,
+    /// The files in the order in which they will be looked at; while it is empty, only what is asked for is read.
+    order: Vec<u32>,
     segment_bytes: u64,
     /// Bytes read from the disk.
     pub(crate) bytes_read: u64,
@@ -26,13 +92,16 @@ pub(crate) struct Window<'a, D: Source> {
 impl<'a, D: Source> Window<'a, D> {
     pub(crate) fn new(device: &'a mut D) -> Self {
         let segment_bytes = device.segment_bytes();
-        let buffer = Buffer::new(WINDOW_BYTES.min(segment_bytes as usize));
+        let bytes = PIECE_BYTES.min(segment_bytes as usize);
         Self {
             device,
-            buffer,
-            slot: None,
-            from: 0,
-            bytes: 0,
+            front: Piece::new(bytes),
+            joint: Piece::new(ALIGNMENT),
+            ahead: VecDeque::with_capacity(AHEAD_MAX),
+            arrived: Vec::with_capacity(AHEAD_MAX),
+            spare: (0..AHEAD_MAX).map(|_| Buffer::new(bytes)).collect(),
+            next_token: 0,
+            order: Vec::new(),
             segment_bytes,
             bytes_read: 0,
             unreadable: 0,
@@ -43,46 +112,179 @@ impl<'a, D: Source> Window<'a, D> {
         self.segment_bytes
     }
 
+    /// From here on whole files are looked at, in this order.
+    pub(crate) fn expect(&mut self, order: Vec<u32>) {
+        self.order = order;
+    }
+
     /// The bytes of a file from an aligned offset on, as many as asked for or up to the file's end.
     pub(crate) fn view(&mut self, slot: u32, offset: u64, bytes: usize) -> &[u8] {
         let bytes = bytes.min((self.segment_bytes.saturating_sub(offset)) as usize);
-        let end = offset + bytes as u64;
-        let holds =
-            self.slot == Some(slot) && offset >= self.from && end <= self.from + self.bytes as u64;
-        if !holds {
+        let is_there = self.joint.holds(slot, offset, bytes)
+            || self.front.holds(slot, offset, bytes)
+            || self.go_on(slot, offset, bytes);
+        if !is_there {
             self.load(slot, offset, bytes);
         }
-        let start = (offset - self.from) as usize;
-        &self.buffer[start..start + bytes]
+        if self.front.holds(slot, offset, bytes) {
+            self.front.bytes(offset, bytes)
+        } else {
+            self.joint.bytes(offset, bytes)
+        }
+    }
+
+    /// Nothing is on its way any more.
+    pub(crate) fn finish(&mut self) {
+        while let Some(ahead) = self.ahead.pop_front() {
+            let landed = self.await_piece(ahead.token);
+            self.spare
+                .extend(landed.map(|(operation, _)| operation.buffer));
+        }
+    }
+
+    /// Waits for a piece on its way.
+    fn await_piece(&mut self, token: u64) -> Option<(Operation, Result<(), DeviceError>)> {
+        loop {
+            let is_it = |(operation, _): &(Operation, _)| operation.token == token;
+            if let Some(nth) = self.arrived.iter().position(is_it) {
+                return Some(self.arrived.swap_remove(nth));
+            }
+            let arrived = self.device.await_ahead()?;
+            self.arrived.push(arrived);
+        }
+    }
+
+    /// Takes the next piece that was read ahead, if these bytes end in it.
+    fn go_on(&mut self, slot: u32, offset: u64, bytes: usize) -> bool {
+        let end = offset + bytes as u64;
+        let next = self.ahead.front().copied();
+        let Some(ahead) =
+            next.filter(|next| next.slot == slot && next.from < end && end <= next.end())
+        else {
+            return false;
+        };
+        if offset >= ahead.from {
+            return self.take_ahead(ahead);
+        }
+        if !self.front.begins_with(slot, offset) || self.front.end() != ahead.from {
+            return false;
+        }
+        if self.joint.buffer.len() < bytes {
+            self.joint = Piece::new(bytes);
+        }
+        let first = (ahead.from - offset) as usize;
+        self.joint.buffer[..first].copy_from_slice(self.front.bytes(offset, first));
+        if !self.take_ahead(ahead) {
+            return false;
+        }
+        let rest = self.front.bytes(ahead.from, bytes - first);
+        self.joint.buffer[first..bytes].copy_from_slice(rest);
+        (self.joint.slot, self.joint.from, self.joint.bytes) = (Some(slot), offset, bytes);
+        true
+    }
+
+    fn take_ahead(&mut self, ahead: Ahead) -> bool {
+        self.ahead.pop_front();
+        let Some((operation, result)) = self.await_piece(ahead.token) else {
+            return false;
+        };
+        if result.is_err() {
+            self.spare.push(operation.buffer);
+            return false;
+        }
+        self.bytes_read += ahead.bytes as u64;
+        let behind = std::mem::replace(&mut self.front.buffer, operation.buffer);
+        self.spare.push(behind);
+        (self.front.slot, self.front.from) = (Some(ahead.slot), ahead.from);
+        self.front.bytes = ahead.bytes;
+        self.look_ahead();
+        true
+    }
+
+    /// Begins to read what will be looked at next.
+    fn look_ahead(&mut self) {
+        while let Some((slot, from)) = self.next_place() {
+            let Some(buffer) = self.spare.pop() else {
+                return;
+            };
+            let bytes = buffer.len().min((self.segment_bytes - from) as usize);
+            self.next_token += 1;
+            let token = self.next_token;
+            let operation = Operation {
+                token,
+                slot,
+                offset: from,
+                bytes,
+                buffer,
+            };
+            if let Err(operation) = self.device.read_ahead(operation) {
+                self.spare.push(operation.buffer);
+                return;
+            }
+            self.ahead.push_back(Ahead {
+                token,
+                slot,
+                from,
+                bytes,
+            });
+        }
+    }
+
+    /// Where the next piece to be read begins.
+    fn next_place(&self) -> Option<(u32, u64)> {
+        let (slot, end) = match self.ahead.back() {
+            Some(last) => (last.slot, last.end()),
+            None => (self.front.slot?, self.front.end()),
+        };
+        if end < self.segment_bytes {
+            return Some((slot, end));
+        }
+        let nth = self.order.iter().position(|&other| other == slot)?;
+        self.order.get(nth + 1).map(|&slot| (slot, 0))
     }
 
     fn load(&mut self, slot: u32, offset: u64, bytes: usize) {
-        if bytes > self.buffer.len() {
-            self.buffer = Buffer::new(bytes);
+        self.finish();
+        if bytes > self.front.buffer.len() {
+            self.front = Piece::new(bytes);
         }
         let most = (self.segment_bytes - offset) as usize;
-        let bytes = self.buffer.len().min(most);
-        (self.slot, self.from, self.bytes) = (Some(slot), offset, bytes);
+        // A first look at a file is a look at its first page.
+        let is_glance = self.order.is_empty() && offset == 0;
+        let wanted = if is_glance {
+            bytes
+        } else {
+            self.front.buffer.len()
+        };
+        let bytes = wanted.min(most);
+        (self.front.slot, self.front.from, self.front.bytes) = (Some(slot), offset, bytes);
         self.bytes_read += bytes as u64;
         if self
             .device
-            .read_now(slot, offset, bytes, &mut self.buffer)
-            .is_ok()
+            .read_now(slot, offset, bytes, &mut self.front.buffer)
+            .is_err()
         {
-            return;
+            self.load_by_pages(slot, offset, bytes);
         }
-        let mut piece = Buffer::new(ALIGNMENT);
+        if !self.order.is_empty() {
+            self.look_ahead();
+        }
+    }
+
+    /// Somewhere in there the disk cannot be read.
+    fn load_by_pages(&mut self, slot: u32, offset: u64, bytes: usize) {
+        let mut page = Buffer::new(ALIGNMENT);
         for start in (0..bytes).step_by(ALIGNMENT) {
             let end = (start + ALIGNMENT).min(bytes);
             if self
                 .device
-                .read_now(slot, offset + start as u64, end - start, &mut piece)
+                .read_now(slot, offset + start as u64, end - start, &mut page)
                 .is_err()
             {
-                piece.fill(UNREADABLE);
+                page.fill(UNREADABLE);
                 self.unreadable += 1;
             }
-            self.buffer[start..end].copy_from_slice(&piece[..end - start]);
+            self.front.buffer[start..end].copy_from_slice(&page[..end - start]);
         }
     }
 }

@@ -9,6 +9,7 @@ use raft::state_machine::{Command, StateMachine};
 use crate::clock::Clock;
 use crate::entry::EntryKind;
 use crate::limits;
+use crate::mutants::{Mutant, is_planted};
 use crate::replica::{Replica, Stamps};
 use crate::stages::reply::{Position, Replies};
 
@@ -40,7 +41,12 @@ pub fn apply<M: StateMachine>(
     if replica.is_void {
         return false;
     }
-    while replica.applied < replica.commit && budget.entries > 0 && budget.bytes > 0 {
+    let upto = if is_planted(Mutant::AppliesUncommitted) {
+        replica.raft.last_index()
+    } else {
+        replica.commit
+    };
+    while replica.applied < upto && budget.entries > 0 && budget.bytes > 0 {
         let index = replica.applied.next();
         let Some(entry) = replica.window.get(index) else {
             break;
@@ -49,7 +55,8 @@ pub fn apply<M: StateMachine>(
         budget.bytes = budget.bytes.saturating_sub(entry.payload.len().max(1));
         scratch.clear();
         if entry.head.kind() == EntryKind::Command {
-            replica.machine.apply(
+            replica.machine.apply_for(
+                entry.head.asker(),
                 Command {
                     index,
                     time: entry.head.time.get(),
@@ -68,6 +75,7 @@ pub fn apply<M: StateMachine>(
             let position = Position {
                 index,
                 term: replica.raft.term(),
+                leader: replica.raft.leader(),
             };
             replies.answer(
                 asked.connection,
@@ -87,7 +95,8 @@ pub fn apply<M: StateMachine>(
 fn answer_reads<M: StateMachine>(replica: &mut Replica<M>, replies: &mut Replies, now: Time) {
     let mut at = 0;
     while at < replica.confirmed.len() {
-        if replica.confirmed[at].0 > replica.applied {
+        let is_early = replica.confirmed[at].0 > replica.applied;
+        if is_early && !is_planted(Mutant::ReadsTooEarly) {
             at += 1;
             continue;
         }
@@ -114,6 +123,7 @@ pub fn read<M: StateMachine>(
     let position = Position {
         index: replica.applied,
         term: replica.raft.term(),
+        leader: replica.raft.leader(),
     };
     replies.answer(request.connection, &request.head, position, body, stamps);
 }

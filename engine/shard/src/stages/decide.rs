@@ -14,6 +14,7 @@ use raft::message::Message;
 use raft::raft::ProposeError;
 
 use crate::entry::{Entry, EntryHead, EntryKind};
+use crate::mutants::{Mutant, is_planted};
 use crate::replica::{Asked, Replica, Request};
 use crate::stages::persist::Journal;
 use crate::stages::reply::{Replies, Status};
@@ -281,7 +282,9 @@ fn change_role<M>(replica: &mut Replica<M>, change: RoleChange, replies: &mut Re
         return;
     }
     for (connection, head, in_log) in replica.abandon() {
-        let status = if in_log {
+        let status = if in_log && is_planted(Mutant::DeposedRefuses) {
+            Status::Busy
+        } else if in_log {
             Status::Unavailable
         } else {
             Status::NotLeader

@@ -13,6 +13,7 @@ use raft::ids::{GroupId, Index, PersistSeq, Time};
 use wal::{AppendError, Device, Kind, Lsn, Record, Wal};
 use zerocopy::IntoBytes;
 
+use crate::mutants::{Mutant, is_planted};
 use crate::promise::PROMISE_BYTES_MAX;
 use crate::replica::Replica;
 
@@ -229,7 +230,8 @@ impl Journal {
 
     /// Takes one request that is durable.
     pub fn durable(&mut self, watermark: Lsn) -> Option<Written> {
-        if self.written.front()?.lsn > watermark {
+        let is_durable = self.written.front()?.lsn <= watermark;
+        if !is_durable && !is_planted(Mutant::PersistedBeforeDurable) {
             return None;
         }
         self.written.pop_front()
@@ -244,6 +246,9 @@ impl Job {
         replica: &mut Replica<M>,
         scratch: &mut Vec<u8>,
     ) -> Result<(), AppendError> {
+        if is_planted(Mutant::PromiseUnwritten) {
+            self.persist.hard_state = None;
+        }
         if let Some(state) = self.persist.hard_state {
             let before = std::mem::replace(&mut replica.promised, state);
             let promise = replica.promise();
@@ -283,6 +288,9 @@ impl Job {
             let bytes = crate::entry::HEAD_BYTES + entry.payload.len();
             replica.shelf.log_bytes += bytes as u64;
             self.next = self.next.next();
+            if is_planted(Mutant::EntrySkipped) && append.last.0 - self.next.0 == 1 {
+                self.next = append.last;
+            }
         }
         Ok(())
     }
@@ -316,6 +324,7 @@ mod tests {
     use raft::ids::{NodeId, Term};
     use raft::membership::Membership;
     use raft::raft::Raft;
+    use raft::rare::Rare;
     use wal::device::memory::MemoryDisk;
     use wal::{Identity, Options};
 
@@ -370,7 +379,7 @@ mod tests {
         let append = Some(Append {
             first: Index(1),
             last: Index(1),
-            made: Vec::new(),
+            made: Rare::new(),
         });
         journal.push(
             0,

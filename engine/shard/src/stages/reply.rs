@@ -49,6 +49,8 @@ pub struct Position {
     pub index: Index,
     /// The replica's term.
     pub term: Term,
+    /// Who leads, as far as the replica knows.
+    pub leader: Option<NodeId>,
 }
 
 impl Replies {
@@ -75,6 +77,7 @@ impl Replies {
         let mut reply = self.head(head, Status::Ok);
         reply.index = position.index.0;
         reply.term = position.term.0;
+        reply.leader = position.leader.map_or(0, |node| node.0);
         reply.arrived_at = stamps.began.0;
         reply.replied_at = stamps.applied.0;
         let bulk_crc = crc32fast::hash(&body);

@@ -59,7 +59,7 @@ fn message() -> (Message, Entry) {
         round: 0,
         reply: true,
         repaired: false,
-        configurations: Vec::new(),
+        configurations: raft::rare::Rare::new(),
     };
     let payload = Bytes::from_static(b"abc");
     let entry = Entry {

@@ -3,7 +3,7 @@
 use core::borrow::Borrow;
 use core::marker::PhantomData;
 
-use crate::damage::Damage;
+use crate::damage::{Damage, DamageKind};
 use crate::key::Key;
 use crate::run::read::RunReader;
 
@@ -45,7 +45,12 @@ impl<K: Key, R: Borrow<RunReader<K, B>>, B: AsRef<[u8]>> Cursor<K, R, B> {
         if self.next_block >= run.blocks() {
             return Ok(false);
         }
+        let before = self.entries.last().copied();
         run.decode(self.next_block, &mut self.entries)?;
+        // The index knows only keys: that values go on rising over the end of a block is seen here.
+        if before.is_some_and(|before| self.entries.first() <= Some(&before)) {
+            return Err(run.damage(self.next_block, DamageKind::Contradiction));
+        }
         (self.next_block, self.entry) = (self.next_block + 1, 0);
         Ok(true)
     }

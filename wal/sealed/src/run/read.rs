@@ -259,7 +259,7 @@ impl<K: Key, B: AsRef<[u8]>> RunReader<K, B> {
         start + (fences.partition_point(before) as u32).saturating_sub(1)
     }
 
-    fn damage(&self, block: u32, kind: DamageKind) -> Damage {
+    pub(crate) fn damage(&self, block: u32, kind: DamageKind) -> Damage {
         let place = Place {
             group: self.spec.group,
         };

@@ -245,6 +245,25 @@ impl BlockHeader {
     }
 }
 
+/// Makes the checksums of block `number` right, at the start of `bytes`, so that its canonical bytes are those that it
+/// unpacks to; answers its bytes, `None` if no block fits.
+pub(crate) fn reseal(bytes: &mut [u8], number: u32, seed: Seed) -> Option<usize> {
+    let (mut header, rest) = BlockHeader::read_from_prefix(bytes).ok()?;
+    let stored = rest.get(..header.stored_bytes.get() as usize)?;
+    header.stored_crc = checksum(seed.stored(number), stored).into();
+    if header.decoded_bytes.get() <= SEGMENT_BLOCK_BYTES_MOST
+        && u64::from(header.records.get()) * RECORD as u64 <= u64::from(header.decoded_bytes.get())
+    {
+        let mut unpacker = Unpacker::new();
+        unpacker.try_unpack(&header, stored);
+        header.decoded_crc = checksum(seed.decoded(number), unpacker.decoded()).into();
+    }
+    header.header_crc = header.crc(seed, number).into();
+    let taken = BLOCK_HEADER_BYTES + stored.len();
+    bytes[..BLOCK_HEADER_BYTES].copy_from_slice(header.as_bytes());
+    Some(taken)
+}
+
 /// Unpacks blocks, one after the other, into memory of its own.
 pub(crate) struct Unpacker {
     zstd: Option<Decompressor<'static>>,

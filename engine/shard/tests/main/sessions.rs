@@ -1,0 +1,366 @@
+//! Requests that arrive more than once, late, from the forgotten: carried out once, answered with the same bytes.
+
+use net::tigerbeetle::batches;
+use raft::ids::Index;
+use raft::state_machine::{Admission, Asker, Command, Refusal, RestoreError, StateMachine};
+use shard::limits::SESSIONS_MAX;
+use shard::sessions::{Once, Outcome, REGISTER, SESSION_OF, Sessions, number, verdict};
+
+use crate::tally::{ADD, LOOK, Tally};
+
+const ONCE: &[Once] = &[Once {
+    operation: 250,
+    inner: ADD,
+    event_bytes: 2,
+    result_bytes: 8,
+}];
+
+/// A group: its machine and the length of its log.
+struct Group {
+    machine: Sessions<Tally>,
+    index: u64,
+}
+
+impl Group {
+    fn new(registers: bool) -> Self {
+        Self {
+            machine: Sessions::new(Tally::default(), ONCE, registers),
+            index: 0,
+        }
+    }
+
+    fn apply(&mut self, client: u128, number: u64, operation: u8, payload: &[u8]) -> Vec<u8> {
+        self.index += 1;
+        let command = Command {
+            index: Index(self.index),
+            time: 1000 * self.index,
+            operation,
+            payload,
+        };
+        let mut reply = Vec::new();
+        self.machine
+            .apply_for(Asker { client, number }, command, &mut reply);
+        reply
+    }
+
+    fn register(&mut self, client: u128) -> u32 {
+        let reply = self.apply(client, 0, REGISTER, &[]);
+        let (body, verdict, outcome) = verdict(&reply).expect("a verdict");
+        assert_eq!((body.len(), outcome), (0, Outcome::Done));
+        verdict.session.get()
+    }
+
+    fn add(&mut self, client: u128, session: u32, request: u32) -> Vec<u8> {
+        self.apply(client, number(session, request), 250, &body(&[1]))
+    }
+
+    fn outcome(&mut self, client: u128, session: u32, request: u32) -> Outcome {
+        let reply = self.add(client, session, request);
+        verdict(&reply).expect("a verdict").2
+    }
+
+    fn count(&self) -> u64 {
+        self.machine.inner().count
+    }
+}
+
+/// Batches of so many elements each.
+fn body(counts: &[u16]) -> Vec<u8> {
+    let total: u16 = counts.iter().sum();
+    let mut body = vec![7; 2 * usize::from(total)];
+    batches::close(&mut body, 0, counts, 2);
+    body
+}
+
+#[test]
+fn a_request_is_carried_out_once_and_answered_the_same() {
+    let mut group = Group::new(true);
+    let session = group.register(1);
+    assert_eq!(session, 1);
+    let first = group.apply(1, number(session, 1), 250, &body(&[1, 3]));
+    assert_eq!(group.count(), 2, "each batch is a command of its own");
+    for _ in 0..3 {
+        let again = group.apply(1, number(session, 1), 250, &body(&[1, 3]));
+        assert_eq!(again, first);
+    }
+    assert_eq!(group.count(), 2);
+    let (results, told, outcome) = verdict(&first).expect("a verdict");
+    assert_eq!(
+        (outcome, told.index.get(), told.time.get()),
+        (Outcome::Done, 2, 2000)
+    );
+    let counts: Vec<usize> = batches::Batches::parse(results, 8)
+        .expect("batches")
+        .counts()
+        .collect();
+    assert_eq!(counts, [1, 1]);
+    assert_eq!(group.outcome(1, session, 2), Outcome::Done);
+    assert_eq!(group.outcome(1, session, 1), Outcome::Past);
+    assert_eq!(group.count(), 3);
+}
+
+#[test]
+fn register_is_repeated_until_the_first_request() {
+    let mut group = Group::new(true);
+    let first = group.apply(9, 0, REGISTER, &[]);
+    assert_eq!(group.apply(9, 0, REGISTER, &[]), first);
+    group.add(9, 1, 1);
+    let late = group.apply(9, 0, REGISTER, &[]);
+    assert_eq!(verdict(&late).expect("a verdict").2, Outcome::Past);
+    let nobody = group.apply(0, 0, REGISTER, &[]);
+    assert_eq!(verdict(&nobody).expect("a verdict").2, Outcome::NoSession);
+    let mut other = Group::new(false);
+    let elsewhere = other.apply(9, 0, REGISTER, &[]);
+    assert_eq!(
+        verdict(&elsewhere).expect("a verdict").2,
+        Outcome::NoSession
+    );
+}
+
+#[test]
+fn the_quietest_makes_room_and_stays_forgotten() {
+    let mut group = Group::new(true);
+    for client in 1..=SESSIONS_MAX as u128 {
+        group.register(client);
+    }
+    group.add(1, 1, 1);
+    assert_eq!(group.register(1000), SESSIONS_MAX as u32 + 1);
+    assert_eq!(group.machine.len(), SESSIONS_MAX);
+    assert_eq!(
+        group.outcome(1, 1, 2),
+        Outcome::Done,
+        "it was not the quietest"
+    );
+    let before = group.count();
+    assert_eq!(group.outcome(2, 2, 1), Outcome::NoSession);
+    assert_eq!(group.count(), before);
+}
+
+#[test]
+fn a_group_that_gives_no_numbers_never_revives_a_session() {
+    let mut group = Group::new(false);
+    for session in 1..=SESSIONS_MAX as u32 {
+        assert_eq!(group.outcome(session.into(), session, 5), Outcome::Done);
+    }
+    let next = SESSIONS_MAX as u32 + 1;
+    assert_eq!(group.outcome(next.into(), next, 1), Outcome::Done);
+    // Session 1 made room: its request may have been carried out, so it is none of this group's any more.
+    assert_eq!(group.outcome(1, 1, 5), Outcome::NoSession);
+    assert_eq!(group.outcome(2, 2, 5), Outcome::Done, "repeated");
+    // A client with a newer session: the older one is told.
+    assert_eq!(group.outcome(3, next + 1, 1), Outcome::Done);
+    assert_eq!(group.outcome(3, 3, 6), Outcome::Superseded);
+}
+
+#[test]
+fn a_stranger_to_the_group_that_gives_numbers_is_no_session() {
+    let mut group = Group::new(true);
+    assert_eq!(group.outcome(5, 77, 1), Outcome::NoSession);
+    let session = group.register(5);
+    assert_eq!(group.outcome(5, session + 1, 1), Outcome::NoSession);
+    assert_eq!(group.count(), 0);
+}
+
+#[test]
+fn what_is_no_list_of_batches_is_not_admitted() {
+    let group = Group::new(true);
+    let admit = |operation, body: &[u8]| group.machine.admit(operation, body);
+    assert_eq!(admit(250, &body(&[2])), Ok(Admission::Write));
+    assert_eq!(admit(250, &[1, 2, 3]), Err(Refusal::MalformedBody));
+    assert_eq!(
+        admit(250, &body(&[0])),
+        Err(Refusal::MalformedBody),
+        "the inner machine's word"
+    );
+    assert_eq!(admit(REGISTER, &[1]), Err(Refusal::MalformedBody));
+    assert_eq!(admit(SESSION_OF, &[0; 15]), Err(Refusal::MalformedBody));
+    assert_eq!(admit(SESSION_OF, &[0; 16]), Ok(Admission::Read));
+    assert_eq!(admit(LOOK, &[]), Ok(Admission::Read));
+    assert_eq!(admit(251, &[]), Err(Refusal::UnknownOperation));
+}
+
+#[test]
+fn a_session_is_found_by_its_client() {
+    let mut group = Group::new(true);
+    let ask = |group: &Group, client: u128| {
+        let mut reply = Vec::new();
+        group
+            .machine
+            .query(SESSION_OF, &client.to_le_bytes(), &mut reply);
+        reply
+    };
+    assert!(ask(&group, 4).is_empty());
+    let session = group.register(4);
+    group.add(4, session, 9);
+    assert_eq!(ask(&group, 4), [1, 0, 0, 0, 9, 0, 0, 0]);
+}
+
+#[test]
+fn the_digest_tells_sessions_apart_and_an_empty_table_is_invisible() {
+    let mut one = Group::new(true);
+    let mut other = Group::new(true);
+    assert_eq!(one.machine.digest(), Tally::default().digest());
+    for group in [&mut one, &mut other] {
+        group.register(1);
+        group.register(2);
+    }
+    assert_eq!(one.machine.digest(), other.machine.digest());
+    one.add(1, 1, 1);
+    other.add(2, 2, 1);
+    assert_ne!(one.machine.digest(), other.machine.digest());
+}
+
+/// A tally that keeps images: its count.
+#[derive(Debug, Default)]
+struct Kept {
+    count: u64,
+    image: Option<Vec<u8>>,
+    restored: Vec<u8>,
+}
+
+impl StateMachine for Kept {
+    fn admit(&self, _operation: u8, _payload: &[u8]) -> Result<Admission, Refusal> {
+        Ok(Admission::Write)
+    }
+
+    fn apply(&mut self, _command: Command<'_>, reply: &mut Vec<u8>) {
+        self.count += 1;
+        reply.extend_from_slice(&self.count.to_le_bytes());
+    }
+
+    fn query(&self, _operation: u8, _payload: &[u8], _reply: &mut Vec<u8>) {}
+
+    fn digest(&self) -> u128 {
+        self.count.into()
+    }
+
+    fn begin_image(&mut self) -> bool {
+        self.image = Some(self.count.to_le_bytes().to_vec());
+        true
+    }
+
+    fn next_image_piece(&mut self, _budget: usize, piece: &mut Vec<u8>) -> bool {
+        piece.extend(self.image.take().expect("begun"));
+        true
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.restored.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn end_restore(&mut self) -> Result<(), RestoreError> {
+        let bytes = self.restored[..]
+            .try_into()
+            .map_err(|_| RestoreError::Incomplete)?;
+        self.count = u64::from_le_bytes(bytes);
+        Ok(())
+    }
+}
+
+fn image(machine: &mut Sessions<Kept>, budget: usize) -> Vec<u8> {
+    assert!(machine.begin_image());
+    let mut image = Vec::new();
+    while !machine.next_image_piece(budget, &mut image) {}
+    image
+}
+
+#[test]
+fn an_image_brings_every_session_back() {
+    let mut machine = Sessions::new(Kept::default(), ONCE, true);
+    let mut index = 0;
+    let mut apply = |machine: &mut Sessions<Kept>, client, number, operation, payload: &[u8]| {
+        index += 1;
+        let mut reply = Vec::new();
+        let command = Command {
+            index: Index(index),
+            time: index,
+            operation,
+            payload,
+        };
+        machine.apply_for(Asker { client, number }, command, &mut reply);
+        reply
+    };
+    for client in 1..=40 {
+        apply(&mut machine, client, 0, REGISTER, &[]);
+    }
+    let kept = apply(&mut machine, 7, number(7, 1), 250, &body(&[1, 2]));
+    let whole = image(&mut machine, 1 << 20);
+    assert_eq!(image(&mut machine, 7), whole, "the pieces do not matter");
+    for cut in [1, 23, 24, 25, 41, 4096] {
+        let mut restored = Sessions::new(Kept::default(), ONCE, true);
+        restored.begin_restore();
+        for piece in whole.chunks(cut) {
+            restored.restore_piece(piece).expect("a piece of an image");
+        }
+        restored.end_restore().expect("all pieces were there");
+        assert_eq!(restored.digest(), machine.digest());
+        assert_eq!(image(&mut restored, 99), whole);
+        let again = apply(&mut restored, 7, number(7, 1), 250, &body(&[1, 2]));
+        assert_eq!(again, kept, "cut into {cut}");
+    }
+    for end in [0, 10, 24, 70, whole.len() - 9] {
+        let mut restored = Sessions::new(Kept::default(), ONCE, true);
+        restored.begin_restore();
+        restored
+            .restore_piece(&whole[..end])
+            .expect("the beginning of an image");
+        assert_eq!(
+            restored.end_restore(),
+            Err(RestoreError::Incomplete),
+            "{end}"
+        );
+    }
+}
+
+/// The example of docs/formats-shard.md.
+fn documented() -> Vec<u8> {
+    let text = include_str!("../../../../docs/formats-shard.md");
+    let (_, section) = text.split_once("## Sessions").expect("the section");
+    let (_, block) = section.split_once("```hex").expect("its example");
+    let (block, _) = block.split_once("```").expect("its end");
+    let digits: String = block.split_whitespace().collect();
+    (0..digits.len() / 2)
+        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("two digits"))
+        .collect()
+}
+
+#[test]
+fn a_damaged_image_is_refused() {
+    let mut machine = Sessions::new(Kept::default(), ONCE, true);
+    let command = Command {
+        index: Index(1),
+        time: 1,
+        operation: REGISTER,
+        payload: &[],
+    };
+    machine.apply_for(
+        Asker {
+            client: 5,
+            number: 0,
+        },
+        command,
+        &mut Vec::new(),
+    );
+    let whole = image(&mut machine, 1 << 20);
+    assert_eq!(
+        whole[..whole.len() - 8],
+        documented(),
+        "docs/formats-shard.md"
+    );
+    let refused = |at: usize, byte: u8| {
+        let mut bytes = whole.clone();
+        bytes[at] = byte;
+        let mut restored = Sessions::new(Kept::default(), ONCE, true);
+        restored.begin_restore();
+        restored.restore_piece(&bytes).err()
+    };
+    assert_eq!(refused(0, 0), Some(RestoreError::Malformed(0)));
+    assert_eq!(refused(4, 2), Some(RestoreError::Version(2)));
+    assert_eq!(refused(17, 2), Some(RestoreError::Full));
+    assert_eq!(
+        refused(24 + 34, 9),
+        Some(RestoreError::Malformed(24)),
+        "a reply too long"
+    );
+}

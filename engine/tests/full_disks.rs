@@ -1,0 +1,247 @@
+//! A disk that is really full: a small file system of the test's own, in a private mount namespace, under both drivers.
+//!
+//! - Each test runs itself again inside the namespace; where none may be made it says that it was skipped.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use engine::clock::SystemClock;
+use engine::{Client, ClientError, GroupId, Io, NodeId};
+use net::client::ClientConnection;
+use net::inspect::{InspectHead, Topic};
+use net::request::Status;
+
+use crate::refusals::{ADD, Cluster, READ, number, read};
+
+/// Names the small file system to the process that runs inside the namespace.
+const PLACE: &str = "QUORATE_SMALL_DISK";
+const DISK_MIB: usize = 96;
+/// What is left when the nodes have started: a segment or two.
+const ROOM_BYTES: usize = 6 << 20;
+const WRITE_BYTES: usize = 900_000;
+
+/// Runs the named test in a namespace of its own with a small disk; inside, returns its place.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn small_disk(test: &str) -> Option<PathBuf> {
+    if let Some(place) = std::env::var_os(PLACE) {
+        return Some(place.into());
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = folder.path().to_str().expect("a plain path");
+    let inside = format!(
+        "mount -t tmpfs -o size={DISK_MIB}m tmpfs '{place}' || exit 99; exec \"$0\" --exact '{test}' --nocapture"
+    );
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &inside]);
+    command.arg(program).env(PLACE, place);
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => {
+            println!("SKIPPED: no full disk was tried: unshare: {error}");
+            return None;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    if said.contains("1 passed") && output.status.success() {
+        return None;
+    }
+    // 99 or no harness at all: this process may make no namespace, or no mount in it.
+    if !said.contains("running 1 test") {
+        println!("SKIPPED: no full disk was tried: {}", complaint.trim());
+        return None;
+    }
+    panic!("inside the namespace: {said}\n{complaint}");
+}
+
+/// Fills the disk but for some room; dropping it gives the space back.
+struct Ballast(PathBuf);
+
+impl Ballast {
+    fn load(place: &Path) -> Self {
+        let path = place.join("ballast");
+        let mut file = File::create(&path).expect("the disk has room at first");
+        let block = vec![1; 64 << 10];
+        let mut bytes = 0;
+        loop {
+            match file.write_all(&block) {
+                Ok(()) => bytes += block.len(),
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let kept = bytes.saturating_sub(ROOM_BYTES);
+        file.set_len(kept as u64).expect("a file can be cut");
+        Self(path)
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).expect("it is there");
+    }
+}
+
+fn write(client: &mut Client) -> Result<u64, ClientError> {
+    let mut body = vec![0; WRITE_BYTES];
+    body[0] = 1;
+    client
+        .request(GroupId(0), ADD, body)
+        .map(|reply| number(&reply))
+}
+
+fn is_full(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Refused(Status::StorageFull) | ClientError::Unavailable(Status::StorageFull)
+    )
+}
+
+/// What the node says of its log.
+fn status(cluster: &Cluster, node: u32) -> String {
+    let address = cluster
+        .layout
+        .address_of(NodeId(node), 0)
+        .expect("the node is there");
+    let timeout = Duration::from_secs(30);
+    let connection = ClientConnection::connect(address, cluster.layout.cluster, timeout);
+    let mut connection = connection.expect("a node with a full disk answers");
+    let head = InspectHead {
+        id: 1,
+        topic: Topic::Status,
+        argument: 0,
+    };
+    connection.ask(&head).expect("it reads");
+    let report = connection.receive(timeout).expect("it reports");
+    String::from_utf8(report.bulk.to_vec()).expect("a text")
+}
+
+fn alone(io: Io, test: &str) {
+    let Some(place) = small_disk(test) else {
+        return;
+    };
+    let mut cluster = Cluster::on(io, 1, 1, 1, Some(&place));
+    cluster.start_all();
+    let ballast = Ballast::load(&place);
+    let mut client = cluster.client();
+    client.set_patience(Duration::from_secs(2));
+    let (mut acknowledged, mut doubtful) = (0, 0);
+    loop {
+        match write(&mut client) {
+            Ok(_) => acknowledged += 1,
+            Err(error) if is_full(&error) => break,
+            // It found the log full itself: it waits in there.
+            Err(_) => doubtful += 1,
+        }
+        assert!(
+            acknowledged + doubtful < 200,
+            "the disk holds no more than this"
+        );
+    }
+    assert!(
+        doubtful <= 1,
+        "everything after the first is refused by name"
+    );
+    assert_eq!(read(&mut cluster.client(), 0), acknowledged, "reads go on");
+    let said = status(&cluster, 1);
+    assert!(said.contains("\"storage\":\"full\""), "{said}");
+    assert!(
+        !said.contains("\"storage_full\":0"),
+        "it is counted: {said}"
+    );
+
+    drop(ballast);
+    let until = SystemClock.now().plus(60_000_000_000);
+    while let Err(error) = write(&mut client) {
+        assert!(is_full(&error), "{error}");
+        assert!(SystemClock.now() < until, "space came back unnoticed");
+        std::thread::yield_now();
+    }
+    acknowledged += 1;
+    let sum = read(&mut client, 0);
+    assert_eq!(
+        sum,
+        acknowledged + doubtful,
+        "what waited took its place, what was refused did not"
+    );
+    cluster.stop(1);
+    cluster.start(1).expect("it opens again");
+    assert_eq!(read(&mut cluster.client(), 0), sum, "nothing is lost");
+}
+
+fn leading(io: Io, test: &str) {
+    let Some(place) = small_disk(test) else {
+        return;
+    };
+    let mut cluster = Cluster::on(io, 3, 1, 1, Some(&place));
+    cluster.start_all();
+    let mut client = cluster.client();
+    let until = SystemClock.now().plus(60_000_000_000);
+    while !status(&cluster, 1).contains("\"role\":\"leader\"") {
+        assert!(SystemClock.now() < until, "the first node is to lead");
+        std::thread::yield_now();
+    }
+    let ballast = Ballast::load(&place);
+    let (mut acknowledged, mut tries) = (0, 0);
+    // Far beyond the room on the first node's disk: others must have taken the lead.
+    while acknowledged < 40 {
+        acknowledged += u64::from(write(&mut client).is_ok());
+        tries += 1;
+        assert!(tries < 100_000, "nobody takes over: {acknowledged} written");
+    }
+    let said = status(&cluster, 1);
+    assert!(said.contains("\"role\":\"follower\""), "{said}");
+    assert!(said.contains("\"storage\":\"full\""), "{said}");
+
+    drop(ballast);
+    let sum = read(&mut client, 0);
+    assert!(sum >= acknowledged, "{sum} of {acknowledged}");
+    loop {
+        let local = client
+            .read_local(NodeId(1), GroupId(0), READ, Vec::new())
+            .expect("it answers");
+        if number(&local) >= sum {
+            break;
+        }
+        assert!(
+            SystemClock.now() < until,
+            "it catches up: {}",
+            number(&local)
+        );
+        std::thread::yield_now();
+    }
+}
+
+mod glommio {
+    #[test]
+    fn a_full_disk_refuses_by_name_and_recovers_without_a_restart() {
+        let name =
+            "full_disks::glommio::a_full_disk_refuses_by_name_and_recovers_without_a_restart";
+        super::alone(engine::Io::Glommio, name);
+    }
+
+    #[test]
+    fn a_leader_with_a_full_disk_hands_over_and_catches_up_when_there_is_room() {
+        let name = "full_disks::glommio::a_leader_with_a_full_disk_hands_over_and_catches_up_when_there_is_room";
+        super::leading(engine::Io::Glommio, name);
+    }
+}
+
+mod threads {
+    #[test]
+    fn a_full_disk_refuses_by_name_and_recovers_without_a_restart() {
+        let name =
+            "full_disks::threads::a_full_disk_refuses_by_name_and_recovers_without_a_restart";
+        super::alone(engine::Io::Threads, name);
+    }
+
+    #[test]
+    fn a_leader_with_a_full_disk_hands_over_and_catches_up_when_there_is_room() {
+        let name = "full_disks::threads::a_leader_with_a_full_disk_hands_over_and_catches_up_when_there_is_room";
+        super::leading(engine::Io::Threads, name);
+    }
+}

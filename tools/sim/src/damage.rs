@@ -1,0 +1,132 @@
+//! Damage to what a disk holds, and the atlas of who is damaged: faults that rot or lie.
+//!
+//! - What is damaged was durable, and a later write vouches for it: rot in the very last block cannot be told from a
+//!   write that never ended, and is not injected.
+//! - Of a group only so many members are damaged at a time that the others are enough for every quorum and a good copy of
+//!   everything exists: every failure is a bug. A node whose sectors can be read again counts until all its replicas say
+//!   that they are whole; one whose log keeps the damage counts for ever, since every start finds it anew.
+//! - The machine of a damaged disk loses its power, so that the damage is found when the log is read again.
+
+use raft::config::Damage;
+use raft::ids::NodeId;
+use raft::membership::Membership;
+
+use crate::faults::{Kind, Undo};
+use crate::node::Ending;
+use crate::verdict::Scope;
+use crate::world::World;
+
+/// Tries to find something on the disk to damage.
+const TRIES: usize = 8;
+
+impl World {
+    /// A disk of this node is damaged, if the atlas allows it; whether it was.
+    pub(crate) fn damage(&mut self, kind: Kind, node: usize, lasts: u64) -> bool {
+        if !self.may_damage(node) {
+            return false;
+        }
+        let place = self.dice.place(self.nodes[node].disks.len());
+        let disk = self.nodes[node].disks[place].clone();
+        let mut settled = || (0..TRIES).find_map(|_| disk.settled_write(self.dice.roll()));
+        let Some((slot, offset, bytes)) = settled() else {
+            return false;
+        };
+        let other = settled();
+        let at = |offset: u64| usize::try_from(offset).expect("within a disk in memory");
+        let stretch = at(offset)..at(offset + bytes);
+        match kind {
+            Kind::Rot => {
+                let byte = offset + self.dice.below(bytes);
+                disk.flip(slot, byte, self.dice.below(8) as u8);
+            }
+            Kind::Misdirected => {
+                let mut moved = Vec::new();
+                disk.edit(slot, |all| moved.extend_from_slice(&all[stretch.clone()]));
+                disk.edit(slot, |all| all[stretch.clone()].fill(0));
+                if let Some((slot, offset, bytes)) = other {
+                    let count = moved.len().min(at(bytes));
+                    let into = at(offset)..at(offset) + count;
+                    disk.edit(slot, |all| all[into].copy_from_slice(&moved[..count]));
+                }
+            }
+            Kind::LostWrite => disk.edit(slot, |all| all[stretch].fill(0)),
+            _ => {
+                disk.fail_reads(slot, offset, bytes);
+                self.later(lasts, Undo::Read(node));
+            }
+        }
+        self.suspects.insert(node);
+        if kind != Kind::BadSector {
+            self.scarred.insert(node);
+        }
+        self.judges.excuse(node);
+        if self.nodes[node].is_up() {
+            self.end(node, Ending::PowerLoss, "lost its power");
+        }
+        true
+    }
+
+    /// A good copy of everything stays in the cluster, whatever happens to this node's disk.
+    fn may_damage(&mut self, node: usize) -> bool {
+        let whole: Vec<usize> = self
+            .suspects
+            .iter()
+            .copied()
+            .filter(|node| !self.scarred.contains(node) && self.is_whole(*node))
+            .collect();
+        whole.iter().for_each(|node| {
+            self.suspects.remove(node);
+        });
+        if self.suspects.contains(&node) {
+            // Who loses more while it repairs is no worse off: it counts once.
+            return true;
+        }
+        let cluster = self.nodes[node].cluster;
+        let mut damaged = self.damaged_of(cluster);
+        damaged.push(self.nodes[node].id);
+        // Where nobody runs, nobody says who votes: a minority at most, whatever the configuration.
+        if 2 * damaged.len() >= self.nodes[node].members.len() {
+            return false;
+        }
+        let scopes = (0..self.nodes[node].groups).map(|group| Scope { cluster, group });
+        scopes.into_iter().all(|scope| {
+            let members = self.nodes.iter().filter(|node| node.cluster == cluster);
+            let known = members.filter_map(|node| node.replica(scope));
+            let mut known = known.map(|replica| replica.raft.membership());
+            let mut granted = self.granted.get(&scope).into_iter().flatten();
+            known.all(|membership| survives(membership, &damaged))
+                && granted.all(|membership| survives(membership, &damaged))
+        })
+    }
+
+    /// Nodes of a cluster that may lack what was on their disks.
+    pub(crate) fn damaged_of(&self, cluster: usize) -> Vec<NodeId> {
+        let nodes = self.suspects.iter().map(|node| &self.nodes[*node]);
+        nodes
+            .filter(|node| node.cluster == cluster)
+            .map(|node| node.id)
+            .collect()
+    }
+
+    /// All its replicas say that they have what they may have lost.
+    fn is_whole(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        let replicas = node.cores.iter().flat_map(|core| core.shard.replicas());
+        node.is_up()
+            && replicas
+                .into_iter()
+                .all(|replica| replica.raft.damage() == Damage::None)
+    }
+}
+
+/// A configuration outlives this damage: whole voters are enough for everything, and every commit has a whole copy.
+pub(crate) fn survives(membership: &Membership, damaged: &[NodeId]) -> bool {
+    let is_whole = |node: NodeId| !damaged.contains(&node);
+    let hit = damaged.iter().filter(|node| membership.is_voter(**node));
+    let hit = hit.count();
+    let outgoing = membership.outgoing_quorum();
+    membership.is_election_quorum(is_whole)
+        && membership.is_commit_quorum(is_whole)
+        && hit < membership.quorum().commit()
+        && outgoing.is_none_or(|quorum| hit < quorum.commit())
+}

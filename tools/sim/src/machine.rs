@@ -1,0 +1,119 @@
+//! The state machines of this world: the real ledger, and a shelf of small objects for the other workloads.
+//!
+//! - Each workload has one machine; all replicas of a run have the same.
+//! - Operations of the two never share a number.
+
+use ledger::instruction::operation;
+use ledger::ledger::Ledger;
+use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+
+use crate::shelf::{self, Shelf};
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Workload {
+    /// Accounts and transfers on the real ledger.
+    #[default]
+    Bank,
+    /// Registers that are read, written, and compared and set.
+    Register,
+    /// Lists that grow and are read.
+    Append,
+    /// Sets that grow and are read.
+    Set,
+}
+
+/// A replica's machine.
+pub enum Machine {
+    /// The ledger of production.
+    Ledger(Box<Ledger>),
+    /// Registers, lists or sets.
+    Shelf(Shelf),
+}
+
+impl Machine {
+    /// An empty machine for a workload.
+    #[must_use]
+    pub fn new(workload: Workload) -> Self {
+        match workload {
+            Workload::Bank => {
+                let ledger = Ledger::new(limits()).expect("the limits are within bounds");
+                Self::Ledger(Box::new(ledger))
+            }
+            Workload::Register | Workload::Append | Workload::Set => Self::Shelf(Shelf::default()),
+        }
+    }
+
+    /// The ledger, where there is one.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Ledger> {
+        match self {
+            Self::Ledger(ledger) => Some(ledger),
+            Self::Shelf(_) => None,
+        }
+    }
+
+    /// The ledger, to be changed.
+    pub fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+        match self {
+            Self::Ledger(ledger) => Some(ledger),
+            Self::Shelf(_) => None,
+        }
+    }
+
+    /// May this request enter the log?
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
+        match self {
+            Self::Ledger(ledger) => ledger.admit(operation, payload),
+            Self::Shelf(_) => shelf::admit(operation, payload),
+        }
+    }
+
+    /// Applies one entry.
+    pub fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
+        match self {
+            Self::Ledger(ledger) => ledger.apply(command, reply),
+            Self::Shelf(shelf) => shelf.apply(command, reply),
+        }
+    }
+
+    /// Answers a read.
+    pub fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
+        match self {
+            Self::Ledger(ledger) => ledger.query(operation, payload, reply),
+            Self::Shelf(shelf) => shelf.query(payload, reply),
+        }
+    }
+
+    /// The state hash.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        match self {
+            Self::Ledger(ledger) => ledger.digest(),
+            Self::Shelf(shelf) => shelf.digest(),
+        }
+    }
+}
+
+/// Does this operation travel through the log?
+#[must_use]
+pub fn is_write(operation: u8) -> bool {
+    matches!(
+        operation,
+        operation::CREATE_ACCOUNTS | operation::CREATE_TRANSFERS | operation::PULSE
+    ) || shelf::is_write(operation)
+}
+
+/// What a ledger of this world may hold.
+#[must_use]
+pub fn limits() -> ledger::limits::Limits {
+    ledger::limits::Limits {
+        accounts_max: 10_000,
+        transfers_max: 1_000_000,
+        pendings_max: 10_000,
+        ..ledger::limits::Limits::default()
+    }
+}

@@ -1,0 +1,145 @@
+//! `quorate cold` over a folder with segments: listed, verified, damaged, fetched.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use cold::jobs::publish::Change;
+use cold::location::Location;
+use cold::manifest::{Manifest, Retention};
+use cold::name::{ContentHash, Segment};
+use cold::store::remote::Remote;
+use cold::tier::{Finished, JobId, Tier, stored};
+use serde_json::Value;
+
+/// Stores a few segments of two groups; gives back their files.
+fn fill(folder: &Path) -> Vec<(Segment, Vec<u8>)> {
+    let store = Remote::open(&Location::Folder(folder.into()), None, Arc::new(|| {}));
+    let mut tier = Tier::new(store.expect("the folder is there"), false, 64 << 20);
+    let mut files = Vec::new();
+    for (group, nth) in [(2_u64, 0_u64), (2, 1), (40, 0)] {
+        let file = format!("group {group}, segment {nth}. ")
+            .repeat(9_000)
+            .into_bytes();
+        let segment = Segment {
+            group,
+            first: nth * 100 + 1,
+            last: nth * 100 + 100,
+            bytes: file.len() as u64,
+            hash: ContentHash::of(&file),
+        };
+        let id = tier.upload(segment, Arc::new(file.clone()), None);
+        finish(&mut tier, id.expect("idle"));
+        let newest = Manifest::empty(group);
+        let Change::Put(put) = stored(segment, Retention::Keep) else {
+            unreachable!("that is what it makes");
+        };
+        let id = tier.publish(Change::Put(put), newest);
+        finish(&mut tier, id.expect("idle"));
+        files.push((segment, file));
+    }
+    files
+}
+
+fn finish(tier: &mut Tier<Remote>, id: JobId) -> Finished {
+    loop {
+        tier.turn(0, 1 << 20, &mut || 0);
+        if let Some((ended, result)) = tier.next_finished() {
+            assert_eq!(ended, id);
+            return result.expect("a folder does not fail");
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn quorate(line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(line.split_whitespace())
+        .env_clear()
+        .output()
+        .expect("the binary was built with this test")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("standard output is one JSON document")
+}
+
+#[test]
+fn segments_are_listed_verified_and_fetched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = fill(folder.path());
+    let cold = format!("--cold file://{}", folder.path().display());
+    let listed = json(&quorate(&format!("cold ls {cold} --output json")));
+    assert_eq!(listed["segments"].as_array().map(Vec::len), Some(3));
+    assert_eq!(listed["segments"][2]["group"], 40);
+    let whole = quorate(&format!("cold verify {cold}"));
+    assert_eq!(whole.status.code(), Some(0));
+    let to = folder.path().join("fetched");
+    let fetch = format!(
+        "cold fetch {cold} --group 2 --index 150 --to {}",
+        to.display()
+    );
+    assert_eq!(quorate(&fetch).status.code(), Some(0));
+    assert_eq!(std::fs::read(&to).ok().as_ref(), Some(&files[1].1));
+    assert_ne!(
+        quorate(&fetch).status.code(),
+        Some(0),
+        "an existing file is not overwritten"
+    );
+    let none = quorate(&format!(
+        "cold fetch {cold} --group 2 --index 900 --to {}x",
+        to.display()
+    ));
+    let told = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(
+        none.status.code() == Some(1) && told.contains("E6005"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_damaged_and_a_missing_object_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = fill(folder.path());
+    let damaged = folder.path().join(files[0].0.object());
+    let mut bytes = std::fs::read(&damaged).expect("it is there");
+    bytes[100_000] ^= 4;
+    std::fs::write(&damaged, bytes).expect("written");
+    std::fs::remove_file(folder.path().join(files[2].0.object())).expect("removed");
+    let cold = format!("--cold file://{}", folder.path().display());
+    let verified = quorate(&format!("cold verify {cold} --output json"));
+    assert_eq!(verified.status.code(), Some(3));
+    let report = json(&verified);
+    let damage = |nth: usize| {
+        report["segments"][nth]["damage"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned()
+    };
+    assert!(damage(0).contains("damaged at byte 65536"), "{}", damage(0));
+    assert_eq!(damage(1), "none");
+    assert!(damage(2).contains("no such object"), "{}", damage(2));
+    let fetch = format!(
+        "cold fetch {cold} --group 2 --index 1 --to {}/x",
+        folder.path().display()
+    );
+    let told = String::from_utf8_lossy(&quorate(&fetch).stderr).into_owned();
+    assert!(told.contains("E6003"), "{told}");
+}
+
+#[test]
+fn addresses_that_name_no_place_are_refused() {
+    for (address, said) in [
+        ("gs://bucket", "objects cannot be kept in gs://"),
+        ("file:///no/such/folder", "there is no folder"),
+        ("s3://key:secret@bucket/x", "credentials do not belong"),
+    ] {
+        let run = quorate(&format!("cold ls --cold {address}"));
+        let told = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(
+            run.status.code() == Some(2) && told.contains("E6001"),
+            "{told}"
+        );
+        assert!(told.contains(said), "{told}");
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the cold tier: a store that fails in every way, several writers, kills at every step, a real folder.
+
+mod driving;
+mod faults;
+mod folder;
+mod reads;
+mod s3;
+mod writers;

@@ -1,0 +1,122 @@
+//! Real S3 servers, named by the environment; skipped, and said so, where none is named.
+//!
+//! `QUORATE_S3` holds addresses separated by spaces, as `--cold` takes them; the credentials are in the environment.
+
+use cold::jobs::JobError;
+use cold::location::Location;
+use cold::store::StoreError;
+use cold::tier::{Finished, stored};
+use cold::{
+    jobs::publish::Change,
+    manifest::{Manifest, Retention},
+};
+
+use crate::driving::{GROUP, file};
+use crate::folder::Real;
+
+#[expect(clippy::print_stdout, reason = "a skip is told")]
+fn locations() -> Vec<Location> {
+    let Ok(text) = std::env::var("QUORATE_S3") else {
+        println!("SKIPPED: QUORATE_S3 names no servers");
+        return Vec::new();
+    };
+    text.split_whitespace()
+        .map(|text| text.parse().expect("QUORATE_S3 holds addresses"))
+        .collect()
+}
+
+/// A place of its own for each test, so that runs do not meet.
+fn place(location: &Location, test: &str) -> Location {
+    let mut location = location.clone();
+    if let Location::Bucket(bucket) = &mut location {
+        bucket.prefix = format!("{}/{test}-{}", bucket.prefix, std::process::id());
+    }
+    location
+}
+
+#[test]
+fn segments_go_to_a_bucket_and_come_back() {
+    for location in locations() {
+        println!("at {location}");
+        for is_secret in [false, true] {
+            let place = place(&location, if is_secret { "secret" } else { "plain" });
+            let mut real = Real::open(&place, is_secret).expect("it opens");
+            let segments: Vec<_> = (0..12).map(|nth| real.offload(nth, 300_000)).collect();
+            for (nth, segment) in (0..).zip(&segments) {
+                assert_eq!(real.fetch(*segment).as_ref(), Ok(&*file(nth, 300_000).1));
+            }
+            let missing = file(99, 5).0;
+            assert_eq!(
+                real.fetch(missing),
+                Err(JobError::Store(StoreError::NotFound))
+            );
+            let change = Change::Truncate { upto: 100, now: 0 };
+            let id = real
+                .tier
+                .publish(change, Manifest::empty(GROUP))
+                .expect("idle");
+            real.finish(id).expect("published");
+            let id = real.tier.sweep(GROUP, u64::MAX, 0).expect("idle");
+            match real.finish(id) {
+                Ok(Finished::Swept(swept)) => assert_eq!((swept.named, swept.deleted), (2, 10)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_segment_goes_in_parts() {
+    for location in locations() {
+        println!("at {location}");
+        let mut real = Real::open(&place(&location, "parts"), true).expect("it opens");
+        let segment = real.offload(1, 70 << 20);
+        assert_eq!(real.fetch(segment).map(|file| file.len()), Ok(70 << 20));
+    }
+}
+
+#[test]
+fn of_two_writers_of_one_manifest_number_one_wins() {
+    for location in locations() {
+        println!("at {location}");
+        let place = place(&location, "race");
+        let mut writers: Vec<Real> = (0..2)
+            .map(|_| Real::open(&place, false).expect("it opens"))
+            .collect();
+        let mut wanted = Vec::new();
+        for round in 0..6 {
+            for (which, real) in writers.iter_mut().enumerate() {
+                let (segment, content) = file(round * 2 + which as u64, 1_000);
+                let id = real.tier.upload(segment, content, None).expect("idle");
+                real.finish(id).expect("stored");
+                wanted.push(segment);
+            }
+            let newest: Vec<_> = wanted[wanted.len() - 2..].to_vec();
+            std::thread::scope(|scope| {
+                for (real, segment) in writers.iter_mut().zip(&newest) {
+                    scope.spawn(move || {
+                        let change = stored(*segment, Retention::Keep);
+                        let id = real
+                            .tier
+                            .publish(change, Manifest::empty(GROUP))
+                            .expect("idle");
+                        real.finish(id).expect("published");
+                    });
+                }
+            });
+        }
+        let id = writers[0]
+            .tier
+            .publish(Change::Read, Manifest::empty(GROUP))
+            .expect("idle");
+        let Ok(Finished::Published(manifest)) = writers[0].finish(id) else {
+            panic!("the manifest reads");
+        };
+        for segment in &wanted {
+            assert!(
+                manifest.names(segment),
+                "{segment:?} was published and is lost"
+            );
+        }
+    }
+}
