@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use engine::clock::SystemClock;
 use engine::{
-    Admission, Client, Command, EngineError, FormatOptions, GroupId, Io, Layout, Node, NodeAddress,
-    Options, Refusal, StateMachine, format,
+    Admission, ByteSize, Client, Command, EngineError, FormatOptions, GroupId, Io, Layout, Node,
+    NodeAddress, Options, Refusal, RestoreError, StateMachine, format,
 };
 use raft::ids::NodeId;
 
@@ -15,6 +15,8 @@ use crate::ports::free_address;
 
 const ADD: u8 = 1;
 const READ: u8 = 2;
+/// As `ADD`, with anything behind the number.
+const ADD_MUCH: u8 = 3;
 const CORES: u16 = 2;
 const GROUPS: u64 = 5;
 
@@ -23,12 +25,14 @@ const GROUPS: u64 = 5;
 struct Counter {
     sum: u64,
     entries: u64,
+    image: Vec<u8>,
 }
 
 impl StateMachine for Counter {
     fn admit(&self, operation: u8, body: &[u8]) -> Result<Admission, Refusal> {
         match (operation, body.len()) {
             (ADD, 8) => Ok(Admission::Write),
+            (ADD_MUCH, 8..) => Ok(Admission::Write),
             (READ, 0) => Ok(Admission::Read),
             (ADD | READ, _) => Err(Refusal::MalformedBody),
             _ => Err(Refusal::UnknownOperation),
@@ -36,12 +40,8 @@ impl StateMachine for Counter {
     }
 
     fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
-        self.sum += u64::from_le_bytes(
-            command
-                .payload
-                .try_into()
-                .expect("admitted with eight bytes"),
-        );
+        let amount = command.payload.first_chunk();
+        self.sum += u64::from_le_bytes(*amount.expect("admitted with eight bytes"));
         self.entries += 1;
         self.query(READ, &[], reply);
     }
@@ -53,7 +53,37 @@ impl StateMachine for Counter {
     fn digest(&self) -> u128 {
         u128::from(self.sum) << 64 | u128::from(self.entries)
     }
+
+    fn begin_image(&mut self) -> bool {
+        self.image = self.digest().to_le_bytes().to_vec();
+        true
+    }
+
+    fn next_image_piece(&mut self, _budget: usize, piece: &mut Vec<u8>) -> bool {
+        piece.append(&mut self.image);
+        true
+    }
+
+    fn begin_restore(&mut self) {
+        *self = Self::default();
+    }
+
+    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        self.image.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn end_restore(&mut self) -> Result<(), RestoreError> {
+        let image = std::mem::take(&mut self.image);
+        let image = image.try_into().map_err(|_| RestoreError::Incomplete)?;
+        let digest = u128::from_le_bytes(image);
+        (self.sum, self.entries) = ((digest >> 64) as u64, digest as u64);
+        Ok(())
+    }
 }
+
+/// What the log of a core may take.
+const LOG_BYTES_MAX: u64 = 10 * engine::config::SEGMENT_BYTES_MIN;
 
 struct Cluster {
     layout: Layout,
@@ -91,6 +121,9 @@ impl Cluster {
         let options = Options {
             io,
             election_timeout_ms: 500,
+            log_bytes_max: ByteSize(LOG_BYTES_MAX),
+            log_keep_bytes: ByteSize(2 * engine::config::SEGMENT_BYTES_MIN),
+            image_after_bytes: ByteSize(engine::config::SEGMENT_BYTES_MIN),
             ..Options::default()
         };
         Node::start(&self.path(id), &options, |_, _| Counter::default())
@@ -172,6 +205,11 @@ mod glommio {
     fn a_node_that_was_away_catches_up() {
         super::a_node_that_was_away_catches_up(engine::Io::Glommio);
     }
+
+    #[test]
+    fn a_node_that_missed_more_than_the_log_keeps_is_given_the_state() {
+        super::a_node_that_missed_more_than_the_log_keeps_is_given_the_state(engine::Io::Glommio);
+    }
 }
 
 mod threads {
@@ -186,6 +224,11 @@ mod threads {
     #[test]
     fn a_node_that_was_away_catches_up() {
         super::a_node_that_was_away_catches_up(engine::Io::Threads);
+    }
+
+    #[test]
+    fn a_node_that_missed_more_than_the_log_keeps_is_given_the_state() {
+        super::a_node_that_missed_more_than_the_log_keeps_is_given_the_state(engine::Io::Threads);
     }
 }
 
@@ -239,6 +282,47 @@ fn a_node_that_was_away_catches_up(io: Io) {
             assert_eq!(sum(&mut client, group), expected);
         }
     }
+    cluster.stop_all();
+}
+
+/// More is written than the log of a core may take, so what the node missed is nowhere in a log.
+fn a_node_that_missed_more_than_the_log_keeps_is_given_the_state(io: Io) {
+    const BODY_BYTES: usize = 900_000;
+    let mut cluster = Cluster::format(3);
+    cluster.start_all(io);
+    let mut client = cluster.client(1);
+    let away = 3;
+    let mut expected = add(&mut client, 0, 1);
+    cluster.await_sum(&mut client, away, 0, expected);
+    cluster.stop(away);
+    let much = |client: &mut Client, amount: u64| {
+        let mut body = vec![7; BODY_BYTES];
+        body[..8].copy_from_slice(&amount.to_le_bytes());
+        let sum = client.request(GroupId(0), ADD_MUCH, body);
+        number(&sum.expect("a majority runs, and its log has room"))
+    };
+    let missed = LOG_BYTES_MAX.div_ceil(BODY_BYTES as u64) + 5;
+    for amount in 0..missed {
+        expected += amount;
+        assert_eq!(much(&mut client, amount), expected);
+    }
+    cluster.start(away, io);
+    expected += 5;
+    assert_eq!(much(&mut client, 5), expected);
+    let until = SystemClock.now().plus(100_000_000_000);
+    loop {
+        // While it takes the state it answers nothing.
+        let sum = client.read_local(NodeId(away), GroupId(0), READ, Vec::new());
+        if sum.is_ok_and(|sum| number(&sum) == expected) {
+            break;
+        }
+        assert!(SystemClock.now() < until, "it is not given the state");
+        thread::yield_now();
+    }
+    cluster.stop_all();
+    cluster.start_all(io);
+    let mut client = cluster.client(2);
+    cluster.await_sum(&mut client, away, 0, expected);
     cluster.stop_all();
 }
 

@@ -182,21 +182,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             next = Some(replica.group.0);
             break;
         }
-        page.push(GroupStatus {
-            group: replica.group.0,
-            role: role_name(replica.raft.role()),
-            term: replica.raft.term().0,
-            leader: replica.raft.leader().map_or(0, |node| node.0),
-            last: replica.raft.last_index().0,
-            commit: replica.commit.0,
-            applied: replica.applied.0,
-            digest: format!("{:032x}", replica.machine.digest()),
-            image: replica.shelf.image_index().0,
-            log_first: replica.raft.first_index().0,
-            log_bytes: shard.wal.group_bytes(replica.group.0),
-            chapters: replica.shelf.chapters.len(),
-            damage: damage_name(replica.raft.damage()),
-        });
+        page.push(group_status(shard, replica));
     }
     let status = Status {
         schema_version: 1,
@@ -244,6 +230,27 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
         beside: shard.annex.as_ref().map(|annex| annex()),
     };
     serde_json::to_vec(&status).expect("numbers and strings always serialize")
+}
+
+fn group_status<D: Device, T, M: StateMachine>(
+    shard: &Shard<D, T, M>,
+    replica: &Replica<M>,
+) -> GroupStatus {
+    GroupStatus {
+        group: replica.group.0,
+        role: role_name(replica.raft.role()),
+        term: replica.raft.term().0,
+        leader: replica.raft.leader().map_or(0, |node| node.0),
+        last: replica.raft.last_index().0,
+        commit: replica.commit.0,
+        applied: replica.applied.0,
+        digest: format!("{:032x}", replica.machine.digest()),
+        image: replica.shelf.image_index().0,
+        log_first: replica.raft.first_index().0,
+        log_bytes: shard.wal.group_bytes(replica.group.0),
+        chapters: replica.shelf.chapters.len(),
+        damage: damage_name(replica.raft.damage()),
+    }
 }
 
 fn damage_name(damage: raft::config::Damage) -> &'static str {
