@@ -6,4 +6,6 @@ mod inspecting;
 mod kill;
 #[path = "../../engine/tests/ports.rs"]
 mod ports;
+mod processes;
+mod stopped;
 mod tidy;
