@@ -16,7 +16,7 @@ const PLAN: [(&str, &[&str]); 12] = [
     ("net", &[]),
     ("engine/raft", &[]),
     ("engine/ledger", &["engine/raft"]),
-    ("engine/shard", &["wal", "net", "engine/raft"]),
+    ("engine/shard", &["wal", "wal/sealed", "net", "engine/raft"]),
     (
         "tools/sim",
         &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
