@@ -23,7 +23,15 @@ const PLAN: [(&str, &[&str]); 12] = [
     ),
     (
         "engine",
-        &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
+        &[
+            "wal",
+            "wal/sealed",
+            "wal/cold",
+            "net",
+            "engine/raft",
+            "engine/ledger",
+            "engine/shard",
+        ],
     ),
     ("engine/c", &["engine/ledger", "engine"]),
     ("bench", &["net", "engine/raft", "engine/ledger", "engine"]),
