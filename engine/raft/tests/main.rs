@@ -12,6 +12,7 @@ mod cluster;
 mod codec;
 mod datadriven;
 mod election;
+mod freshness;
 mod model;
 mod peers_quorum;
 mod peers_scenarios;

@@ -113,7 +113,7 @@ impl Default for Model {
             changes: 0,
             start: (2, 2),
             mutant: None,
-            limit: 150_000,
+            limit: 400_000,
         }
     }
 }
@@ -623,6 +623,8 @@ fn reads() -> Model {
 fn elections_and_crashes() {
     clean("elections", &elections());
     caught(Mutant::VoteBeforeDurable, &elections());
+    caught(Mutant::SecondVote, &elections());
+    caught(Mutant::ElectedByTooFew, &elections());
 }
 
 #[test]
@@ -642,6 +644,8 @@ fn replication_over_three_terms() {
 fn entries_of_old_terms() {
     clean("old terms", &old_terms());
     caught(Mutant::CommitOldTerms, &old_terms());
+    caught(Mutant::CommitUnverified, &old_terms());
+    caught(Mutant::LogUnchecked, &old_terms());
 }
 
 /// The events lead to something wrong with the mutant, and to nothing wrong without.
@@ -753,4 +757,17 @@ fn damaged_replicas_do_not_vote() {
 fn reads_are_never_stale() {
     clean("reads", &reads());
     caught(Mutant::ReadWithoutRound, &reads());
+}
+
+/// A new leader that has its predecessor's entries and does not know that they are committed.
+#[test]
+fn a_new_leader_answers_no_read_before_an_entry_of_its_own() {
+    let reads = Model {
+        entries: 0,
+        broken: true,
+        reads: 1,
+        ..Model::default()
+    };
+    clean("reads of a new leader", &reads);
+    caught(Mutant::ReadBeforeOwnEntry, &reads);
 }
