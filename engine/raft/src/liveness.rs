@@ -156,7 +156,8 @@ mod tests {
     fn the_other_clock_is_read_to_the_earlier_side() {
         let mut liveness = Liveness::new();
         liveness.heard(NodeId(2), 1, Time(0));
-        let at = |liveness: &Liveness, theirs| liveness.own_clock_at(NodeId(2), Time(theirs), 10, 100);
+        let at =
+            |liveness: &Liveness, theirs| liveness.own_clock_at(NodeId(2), Time(theirs), 10, 100);
         assert_eq!(at(&liveness, 5_000), None);
         liveness.clock(NodeId(2), Time(1_000), Time(5_000));
         assert_eq!(at(&liveness, 5_000), Some(Time(1_000)));

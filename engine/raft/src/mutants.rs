@@ -2,8 +2,8 @@
 //!
 //! - Compiled in under the feature `mutants` alone; a production build has no such branch.
 //! - Every fault here is caught by a test of this crate: by an exhaustive search of `tests/model.rs`, except for
-//!   `StaleAcknowledgement`, whose schedule is longer than a search goes and is written down there, and the two
-//!   faults of bounded staleness, whose schedules are in `tests/freshness.rs` and need clocks.
+//!   `StaleAcknowledgement` and `CommitUnverified`, whose schedules are longer than a search goes and are written
+//!   down there, and the two faults of bounded staleness, which need clocks: `tests/freshness.rs`.
 
 use crate::quorum_read::QuorumRead;
 use crate::raft::Raft;

@@ -80,7 +80,10 @@ fn what_is_not_applied_is_not_reflected() {
     cluster.pass(TIMEOUT / 5);
     renew(&mut cluster);
     // The statement goes to node 3 by another way than entries.
-    let closed = cluster.raft(1).closed(cluster.local(node(1))).expect("a lease");
+    let closed = cluster
+        .raft(1)
+        .closed(cluster.local(node(1)))
+        .expect("a lease");
     cluster.mutate(node(3), |raft, _, liveness| {
         raft.closed_at(node(1), 1, closed, liveness);
     });
@@ -100,7 +103,10 @@ fn a_leader_without_a_quorum_states_nothing_new() {
     renew(&mut cluster);
     let now = cluster.local(node(1));
     assert!(
-        cluster.raft(1).closed(now).is_some_and(|closed| closed.at == now),
+        cluster
+            .raft(1)
+            .closed(now)
+            .is_some_and(|closed| closed.at == now),
         "the lease is in force"
     );
     cluster.pass(TIMEOUT * 45 / 100);
@@ -120,7 +126,10 @@ fn a_statement_of_another_process_of_the_leader_is_not_translated() {
     cluster.restart(node(1));
     cluster.hear();
     cluster.hear();
-    let at = cluster.statements.iter().position(|statement| statement.closed == old.closed);
+    let at = cluster
+        .statements
+        .iter()
+        .position(|statement| statement.closed == old.closed);
     cluster.tell(at.expect("on its way"));
     assert_eq!(reflects(&cluster, old.to.0), None);
 }
@@ -193,7 +202,11 @@ fn clocks_drift_and_the_claim_allows_for_it() {
             cluster.propose(node(1));
             // Committed at the leader, on its way to node 2.
             let cut: Vec<NodeId> = vec![node(2)];
-            while let Some(at) = cluster.network.iter().position(|packet| !cut.contains(&packet.to)) {
+            while let Some(at) = cluster
+                .network
+                .iter()
+                .position(|packet| !cut.contains(&packet.to))
+            {
                 cluster.complete(node(1));
                 cluster.complete(node(3));
                 cluster.deliver(at);
