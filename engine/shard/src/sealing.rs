@@ -94,9 +94,7 @@ impl Sealing {
         if token & READ_BIT == 0 {
             return Some((token, read));
         }
-        if self.token.take_if(|asked| *asked == token).is_none() {
-            return None;
-        }
+        self.token.take_if(|asked| *asked == token)?;
         let stretch = self.stretch.as_mut()?;
         match read {
             Ok(records) => stretch.take(records),

@@ -226,11 +226,13 @@ impl Moving {
                 }
                 return self.came_second();
             }
-            (Stage::Publish(_), Err(JobError::Manifest { error, .. }))
-                if matches!(error, ManifestError::Overlap { .. }) =>
-            {
-                return self.came_second();
-            }
+            (
+                Stage::Publish(_),
+                Err(JobError::Manifest {
+                    error: ManifestError::Overlap { .. },
+                    ..
+                }),
+            ) => return self.came_second(),
             (_, Err(error)) => return Some(Err(error)),
             (_, Ok(_)) => return Some(Err(JobError::Confused)),
         }
