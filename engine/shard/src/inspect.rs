@@ -14,8 +14,8 @@ use raft::state_machine::StateMachine;
 use serde::Serialize;
 use wal::{Damage, Device};
 
+use crate::past::SealCounts;
 use crate::replica::Replica;
-use crate::sealing::SealCounts;
 use crate::shard::{Counts, Shard};
 use crate::stages::persist::Persisted;
 use crate::stages::reply::ReplyCounts;

@@ -277,6 +277,27 @@ impl Past {
     }
 }
 
+/// What was sealed and let go since the start.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct SealCounts {
+    /// Sealed files finished.
+    pub sealed_files: u64,
+    /// Bytes of them.
+    pub sealed_bytes: u64,
+    /// Of them, files in the place of several smaller ones, or of a part of one.
+    pub sealed_anew: u64,
+    /// Files that the disk did not take, or gave back otherwise.
+    pub seal_failures: u64,
+    /// Entries that could not be read to be sealed.
+    pub unsealable_entries: u64,
+    /// Files that went: stored elsewhere, replaced, or older than there is room for.
+    pub sealed_files_gone: u64,
+    /// Receipts of the object store in the groups' logs, applied here.
+    pub receipts: u64,
+    /// Tries to store a file that failed.
+    pub store_failures: u64,
+}
+
 /// The file of a group whose first entry this is.
 #[must_use]
 pub const fn sealed_name(group: u64, first: u64) -> Name {

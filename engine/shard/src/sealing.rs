@@ -14,11 +14,11 @@ use std::collections::VecDeque;
 use net::transport::Transport;
 use raft::ids::{GroupId, Time};
 use raft::state_machine::StateMachine;
-use wal::archive::{ArchiveError, Contents, FileKind, Name};
+use wal::archive::{Contents, FileKind, Name};
 use wal::{Device, OwnedRecord, ReadError};
 
 use crate::limits;
-use crate::past::{History, SealedFile, sealed_name};
+use crate::past::{History, SealCounts, SealedFile, sealed_name};
 use crate::replica::Replica;
 use crate::restoring::{Fault, FaultKind};
 use crate::shard::Shard;
@@ -30,27 +30,6 @@ const READ_BIT: u64 = 1 << 62;
 
 /// What a read of the log came to.
 type Read = Result<Vec<OwnedRecord>, ReadError>;
-
-/// What was sealed and let go since the start.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
-pub struct SealCounts {
-    /// Sealed files finished.
-    pub sealed_files: u64,
-    /// Bytes of them.
-    pub sealed_bytes: u64,
-    /// Of them, files in the place of several smaller ones, or of a part of one.
-    pub sealed_anew: u64,
-    /// Files that the disk did not take, or gave back otherwise.
-    pub seal_failures: u64,
-    /// Entries that could not be read to be sealed.
-    pub unsealable_entries: u64,
-    /// Files that went: stored elsewhere, replaced, or older than there is room for.
-    pub sealed_files_gone: u64,
-    /// Receipts of the object store in the groups' logs, applied here.
-    pub receipts: u64,
-    /// Tries to store a file that failed.
-    pub store_failures: u64,
-}
 
 /// One per shard.
 #[derive(Default)]
@@ -345,7 +324,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 
     /// The stretch is given up and begun anew later.
-    fn seal_failed(&mut self, now: Time) {
+    pub(crate) fn seal_failed(&mut self, now: Time) {
         let Some(stretch) = self.sealing.stretch.take() else {
             return;
         };
@@ -407,10 +386,5 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         {
             self.sealing.want(slot, replica);
         }
-    }
-
-    /// The disk did not take a sealed file.
-    pub(crate) fn not_sealed(&mut self, _error: ArchiveError, now: Time) {
-        self.seal_failed(now);
     }
 }

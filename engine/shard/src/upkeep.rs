@@ -423,7 +423,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                     {
                         self.upkeep.fail(&mut self.replicas, now);
                     } else if self.sealing.is_making(name) {
-                        self.not_sealed(error, now);
+                        self.seal_failed(now);
                     } else {
                         self.fetch_failed(name, error, now);
                     }
