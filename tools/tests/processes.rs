@@ -14,7 +14,7 @@ use crate::ports::free_address;
 
 pub(crate) const CLUSTER: u64 = 5;
 
-fn quorate(arguments: &[&str]) -> Command {
+pub(crate) fn quorate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     command
         .args(arguments)
@@ -29,8 +29,12 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    pub(crate) fn start(folders: &[String], io: &str) -> Self {
-        let start = |dir: &String| quorate(&["start", "--data-dir", dir, "--io", io]).spawn();
+    /// Starts a process per folder, with `more` flags.
+    pub(crate) fn start(folders: &[String], io: &str, more: &[&str]) -> Self {
+        let start = |dir: &String| {
+            let mut command = quorate(&["start", "--data-dir", dir, "--io", io]);
+            command.args(more).spawn()
+        };
         let children = folders
             .iter()
             .map(|dir| start(dir).expect("the binary runs"))

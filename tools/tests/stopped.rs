@@ -53,7 +53,7 @@ fn load(client: &mut Client, first_batch: u128) {
 fn goes_on_without_the_stopped(io: &str) {
     let base = tempfile::tempdir().expect("a temporary folder");
     let (layout, folders) = layout(base.path());
-    let nodes = Nodes::start(&folders, io);
+    let nodes = Nodes::start(&folders, io, &[]);
     let mut admin = client(&layout, 1);
     create_accounts(&mut admin);
     load(&mut admin, 0);
