@@ -5,6 +5,7 @@ mod command_line;
 mod history;
 mod inspecting;
 mod kill;
+mod peers;
 #[path = "../../engine/tests/ports.rs"]
 mod ports;
 mod processes;

@@ -31,6 +31,10 @@ const PAGE: usize = 2048;
 #[derive(Debug, Serialize)]
 struct Status {
     schema_version: u32,
+    /// Of the program.
+    version: &'static str,
+    /// The node's wall clock as it answers, nanoseconds since the Unix epoch.
+    wall_ns: u64,
     node: u32,
     core: u16,
     cores: u16,
@@ -188,6 +192,7 @@ pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
     shard: &mut Shard<D, T, M>,
     connection: ConnectionId,
     frame: &Frame,
+    wall: u64,
 ) {
     let Ok(head) = InspectHead::decode(&frame.head) else {
         shard.counts.malformed += 1;
@@ -195,7 +200,7 @@ pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
         return;
     };
     let body = match head.topic {
-        Topic::Status => status(shard, head.argument),
+        Topic::Status => status(shard, head.argument, wall),
         Topic::Histograms => histograms(shard),
         Topic::Layout => layout(shard),
         Topic::Digests => digests(shard, head.argument),
@@ -220,7 +225,11 @@ pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
     shard.replies.other(connection, outgoing);
 }
 
-fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from: u64) -> Vec<u8> {
+fn status<D: Device, T: Transport, M: StateMachine>(
+    shard: &Shard<D, T, M>,
+    from: u64,
+    wall: u64,
+) -> Vec<u8> {
     let log = shard.wal.stats();
     let mut page: Vec<GroupStatus> = Vec::new();
     let mut next = None;
@@ -237,6 +246,8 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
     }
     let status = Status {
         schema_version: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        wall_ns: wall,
         node: shard.setup.node.0,
         core: shard.setup.core,
         cores: shard.setup.cores,
