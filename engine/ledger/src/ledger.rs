@@ -8,6 +8,7 @@
 //! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the
 //!   log, and a replica must not stop over one that came in all the same.
 
+use core::mem;
 use std::sync::Arc;
 
 use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
@@ -19,7 +20,7 @@ use crate::batch;
 use crate::books::Books;
 use crate::changes;
 use crate::chapter::{Chapter, Footer};
-use crate::chapter_writer::ChapterWriter;
+use crate::chapter_writer::{ChapterWriter, Buffers};
 use crate::create_accounts::AccountCreation;
 use crate::create_transfers::TransferCreation;
 use crate::digest::Digest;
@@ -48,6 +49,8 @@ pub struct Ledger {
     image: Option<Box<Image>>,
     restore: Option<Box<Restore>>,
     writer: Option<Box<ChapterWriter>>,
+    /// What the next writer works with.
+    buffers: Buffers,
     /// The footer of the due chapter, once it was written.
     written: Option<Footer>,
 }
@@ -94,6 +97,7 @@ impl Ledger {
             image: None,
             restore: None,
             writer: None,
+            buffers: Buffers::default(),
             written: None,
         })
     }
@@ -140,7 +144,7 @@ impl Ledger {
     /// Bytes that the ledger occupies in memory, to within its fixed parts.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.books.bytes()
+        self.books.bytes() + self.buffers.bytes()
     }
 
     /// Lets time pass up to a command's: expires what is due. The timestamp for the first event.
@@ -366,11 +370,11 @@ impl StateMachine for Ledger {
         let rows = self.books.transfers.rows();
         let writer = self
             .writer
-            .get_or_insert_with(|| Box::new(ChapterWriter::new(rows)));
+            .get_or_insert_with(|| Box::new(ChapterWriter::new(rows, mem::take(&mut self.buffers))));
         let last = writer.next(rows, budget, piece);
         if last {
             self.written = Some(*writer.footer());
-            self.writer = None;
+            self.buffers = self.writer.take().map_or_else(Buffers::default, |writer| writer.into_buffers());
         }
         last
     }
