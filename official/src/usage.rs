@@ -1,5 +1,13 @@
 //! What a process has used since it began, as the kernel counts it.
 
+use std::time::Duration;
+
+/// How often a process is asked whether it has come to rest.
+const SETTLES_MAX: usize = 60;
+
+/// What a node at rest may write in two seconds: its clock and its counters.
+const QUIET_BYTES: f64 = 65_536.0;
+
 /// Kernel ticks of processor time in a second.
 const TICKS: f64 = 100.0;
 
@@ -30,6 +38,24 @@ impl Usage {
                 resident_bytes: sum.resident_bytes + one.resident_bytes / count,
             }
         })
+    }
+
+    /// The mean of some processes, once they have written nothing for two seconds.
+    ///
+    /// # Panics
+    /// If one does not run, or writes for minutes.
+    #[must_use]
+    pub fn settled(pids: &[u32]) -> Self {
+        let mut before = Self::mean(pids);
+        for _ in 0..SETTLES_MAX {
+            std::thread::sleep(Duration::from_secs(2));
+            let after = Self::mean(pids);
+            if after.written_bytes - before.written_bytes < QUIET_BYTES {
+                return after;
+            }
+            before = after;
+        }
+        panic!("the nodes never come to rest");
     }
 
     fn of(pid: u32) -> Self {

@@ -234,7 +234,9 @@ impl ChapterWriter {
 
     fn write_balances(&mut self, first: usize) -> Stage {
         let end = self.buffers.balances.len().min(first + STEP_BYTES);
-        self.buffers.out.extend_from_slice(&self.buffers.balances[first..end]);
+        self.buffers
+            .out
+            .extend_from_slice(&self.buffers.balances[first..end]);
         if end < self.buffers.balances.len() {
             return Stage::Balances(end);
         }
@@ -262,11 +264,13 @@ impl ChapterWriter {
             entries.clear();
             self.gather(rows, index, self.shape.hashes(slice), &mut entries);
         }
-        self.shape.sort(slice, &mut entries, &mut self.buffers.spare);
+        self.shape
+            .sort(slice, &mut entries, &mut self.buffers.spare);
         if index == Index::Ids {
             self.sort_collisions(rows, &mut entries);
         }
-        self.shape.write_slice(slice, &entries, &mut self.buffers.out);
+        self.shape
+            .write_slice(slice, &entries, &mut self.buffers.out);
         self.buffers.entries = entries;
         if slice + 1 < self.shape.slices() {
             Stage::Slice(index, slice + 1)
@@ -276,13 +280,7 @@ impl ChapterWriter {
     }
 
     /// The entries of some hashes in all chapters of the tier below that this one covers.
-    fn gather(
-        &self,
-        rows: &EventRows,
-        index: Index,
-        hashes: Range<u32>,
-        entries: &mut Vec<u64>,
-    ) {
+    fn gather(&self, rows: &EventRows, index: Index, hashes: Range<u32>, entries: &mut Vec<u64>) {
         let first = self.rows().start;
         let lower = self.name.ordinal << FANOUT_BITS..(self.name.ordinal + 1) << FANOUT_BITS;
         for ordinal in lower {

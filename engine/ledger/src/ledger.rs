@@ -20,14 +20,14 @@ use crate::batch;
 use crate::books::Books;
 use crate::changes;
 use crate::chapter::{Chapter, Footer};
-use crate::chapter_writer::{ChapterWriter, Buffers};
+use crate::chapter_writer::{Buffers, ChapterWriter};
 use crate::create_accounts::AccountCreation;
 use crate::create_transfers::TransferCreation;
 use crate::digest::Digest;
 use crate::expiry;
 use crate::id_index::IdHasher;
 use crate::image::Image;
-use crate::instruction::{Instruction, InstructionError};
+use crate::instruction::{Instruction, InstructionError, operation};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
 use crate::mutants::{Mutant, is_planted};
@@ -298,6 +298,10 @@ impl StateMachine for Ledger {
         ])
     }
 
+    fn due(&self) -> Option<(u64, u8)> {
+        self.next_expiry().map(|at| (at, operation::PULSE))
+    }
+
     fn begin_image(&mut self) -> bool {
         let clock = Clock {
             timestamp: self.timestamp,
@@ -368,13 +372,16 @@ impl StateMachine for Ledger {
             return true;
         }
         let rows = self.books.transfers.rows();
-        let writer = self
-            .writer
-            .get_or_insert_with(|| Box::new(ChapterWriter::new(rows, mem::take(&mut self.buffers))));
+        let writer = self.writer.get_or_insert_with(|| {
+            Box::new(ChapterWriter::new(rows, mem::take(&mut self.buffers)))
+        });
         let last = writer.next(rows, budget, piece);
         if last {
             self.written = Some(*writer.footer());
-            self.buffers = self.writer.take().map_or_else(Buffers::default, |writer| writer.into_buffers());
+            self.buffers = self
+                .writer
+                .take()
+                .map_or_else(Buffers::default, |writer| writer.into_buffers());
         }
         last
     }

@@ -123,15 +123,15 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// A million accounts, sixteen million transfers, a million of them pending; a quarter of them, 1 GB, may wait for
-    /// their chapter.
+    /// A million accounts, sixteen million transfers, a million of them pending; half of them, 2 GB, may wait for their
+    /// chapter.
     fn default() -> Self {
         Self {
             accounts_max: 1_000_000,
             transfers_max: 16_000_000,
             pendings_max: 1_000_000,
             chapter_rows: 65_536,
-            unshelved_max: 1 << 22,
+            unshelved_max: 1 << 23,
         }
     }
 }

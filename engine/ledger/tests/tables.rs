@@ -16,7 +16,11 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
     section
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'))
-        .map(|line| line.split(" | ").map(|cell| cell.trim().trim_matches('`')).collect())
+        .map(|line| {
+            line.split(" | ")
+                .map(|cell| cell.trim().trim_matches('`'))
+                .collect()
+        })
         .skip(1)
         .collect()
 }
@@ -25,18 +29,28 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
 fn number(cell: &str) -> u32 {
     match cell {
         "2^32 - 1" => u32::MAX,
-        cell => cell.parse().unwrap_or_else(|_| panic!("{cell} is a number")),
+        cell => cell
+            .parse()
+            .unwrap_or_else(|_| panic!("{cell} is a number")),
     }
 }
 
 fn check_statuses(heading: &str, expected: Vec<(u32, &str)>) {
     let rows = table(heading);
     let told: Vec<(u32, &str)> = rows.iter().map(|row| (number(row[0]), row[1])).collect();
-    assert_eq!(told, expected, "{heading}: numbers and names, in order of precedence");
+    assert_eq!(
+        told, expected,
+        "{heading}: numbers and names, in order of precedence"
+    );
     for row in rows {
         let ours = (1001..u32::MAX).contains(&number(row[0]));
         let verdict = row.last().copied().unwrap_or_default();
-        assert_eq!(verdict, if ours { "ours" } else { "as theirs" }, "{}", row[1]);
+        assert_eq!(
+            verdict,
+            if ours { "ours" } else { "as theirs" },
+            "{}",
+            row[1]
+        );
     }
 }
 
@@ -57,22 +71,29 @@ fn every_flag_stands_in_its_table() {
         ("Transfer flags", TransferFlags::RESERVED.0),
     ] {
         let rows = table(heading);
-        let named = rows.iter().fold(0_u16, |bits, row| bits | 1 << number(row[0]));
+        let named = rows
+            .iter()
+            .fold(0_u16, |bits, row| bits | 1 << number(row[0]));
         assert_eq!(named, !reserved, "{heading}");
-        assert_eq!(rows.len() as u32, named.count_ones(), "{heading}: each once");
-        assert!(rows.iter().all(|row| row[2].starts_with("as theirs")), "{heading}");
+        assert_eq!(
+            rows.len() as u32,
+            named.count_ones(),
+            "{heading}: each once"
+        );
+        assert!(
+            rows.iter().all(|row| row[2].starts_with("as theirs")),
+            "{heading}"
+        );
     }
 }
 
 #[test]
 fn every_operation_stands_in_its_table() {
     let rows = table("Operations");
-    let told: Vec<u8> = rows
-        .iter()
-        .filter_map(|row| row[0].parse().ok())
-        .collect();
+    let told: Vec<u8> = rows.iter().filter_map(|row| row[0].parse().ok()).collect();
     for number in 0..=u8::MAX {
-        let unknown = Instruction::parse(number, &[]).err() == Some(InstructionError::UnknownOperation(number));
+        let unknown = Instruction::parse(number, &[]).err()
+            == Some(InstructionError::UnknownOperation(number));
         assert_eq!(!unknown, told.contains(&number), "operation {number}");
     }
     let name = |number: u8| {

@@ -21,6 +21,7 @@ use crate::fetch::Fetches;
 use crate::limits;
 use crate::losses::Losses;
 use crate::peers::Peers;
+use crate::pulse::Pulses;
 use crate::recover::{RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
@@ -100,6 +101,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             watch: Stopwatch::new(setup.stopwatch),
             replies: Replies::of_core(setup.core),
             timers: Timers::new(replicas.len()),
+            pulses: Pulses::new(replicas.len()),
             wal,
             transport,
             replicas,

@@ -12,7 +12,8 @@
 //! durable on a quorum.
 //!
 //! - Figures named "theirs" are TigerBeetle 0.17.8 (commit 52ad553f9), its own benchmark on a machine of 2 processors (AMD EPYC), medians.
-//! - Latencies are of whole requests, in a closed loop. CPU, bytes and memory are the mean of the replicas, read from `/proc`.
+//! - Latencies are of whole requests, in a closed loop. CPU, bytes and memory are the mean of the replicas, read from `/proc`
+//!   when nothing more is written: chapters and images that are made after the last answer count as well.
 //! - A run that moved another sum than it was told is a failed run.
 
 use std::io::Write;
@@ -170,9 +171,9 @@ fn measure(case: &Case, options: &Options) {
         Instant::now()
     });
     let seconds = began.elapsed().as_secs_f64();
-    let after = Usage::mean(&cluster.pids());
     let moved = load.per_client * case.clients;
     load::prove(&setup, moved, &load);
+    let after = Usage::settled(&cluster.pids());
     let all = all.into_inner().expect("no client failed");
     print(case, moved, seconds, &all, (before, after));
 }
