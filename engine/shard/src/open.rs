@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use net::transport::Transport;
-use raft::config::{Config, ConfigError};
+use raft::config::{Config, ConfigError, Damage};
 use raft::effects::Effects;
 use raft::ids::{GroupId, Time};
 use raft::liveness::Liveness;
@@ -22,7 +22,7 @@ use crate::limits;
 use crate::losses::Losses;
 use crate::peers::Peers;
 use crate::pulse::Pulses;
-use crate::recover::{RecoverError, Recovering, Recovery};
+use crate::recover::{self, RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
 use crate::serve::Serves;
@@ -207,8 +207,8 @@ fn recover<D: Device, M: StateMachine>(
             }
             let (promise, damage) = (recovering.promise, recovering.damage);
             recovering = Recovering::begin(anew, manifest);
-            reread(&mut wal, group, &mut recovering, now)?;
-            recovering.damage = damage;
+            let found = reread(&mut wal, group, &mut recovering, now)?;
+            recovering.damage = recover::worse(damage, found);
             recovering.promise = promise;
         }
         let mut replica = restore(setup, group, recovering, now)?;
@@ -224,35 +224,61 @@ fn recover<D: Device, M: StateMachine>(
     })
 }
 
-/// Reads what the log holds of a group, and nothing that was superseded.
+/// Reads what the log holds of a group, and nothing that was superseded; up to the first entry that cannot be read,
+/// whose loss is the answer.
 fn reread<D: Device, M: StateMachine>(
     wal: &mut Wal<D>,
     group: GroupId,
     recovering: &mut Recovering<M>,
     now: Time,
-) -> Result<(), OpenError> {
+) -> Result<Damage, OpenError> {
     let Some((first, count)) = wal.entries(group.0) else {
-        return Ok(());
+        return Ok(Damage::None);
     };
-    let (mut next, end) = (first, first + count);
+    let (mut next, mut end) = (first, first + count);
+    let (mut found, mut span) = (Damage::None, count);
     let mut now = now.0;
     while next < end {
-        wal.read(group.0, next, end - 1, limits::CATCH_UP_BYTES, 0)?;
-        let records = loop {
-            wal.submit(now);
-            wal.poll(now);
-            if let Some((_, records)) = wal.next_read() {
-                break records?;
+        let records = match read_on(wal, group, next, end.min(next + span) - 1, &mut now) {
+            Ok(records) => records,
+            Err(ReadError::Damaged { index, .. }) if (next..end).contains(&index) => {
+                (found, end) = (Damage::Entries, index);
+                continue;
             }
-            // A device with a clock of its own ignores this; one without needs it to get on.
-            now += 1_000;
+            // Nothing tells which of them cannot be read: from here on one by one.
+            Err(ReadError::Device(_)) if span > 1 => {
+                span = 1;
+                continue;
+            }
+            Err(ReadError::Device(_)) => return Ok(Damage::Entries),
+            Err(error) => return Err(error.into()),
         };
         next += records.len() as u64;
         for record in &records {
             recovering.take(group, &borrowed(record), &mut Losses::default())?;
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+/// Reads entries and waits for them, on a clock that goes on meanwhile.
+fn read_on<D: Device>(
+    wal: &mut Wal<D>,
+    group: GroupId,
+    first: u64,
+    last: u64,
+    now: &mut u64,
+) -> Result<Vec<OwnedRecord>, ReadError> {
+    wal.read(group.0, first, last, limits::CATCH_UP_BYTES, 0)?;
+    loop {
+        wal.submit(*now);
+        wal.poll(*now);
+        if let Some((_, records)) = wal.next_read() {
+            return records;
+        }
+        // A device with a clock of its own ignores this; one without needs it to get on.
+        *now += 1_000;
+    }
 }
 
 fn borrowed(record: &OwnedRecord) -> Record<'_> {

@@ -174,7 +174,7 @@ impl<M: StateMachine> Recovery<M> {
 }
 
 /// Lost votes are worse than lost entries.
-fn worse(one: Damage, other: Damage) -> Damage {
+pub(crate) fn worse(one: Damage, other: Damage) -> Damage {
     match (one, other) {
         (Damage::Votes, _) | (_, Damage::Votes) => Damage::Votes,
         (Damage::Entries, _) | (_, Damage::Entries) => Damage::Entries,
