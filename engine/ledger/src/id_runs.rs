@@ -17,6 +17,7 @@
 
 use core::cell::Cell;
 
+use crate::gap::Gap;
 use crate::rows::Rows;
 
 /// Runs side by side.
@@ -36,24 +37,6 @@ const SAMPLES: usize = CHUNK / SAMPLED;
 
 /// Gaps that a search steps through before it begins anew.
 const STEPS: usize = 4;
-
-/// Two neighbours in a run: no id of the run lies between theirs.
-#[derive(Clone, Copy)]
-struct Gap {
-    /// The place of the first.
-    place: usize,
-    after: u128,
-    before: u128,
-}
-
-impl Gap {
-    /// No id lies in it.
-    const NONE: Self = Self {
-        place: 0,
-        after: u128::MAX,
-        before: 0,
-    };
-}
 
 /// A list of rows whose ids rise.
 struct Run {

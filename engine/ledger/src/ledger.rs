@@ -26,7 +26,7 @@ use crate::create_transfers::TransferCreation;
 use crate::digest::Digest;
 use crate::expiry;
 use crate::id_index::IdHasher;
-use crate::image::Image;
+use crate::image::{Clock, Image};
 use crate::instruction::{Instruction, InstructionError, operation};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
@@ -55,14 +55,6 @@ pub struct Ledger {
     written: Option<Footer>,
 }
 
-/// What moves on with every command, beside the books.
-#[derive(Clone, Copy)]
-pub(crate) struct Clock {
-    /// The last timestamp that was assigned.
-    pub(crate) timestamp: u64,
-    pub(crate) digest: Digest,
-}
-
 impl Ledger {
     /// An empty ledger that will hold at most so much.
     ///
@@ -86,8 +78,11 @@ impl Ledger {
     /// If the limits are beyond what rows can be numbered.
     pub fn with_seed(limits: Limits, seed: u128) -> Result<Self, LimitsError> {
         limits.check()?;
-        let hasher = IdHasher::new(seed);
-        Ok(Self {
+        Ok(Self::empty(limits, IdHasher::new(seed)))
+    }
+
+    fn empty(limits: Limits, hasher: IdHasher) -> Self {
+        Self {
             limits,
             hasher,
             books: Books::new(&limits, hasher),
@@ -99,7 +94,7 @@ impl Ledger {
             writer: None,
             buffers: Buffers::default(),
             written: None,
-        })
+        }
     }
 
     /// The account with this id, as it stands.
@@ -220,14 +215,7 @@ impl Ledger {
 
     /// Forgets everything.
     fn clear(&mut self) {
-        self.books = Books::new(&self.limits, self.hasher);
-        self.timestamp = 0;
-        self.digest = Digest::default();
-        self.journal = Journal::default();
-        self.image = None;
-        self.restore = None;
-        self.writer = None;
-        self.written = None;
+        *self = Self::empty(self.limits, self.hasher);
     }
 
     /// Would every event be refused because a table is full? Ids that are known already are answered.
