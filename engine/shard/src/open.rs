@@ -92,14 +92,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         } = recover(&setup, device, &mut *archive, options, &mut machine, now)?;
         let keeping = setup.keeping;
         let has_strays = replicas.iter().any(|one| !one.shelf.strays.is_empty());
+        let others = setup.nodes.iter().copied();
         let mut shard = Self {
-            peers: Peers::new(
-                setup
-                    .nodes
-                    .iter()
-                    .copied()
-                    .filter(|node| *node != setup.node),
-            ),
+            peers: Peers::new(others.filter(|node| *node != setup.node)),
             watch: Stopwatch::new(setup.stopwatch),
             replies: Replies::of_core(setup.core),
             timers: Timers::new(replicas.len()),
