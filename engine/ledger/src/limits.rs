@@ -123,7 +123,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// A million accounts, sixteen million transfers, a million of them pending; half of them, 2 GB, may wait for their
+    /// A million accounts, sixteen million transfers, a million of them pending; as many rows, 4 GB, may wait for their
     /// chapter.
     fn default() -> Self {
         Self {
@@ -131,7 +131,7 @@ impl Default for Limits {
             transfers_max: 16_000_000,
             pendings_max: 1_000_000,
             chapter_rows: 65_536,
-            unshelved_max: 1 << 23,
+            unshelved_max: 1 << 24,
         }
     }
 }
