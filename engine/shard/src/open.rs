@@ -20,10 +20,12 @@ use crate::catch_up::CatchUp;
 use crate::fetch::Fetches;
 use crate::limits;
 use crate::losses::Losses;
+use crate::offload::Offloading;
 use crate::peers::Peers;
 use crate::recover::{self, RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
+use crate::sealing::Sealing;
 use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::shard::{Counts, Shard};
@@ -112,6 +114,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             journal: Journal::new(keeping.image_bytes),
             archive,
             upkeep: Upkeep::default(),
+            sealing: Sealing::default(),
+            offloading: Offloading::default(),
             fetches: Fetches::new(keeping.fetch_bytes_per_second, now),
             serves: Serves::new(keeping.serve_bytes_per_second, now),
             installs: Vec::new(),
@@ -209,8 +213,12 @@ fn recover<D: Device, M: StateMachine>(
             recovering.damage = recover::worse(damage, found);
             recovering.promise = promise;
         }
+        let receipts = std::mem::take(&mut recovering.receipts);
         let mut replica = restore(setup, group, recovering, now)?;
         replica.shelf = shelves.remove(&group).unwrap_or_default();
+        receipts
+            .iter()
+            .for_each(|receipt| replica.shelf.received(receipt));
         replicas.push(replica);
     }
     Ok(Recovered {

@@ -23,9 +23,12 @@ use crate::entry::Entry;
 use crate::fetch::Fetches;
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
+use crate::offload::Offloading;
+use crate::past::{Past, SealCounts};
 use crate::peers::Peers;
 use crate::replica::Replica;
 use crate::restoring::Fault;
+use crate::sealing::Sealing;
 use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::stages::apply::{self, Budget};
@@ -79,6 +82,8 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) next_beat: Time,
     pub(crate) storage: Persisted,
     pub(crate) upkeep: Upkeep,
+    pub(crate) sealing: Sealing,
+    pub(crate) offloading: Offloading,
     pub(crate) fetches: Fetches,
     pub(crate) serves: Serves,
     /// States that groups' cores want installed.
@@ -312,6 +317,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 clock,
             );
             self.counts.applied += replica.applied.0 - before.0;
+            if std::mem::take(&mut replica.shelf.has_receipt) {
+                self.sealing.counts.receipts += 1;
+                self.offloading.look_again = true;
+                self.upkeep.look_again();
+            }
             if replica.is_ready {
                 self.ready.push(slot);
                 left = true;
@@ -383,6 +393,25 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     #[must_use]
     pub fn upkeep_counts(&self) -> UpkeepCounts {
         self.upkeep.counts
+    }
+
+    /// What was sealed, stored and let go since the start.
+    #[must_use]
+    pub fn seal_counts(&self) -> SealCounts {
+        self.sealing.counts
+    }
+
+    /// What the group keeps of its past.
+    #[must_use]
+    pub fn past_of(&self, group: GroupId) -> Option<&Past> {
+        Some(&self.replica(group)?.shelf.past)
+    }
+
+    /// The first and the last entry of the group that the log holds.
+    #[must_use]
+    pub fn log_of(&self, group: GroupId) -> Option<(Index, Index)> {
+        let (first, count) = self.wal.entries(group.0)?;
+        Some((Index(first), Index(first + count - 1)))
     }
 
     /// Files that were found wrong when the shard was opened.

@@ -10,6 +10,8 @@ mod formats;
 mod images;
 #[path = "main/laggards.rs"]
 mod laggards;
+#[path = "main/past.rs"]
+mod past;
 #[path = "main/refusals.rs"]
 mod refusals;
 #[path = "main/replication.rs"]
@@ -18,6 +20,8 @@ mod replication;
 mod sessions;
 #[path = "main/tally.rs"]
 mod tally;
+#[path = "main/vault.rs"]
+mod vault;
 #[path = "main/wire.rs"]
 mod wire;
 #[path = "main/world.rs"]

@@ -5,6 +5,7 @@ use net::request::{Consistency, ReplyHead, RequestHead, Status};
 use net::transport::{ConnectionId, Event, Outgoing, Remote, Transport};
 use raft::ids::{GroupId, NodeId, Time};
 use shard::clock::Clock;
+use shard::past::History;
 use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
 use wal::archive::memory::MemoryStore;
@@ -12,6 +13,7 @@ use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Identity, Options};
 
 use crate::tally::{ADD, LOOK, Tally};
+use crate::vault::Vault;
 use crate::wire::{Door, Wire};
 
 const CLIENT: u32 = 1000;
@@ -58,6 +60,8 @@ pub(crate) struct World {
     pub(crate) disks: Vec<MemoryDisk>,
     pub(crate) stores: Vec<MemoryStore>,
     terms: Terms,
+    history: Option<History>,
+    pub(crate) vault: Option<Vault>,
     shards: Vec<Option<TestShard>>,
     wake: Vec<u64>,
     client: Vec<Option<ConnectionId>>,
@@ -76,6 +80,17 @@ impl World {
     }
 
     pub(crate) fn with(nodes: u32, groups: u64, terms: Terms) -> Self {
+        Self::keeping(nodes, groups, terms, None, None)
+    }
+
+    /// What the log gives up is kept, and given to a vault if there is one.
+    pub(crate) fn keeping(
+        nodes: u32,
+        groups: u64,
+        terms: Terms,
+        history: Option<History>,
+        vault: Option<Vault>,
+    ) -> Self {
         let count = nodes as usize;
         let mut world = Self {
             wire: Wire::default(),
@@ -86,6 +101,8 @@ impl World {
                 .map(|node| MemoryStore::new(u64::from(node)))
                 .collect(),
             terms,
+            history,
+            vault,
             shards: (0..nodes).map(|_| None).collect(),
             wake: vec![0; count],
             client: vec![None; count],
@@ -150,7 +167,7 @@ impl World {
         };
         let device = self.disks[at].device();
         let chapter = self.terms.chapter;
-        let (shard, opening) = Shard::open(
+        let (mut shard, opening) = Shard::open(
             self.setup(node),
             device,
             Box::new(self.stores[at].archive()),
@@ -161,6 +178,12 @@ impl World {
         )
         .expect("the log opens");
         self.found[at] = opening.damage;
+        if let Some(history) = self.history {
+            shard.keep_history(history);
+        }
+        if let Some(vault) = &self.vault {
+            shard.set_coffer(Box::new(vault.coffer()));
+        }
         self.shards[at] = Some(shard);
         self.wake[at] = self.now();
         self.connect_all(node);
