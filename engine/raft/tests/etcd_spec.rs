@@ -35,6 +35,8 @@ enum Body {
         commit: u64,
     },
     Appended {
+        /// The answer to a snapshot: no line can tell of its arrival.
+        snapshot: bool,
         success: bool,
         matched: u64,
     },
@@ -369,6 +371,7 @@ impl Spec {
         )?;
         let matched = self.servers[id].log.len() as u64;
         let body = Body::Appended {
+            snapshot: false,
             success: true,
             matched,
         };
@@ -437,7 +440,9 @@ impl Spec {
                     server.granted.insert(sent.from);
                 }
             }
-            Body::Appended { success, matched } if sent.term == server.term => {
+            Body::Appended {
+                success, matched, ..
+            } if sent.term == server.term => {
                 if *success {
                     let known = server.matched.entry(sent.from).or_default();
                     *known = (*known).max(*matched);
@@ -474,11 +479,11 @@ impl Spec {
 
     fn on_append(&mut self, id: &str, sent: &Sent) {
         let Body::Append {
+            snapshot,
             prev,
             prev_term,
             entries,
             commit,
-            ..
         } = &sent.body
         else {
             return;
@@ -506,7 +511,12 @@ impl Spec {
                 }
             }
         }
-        self.reply(id, &sent.from, Body::Appended { success, matched });
+        let body = Body::Appended {
+            snapshot: *snapshot,
+            success,
+            matched,
+        };
+        self.reply(id, &sent.from, body);
     }
 
     /// The safety properties of the specification.
@@ -580,8 +590,9 @@ fn is_told(sent: &Sent, told: &Value) -> Result<bool, String> {
                 && *prev_term == number(told, "logTerm")?
                 && entries.len() as u64 == number(told, "entries")?
         }
-        Body::Appended { success, matched } => {
-            kind == "MsgAppResp" && *success != reject && (reject || *matched == index)
-        }
+        Body::Appended { snapshot: true, .. } => false,
+        Body::Appended {
+            success, matched, ..
+        } => kind == "MsgAppResp" && *success != reject && (reject || *matched == index),
     })
 }
