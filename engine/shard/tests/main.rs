@@ -6,6 +6,8 @@ mod crashes;
 mod damage;
 #[path = "main/formats.rs"]
 mod formats;
+#[path = "main/hostile.rs"]
+mod hostile;
 #[path = "main/images.rs"]
 mod images;
 #[path = "main/laggards.rs"]
