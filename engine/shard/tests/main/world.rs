@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) wire: Wire,
     pub(crate) disks: Vec<MemoryDisk>,
     pub(crate) stores: Vec<MemoryStore>,
+    /// A node whose disk was exchanged.
+    pub(crate) rejoining: Option<u32>,
     terms: Terms,
     shards: Vec<Option<TestShard>>,
     wake: Vec<u64>,
@@ -85,6 +87,7 @@ impl World {
             stores: (0..nodes)
                 .map(|node| MemoryStore::new(u64::from(node)))
                 .collect(),
+            rejoining: None,
             terms,
             shards: (0..nodes).map(|_| None).collect(),
             wake: vec![0; count],
@@ -135,6 +138,7 @@ impl World {
             beat_interval: ELECTION_NS / 6,
             stopwatch: true,
             window_bytes: 8 * 1024,
+            is_rejoining: self.rejoining == Some(node),
             keeping: self.terms.keeping,
             seed: u64::from(node) * 77,
         }
