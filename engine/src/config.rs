@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::config::keys::Key;
 use crate::config::size::ByteSize;
 use crate::door::DoorOptions;
+use crate::history::HistoryOptions;
 
 /// Most nodes in one cluster.
 pub const NODES_MAX: usize = 128;
@@ -139,6 +140,9 @@ pub struct Options {
     pub fetch_bytes_per_second: ByteSize,
     /// The cluster that the folder must belong to, when the caller knows it.
     pub cluster: Option<u64>,
+    /// Whether the entries that the log gives up are kept; not unless asked for.
+    #[serde(skip)]
+    pub history: Option<HistoryOptions>,
     /// The door for clients of TigerBeetle; none unless asked for.
     pub tigerbeetle: Option<DoorOptions>,
     /// How long a leader's node may be silent before others campaign, in milliseconds.
@@ -158,6 +162,7 @@ impl Default for Options {
             log_keep_bytes: ByteSize(LOG_KEEP_BYTES_DEFAULT),
             fetch_bytes_per_second: ByteSize(FETCH_RATE_DEFAULT),
             cluster: None,
+            history: None,
             tigerbeetle: None,
             election_timeout_ms: ELECTION_TIMEOUT_MS_DEFAULT,
             stopwatch: true,

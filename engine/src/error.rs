@@ -16,6 +16,30 @@ pub enum EngineError {
     /// The layout or the options are refused.
     #[error("the configuration is refused: {0}")]
     Config(#[from] ConfigError),
+    /// The object store's address names no place.
+    #[error("--cold {address}: {source}")]
+    ColdAddress {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: cold::location::LocationError,
+    },
+    /// The file of the object store's keys cannot be used.
+    #[error("the keys in {path}: {source}")]
+    ColdKeys {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: cold::key::KeyError,
+    },
+    /// The object store cannot be opened.
+    #[error("--cold {address}: {source}")]
+    ColdStore {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: cold::store::remote::OpenError,
+    },
     /// The door for TigerBeetle clients was to be opened to the world, and nobody said that this is meant.
     #[error(
         "{address} is not on the loopback, and the protocol of TigerBeetle has no authentication"

@@ -21,6 +21,7 @@ use crate::door::counters::Counters;
 use crate::driver::wake::Wake;
 use crate::driver::{Build, Doors, Turn};
 use crate::error::EngineError;
+use crate::history::Porter;
 use crate::log;
 
 /// Folder of images and chapters in a core's folder.
@@ -37,6 +38,8 @@ pub(crate) struct Host<F> {
     pub(crate) path: PathBuf,
     /// Writes and reads them.
     pub(crate) clerk: Clerk,
+    /// Gives sealed files to the object store.
+    pub(crate) porter: Option<Porter>,
     /// Makes the empty state machine of a group.
     pub(crate) machine: F,
     /// What the door does, told with the status of this core.
@@ -156,6 +159,12 @@ where
             SystemClock.now(),
         );
         let (mut shard, _) = opened.map_err(|source| EngineError::Open { core, source })?;
+        if let Some(history) = &self.options.history {
+            shard.keep_history(history.of_core(self.layout.cluster));
+        }
+        if let Some(porter) = self.porter {
+            shard.set_coffer(porter.coffer(wake));
+        }
         if let Some(door) = self.door {
             let told = move || serde_json::json!({ "tigerbeetle": door.report() });
             shard.set_annex(Box::new(told));

@@ -11,12 +11,15 @@ pub mod door;
 pub mod driver;
 pub mod error;
 pub mod folder;
+pub mod history;
 mod host;
 pub mod log;
 pub mod node;
 pub mod teller;
 
 pub use raft::ids::{GroupId, NodeId};
+pub use shard::manifest;
+
 pub use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
 
 pub use crate::client::{Client, ClientError};

@@ -20,6 +20,7 @@ use crate::door::counters::Counters;
 use crate::driver::{Build, Seat};
 use crate::error::EngineError;
 use crate::folder::Folder;
+use crate::history::Porter;
 use crate::host::Host;
 
 /// A running node. Dropping it stops it; `stop` and `wait` also tell how it ended.
@@ -43,10 +44,14 @@ impl Node {
         machine: impl Fn(GroupId, Limits) -> M + Clone + Send + 'static,
     ) -> Result<Self, EngineError> {
         let clerk = Clerk::start().map_err(|source| EngineError::Start { core: 0, source })?;
+        let cold = options.history.as_ref();
+        let cold = cold.and_then(|history| history.cold.as_ref());
+        let porter = cold.map(Porter::start).transpose()?;
         let counters = Arc::<Counters>::default();
         let door = options.tigerbeetle.is_some().then(|| Arc::clone(&counters));
         Self::begin(dir, options, counters, |folder, core| Host {
             clerk: clerk.clone(),
+            porter: porter.clone(),
             node: folder.node(),
             core,
             layout: folder.layout().clone(),

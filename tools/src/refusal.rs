@@ -7,7 +7,7 @@ use engine::error::{EngineError, OpenError};
 use wal::inspect::InspectError;
 use wal::{DeviceError, WalError};
 
-use crate::catalogue::{Entry, cluster, disk, environment, internal, usage};
+use crate::catalogue::{Entry, cluster, cold, disk, environment, internal, usage};
 use crate::doctor;
 use crate::failure::Failure;
 
@@ -17,6 +17,9 @@ const ENOSPC: i32 = 28;
 pub(crate) fn of_engine(error: &EngineError, place: &str) -> Failure {
     let entry = match error {
         EngineError::Config(_) => &usage::CONFIGURATION,
+        EngineError::ColdAddress { .. } => &cold::COLD_ADDRESS,
+        EngineError::ColdKeys { .. } => &cold::COLD_KEY,
+        EngineError::ColdStore { .. } => &cold::COLD_UNREACHABLE,
         EngineError::DoorElsewhere { .. } => &usage::DOOR_TO_THE_WORLD,
         EngineError::Door { .. } => &cluster::CANNOT_LISTEN,
         EngineError::FolderNotEmpty { .. } => &disk::FOLDER_NOT_EMPTY,

@@ -16,7 +16,7 @@ use crate::ports::free_address;
 const ROUNDS: u64 = 4;
 const BATCH: u128 = 50;
 
-fn quorate(arguments: &[&str]) -> Command {
+pub(crate) fn quorate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     command
         .args(arguments)
@@ -25,13 +25,16 @@ fn quorate(arguments: &[&str]) -> Command {
     command
 }
 
-struct Nodes {
+pub(crate) struct Nodes {
     children: Vec<Child>,
 }
 
 impl Nodes {
-    fn start(folders: &[String], io: &str) -> Self {
-        let start = |dir: &String| quorate(&["start", "--data-dir", dir, "--io", io]).spawn();
+    pub(crate) fn start(folders: &[String], io: &str, more: &[&str]) -> Self {
+        let start = |dir: &String| {
+            let mut command = quorate(&["start", "--data-dir", dir, "--io", io]);
+            command.args(more).spawn()
+        };
         let children = folders
             .iter()
             .map(|dir| start(dir).expect("the binary runs"))
@@ -39,7 +42,7 @@ impl Nodes {
         Self { children }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         for child in &mut self.children {
             child.kill().expect("it is ours");
         }
@@ -59,7 +62,7 @@ impl Drop for Nodes {
     }
 }
 
-fn layout(base: &Path) -> (Layout, Vec<String>) {
+pub(crate) fn layout(base: &Path) -> (Layout, Vec<String>) {
     let nodes: Vec<NodeAddress> = (1..=3)
         .map(|id| NodeAddress {
             id,
@@ -92,13 +95,13 @@ fn layout(base: &Path) -> (Layout, Vec<String>) {
     (Layout::new(5, nodes, 1, 1), folders)
 }
 
-fn client(layout: &Layout, identity: u128) -> Client {
+pub(crate) fn client(layout: &Layout, identity: u128) -> Client {
     let mut client = Client::new(layout.clone(), identity);
     client.set_patience(Duration::from_secs(60));
     client
 }
 
-fn transfers(first: u128) -> Vec<Transfer> {
+pub(crate) fn transfers(first: u128, count: u128) -> Vec<Transfer> {
     let transfer = |id: u128| Transfer {
         id: id.into(),
         debit_account_id: 1.into(),
@@ -108,14 +111,14 @@ fn transfers(first: u128) -> Vec<Transfer> {
         code: 1.into(),
         ..Transfer::default()
     };
-    (first..first + BATCH).map(transfer).collect()
+    (first..first + count).map(transfer).collect()
 }
 
 /// Sends batch after batch, each until it is acknowledged, and counts the acknowledged ones.
 fn load(mut client: Client, acknowledged: &AtomicU64, enough: &AtomicBool) {
     let mut batch = 0;
     while !enough.load(Ordering::Relaxed) {
-        let body = transfers(1 + batch * BATCH).as_bytes().to_vec();
+        let body = transfers(1 + batch * BATCH, BATCH).as_bytes().to_vec();
         client
             .request(GroupId(0), operation::CREATE_TRANSFERS, body)
             .expect("acknowledged in the end");
@@ -124,11 +127,7 @@ fn load(mut client: Client, acknowledged: &AtomicU64, enough: &AtomicBool) {
     }
 }
 
-fn survives_kills(io: &str) {
-    let base = tempfile::tempdir().expect("a temporary folder");
-    let (layout, folders) = layout(base.path());
-    let mut nodes = Nodes::start(&folders, io);
-    let mut admin = client(&layout, 1);
+pub(crate) fn create_accounts(admin: &mut Client) {
     let accounts: Vec<Account> = (1..=2_u128)
         .map(|id| Account {
             id: id.into(),
@@ -143,6 +142,14 @@ fn survives_kills(io: &str) {
         accounts.as_bytes().to_vec(),
     );
     assert_eq!(created.expect("two accounts").len(), 2 * 16);
+}
+
+fn survives_kills(io: &str) {
+    let base = tempfile::tempdir().expect("a temporary folder");
+    let (layout, folders) = layout(base.path());
+    let mut nodes = Nodes::start(&folders, io, &[]);
+    let mut admin = client(&layout, 1);
+    create_accounts(&mut admin);
     let (acknowledged, enough) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let loader = client(&layout, 2);
@@ -154,7 +161,7 @@ fn survives_kills(io: &str) {
                 std::thread::yield_now();
             }
             nodes.kill();
-            nodes = Nodes::start(&folders, io);
+            nodes = Nodes::start(&folders, io, &[]);
         }
         enough.store(true, Ordering::Relaxed);
     });

@@ -2,6 +2,7 @@
 
 mod cold_store;
 mod command_line;
+mod history;
 mod inspecting;
 mod kill;
 #[path = "../../engine/tests/ports.rs"]

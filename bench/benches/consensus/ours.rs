@@ -7,7 +7,6 @@ use raft::effects::Effects;
 use raft::ids::{Index, NodeId, Time};
 use raft::liveness::Liveness;
 use raft::membership::Membership;
-use raft::message::Message;
 use raft::raft::Raft;
 
 use crate::{ENTRY_BYTES, MEMBERS, Side};
@@ -26,10 +25,9 @@ pub(crate) struct Groups {
     groups: Vec<[Raft; MEMBERS]>,
     propose: Propose,
     liveness: Liveness,
-    effects: Effects,
-    /// What each member has sent in this round, and in the last one.
-    sent: [Vec<(NodeId, Message)>; MEMBERS],
-    taken: [Vec<(NodeId, Message)>; MEMBERS],
+    /// What each member asks for in this round, and what it has sent in the last one.
+    asked: [Effects; MEMBERS],
+    taken: [Effects; MEMBERS],
 }
 
 impl Groups {
@@ -51,8 +49,7 @@ impl Groups {
                 .collect(),
             propose,
             liveness,
-            effects: Effects::default(),
-            sent: Default::default(),
+            asked: Default::default(),
             taken: Default::default(),
         };
         for group in 0..groups {
@@ -66,42 +63,42 @@ impl Groups {
     /// Everything that follows, in turns, from the leader's on. What a member sent in one round is taken by
     /// the others in the next.
     fn run(&mut self, group: usize) {
-        self.carry_out(group, 0);
-        while self.sent.iter().any(|sent| !sent.is_empty()) {
-            core::mem::swap(&mut self.sent, &mut self.taken);
+        let members = &mut self.groups[group];
+        let (mut asked, mut taken) = (&mut self.asked, &mut self.taken);
+        carry_out(&mut members[0], &mut asked[0]);
+        while asked.iter().any(|asked| !asked.send.is_empty()) {
+            core::mem::swap(&mut asked, &mut taken);
             let mut told = [false; MEMBERS];
-            for (from, sent) in self.taken.iter_mut().enumerate() {
+            for (from, sent) in taken.iter_mut().enumerate() {
                 let from = NodeId(from as u32 + 1);
-                for (to, message) in sent.iter() {
+                for (to, message) in &sent.send {
                     let at = to.0 as usize - 1;
                     told[at] = true;
-                    self.groups[group][at].step(from, message, Time(1), &self.liveness);
+                    members[at].step(from, message, Time(1), &self.liveness);
                 }
-                sent.clear();
+                sent.send.clear();
             }
             for (at, told) in told.into_iter().enumerate() {
                 if told {
-                    self.carry_out(group, at);
+                    carry_out(&mut members[at], &mut asked[at]);
                 }
             }
         }
     }
+}
 
-    /// Does what a member asks for until it asks for nothing.
-    fn carry_out(&mut self, group: usize, at: usize) {
-        let raft = &mut self.groups[group][at];
-        core::mem::swap(&mut self.effects.send, &mut self.sent[at]);
-        loop {
-            raft.drain(&mut self.effects);
-            if let Some(commit) = self.effects.commit.take() {
-                raft.applied(commit);
-            }
-            match self.effects.persist.take() {
-                Some(persist) => raft.persisted(persist.seq, Time(1)),
-                None => break,
-            }
+/// Does what a member asks for until it asks for nothing but to send.
+fn carry_out(raft: &mut Raft, asked: &mut Effects) {
+    loop {
+        raft.drain(asked);
+        if let Some(commit) = asked.commit.take() {
+            raft.applied(commit);
         }
-        core::mem::swap(&mut self.effects.send, &mut self.sent[at]);
+        let Some(seq) = asked.persist.as_ref().map(|persist| persist.seq) else {
+            return;
+        };
+        asked.persist = None;
+        raft.persisted(seq, Time(1));
     }
 }
 

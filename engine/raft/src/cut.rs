@@ -33,21 +33,18 @@ pub(crate) struct Cut {
 
 impl Cut {
     /// As many entries from `first` on as one append may carry.
-    pub(crate) fn new(view: &View<'_>, first: Index) -> Self {
+    pub(crate) fn fill(&mut self, view: &View<'_>, first: Index) {
         let prev = first.prev();
         let most = Index(prev.0 + u64::from(view.config.max_append_entries));
         let last = view.log.last_index().min(most);
         let (last, mut bytes) = view.tail.fit(first, last, view.config.max_append_bytes);
-        let (runs, described) = view.log.describe(first, last);
+        let described = view.log.describe(first, last, &mut self.runs);
         if described < last {
             bytes = view.tail.bytes_of(first, described);
         }
-        Self {
-            first,
-            last: described,
-            bytes,
-            prev_term: view.log.term_at(prev).unwrap_or_default(),
-            runs,
-        }
+        self.first = first;
+        self.last = described;
+        self.bytes = bytes;
+        self.prev_term = view.log.term_at(prev).unwrap_or_default();
     }
 }

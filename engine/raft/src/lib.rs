@@ -11,7 +11,7 @@
 //! | `election`, `campaign` | when to campaign, whom to vote for |
 //! | `following`, `follow` | a follower's duties |
 //! | `leading`, `lead`, `progress`, `cut`, `tail` | a leader's duties |
-//! | `reads`, [`quorum_read`], [`requests`] | reads, transfers, changes |
+//! | `reads`, [`quorum_read`], [`freshness`], [`requests`] | reads, transfers, changes |
 //! | [`message`], [`wire`] | what replicas say, and its bytes |
 //! | [`liveness`] | which nodes are heard: one table for all groups |
 //! | [`raft`], `mail`, `alarm`, `prefetch` | the replica: calls in, effects out, its memory at hand |
@@ -20,6 +20,7 @@ pub mod change;
 pub mod config;
 pub mod durability;
 pub mod effects;
+pub mod freshness;
 pub mod ids;
 pub mod invariants;
 pub mod liveness;

@@ -13,6 +13,8 @@ struct Heard {
     at: Time,
     incarnation: u64,
     acknowledged: Option<Time>,
+    /// What both clocks showed: its own not later than the other's.
+    clocks: Option<(Time, Time)>,
 }
 
 /// Last signs of life of the other nodes.
@@ -39,6 +41,7 @@ impl Liveness {
                 if changed {
                     heard.incarnation = incarnation;
                     heard.acknowledged = None;
+                    heard.clocks = None;
                 }
                 changed
             }
@@ -48,6 +51,7 @@ impl Liveness {
                     at: now,
                     incarnation,
                     acknowledged: None,
+                    clocks: None,
                 };
                 self.nodes.insert(at, heard);
                 false
@@ -62,6 +66,34 @@ impl Liveness {
             let known = &mut self.nodes[at].acknowledged;
             *known = (*known).max(Some(sent));
         }
+    }
+
+    /// The node's clock showed `theirs` when it said that it had received our sign of life of instant `sent`
+    /// (our clock): that was not before `sent`. Reads of bounded staleness build on it. It belongs to the
+    /// incarnation that was heard last.
+    pub fn clock(&mut self, node: NodeId, sent: Time, theirs: Time) {
+        if let Ok(at) = self.find(node) {
+            let known = &mut self.nodes[at].clocks;
+            if known.is_none_or(|(_, before)| before <= theirs) {
+                *known = Some((sent, theirs));
+            }
+        }
+    }
+
+    /// An instant on our clock that is not later than the moment when the node's clock showed `theirs`, if the
+    /// two clocks drift apart by at most `drift` in every `per` nanoseconds of either.
+    #[must_use]
+    pub fn own_clock_at(&self, node: NodeId, theirs: Time, drift: u64, per: u64) -> Option<Time> {
+        let (sent, known) = self.nodes[self.find(node).ok()?].clocks?;
+        let apart = known.0.abs_diff(theirs.0);
+        let drifted = (u128::from(apart) * u128::from(drift)).div_ceil(u128::from(per.max(1)));
+        let drifted = u64::try_from(drifted).unwrap_or(u64::MAX);
+        let at = if theirs <= known {
+            sent.0.saturating_sub(apart).saturating_sub(drifted)
+        } else {
+            sent.0.saturating_add(apart.saturating_sub(drifted))
+        };
+        Some(Time(at))
     }
 
     /// When the node was heard last.
@@ -118,5 +150,23 @@ mod tests {
             "promises end with the process"
         );
         assert_eq!(liveness.incarnation(NodeId(2)), Some(2));
+    }
+
+    #[test]
+    fn the_other_clock_is_read_to_the_earlier_side() {
+        let mut liveness = Liveness::new();
+        liveness.heard(NodeId(2), 1, Time(0));
+        let at =
+            |liveness: &Liveness, theirs| liveness.own_clock_at(NodeId(2), Time(theirs), 10, 100);
+        assert_eq!(at(&liveness, 5_000), None);
+        liveness.clock(NodeId(2), Time(1_000), Time(5_000));
+        assert_eq!(at(&liveness, 5_000), Some(Time(1_000)));
+        assert_eq!(at(&liveness, 4_900), Some(Time(1_000 - 110)));
+        assert_eq!(at(&liveness, 5_100), Some(Time(1_000 + 90)));
+        assert_eq!(at(&liveness, 0), Some(Time(0)));
+        liveness.clock(NodeId(2), Time(900), Time(4_000));
+        assert_eq!(at(&liveness, 5_000), Some(Time(1_000)), "an older pair");
+        liveness.heard(NodeId(2), 2, Time(2_000));
+        assert_eq!(at(&liveness, 5_000), None, "another process, another clock");
     }
 }

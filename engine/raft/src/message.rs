@@ -13,7 +13,7 @@ use crate::rare::Rare;
 /// How many term runs one `Append` may describe; more go into the next one.
 pub const RUNS_MAX: usize = 2;
 /// Terms and indexes beyond this are not reached in a thousand years; who speaks of them is not listened to.
-pub const NUMBER_MAX: u64 = 1 << 62;
+pub const NUMBER_MAX: u64 = (1 << 62) - 1;
 /// How many successors a leader names.
 pub const SUCCESSORS_MAX: usize = 7;
 
@@ -26,24 +26,41 @@ pub struct Message {
     pub body: Body,
 }
 
+/// Adds a message that is made where it is to stand: one that is written piece by piece and then moved makes the
+/// processor wait for the pieces.
+#[inline(always)]
+pub(crate) fn push(send: &mut Vec<(NodeId, Message)>, make: impl FnOnce() -> (NodeId, Message)) {
+    send.extend(core::iter::once_with(make));
+}
+
 impl Message {
+    #[inline(always)]
+    pub(crate) fn append(term: Term, append: Append) -> Self {
+        let body = Body::Append(append);
+        Self { term, body }
+    }
+
     /// The numbers in it are ones that a group can reach.
     #[must_use]
+    #[inline]
     pub fn is_plausible(&self) -> bool {
-        let entry = |id: &EntryId| id.term.0 <= NUMBER_MAX && id.index.0 <= NUMBER_MAX;
-        let body = match &self.body {
+        // The bound is a mask: numbers are all within it exactly when their union is.
+        const { assert!((NUMBER_MAX + 1).is_power_of_two()) };
+        let entry = |id: &EntryId| id.term.0 | id.index.0;
+        let numbers = match &self.body {
+            Body::Append(append) => entry(&append.prev) | append.last.0,
+            Body::AppendReply(reply) => match &reply.outcome {
+                AppendOutcome::Accepted { matched } => matched.0,
+                AppendOutcome::Rejected { prev, hint } => prev.0 | entry(hint),
+            },
             Body::PreVote { last } | Body::Vote { last, .. } | Body::SnapshotRefused { last } => {
                 entry(last)
             }
-            Body::Snapshot { last, .. } => entry(last) && last.term <= self.term,
-            Body::Append(append) => entry(&append.prev) && append.last.0 <= NUMBER_MAX,
-            Body::AppendReply(reply) => match &reply.outcome {
-                AppendOutcome::Accepted { matched } => matched.0 <= NUMBER_MAX,
-                AppendOutcome::Rejected { prev, hint } => prev.0 <= NUMBER_MAX && entry(hint),
-            },
-            _ => true,
+            Body::Snapshot { last, .. } if last.term > self.term => return false,
+            Body::Snapshot { last, .. } => entry(last),
+            _ => 0,
         };
-        self.term.0 <= NUMBER_MAX && body
+        self.term.0 | numbers <= NUMBER_MAX
     }
 }
 
@@ -236,6 +253,11 @@ impl Runs {
     #[must_use]
     pub fn is_full(&self) -> bool {
         usize::from(self.len) == RUNS_MAX
+    }
+
+    /// No runs.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// Adds a run. Callers ask `is_full` first.

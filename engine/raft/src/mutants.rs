@@ -1,8 +1,9 @@
 //! Faults that tests plant into the core to show that they would be noticed.
 //!
 //! - Compiled in under the feature `mutants` alone; a production build has no such branch.
-//! - Every fault here is caught by a test of `engine/raft/tests/model.rs`: an exhaustive search, but for
-//!   `StaleAcknowledgement`, whose schedule is longer than a search goes and is written down there.
+//! - Every fault here is caught by a test of this crate: by an exhaustive search of `tests/model.rs`, except for
+//!   `StaleAcknowledgement` and `CommitUnverified`, whose schedules are longer than a search goes and are written
+//!   down there, and the two faults of bounded staleness, which need clocks: `tests/freshness.rs`.
 
 use crate::quorum_read::QuorumRead;
 use crate::raft::Raft;
@@ -65,4 +66,8 @@ pub enum Mutant {
     LogUnchecked,
     /// A new leader answers reads from the commit index that it came with.
     ReadBeforeOwnEntry,
+    /// A leader states how far it has committed without a round or lease: a deposed one states the past.
+    ClosedWithoutRound,
+    /// Statements of the leader's clock are read as if clocks did not drift.
+    DriftForgotten,
 }

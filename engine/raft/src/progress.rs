@@ -2,14 +2,14 @@
 //!
 //! - `matched < next`; `matched` never falls within a leadership, unless the member reports a loss.
 //! - Probe: one append at a time, until one fits. Replicate: appends follow each other without waiting, up
-//!   to the window. Snapshot: entries wait until the state is installed.
+//!   to the window, in appends, entries and bytes. Snapshot: entries wait until the state is installed.
 //! - A member that is not heard is sent nothing; it is probed when it returns.
 
 use crate::config::Config;
 use crate::cut::{Cut, View};
 use crate::ids::{EntryId, Index, NodeId};
-use crate::membership::{Member, Membership};
-use crate::message::{Append, Body, Message, Runs};
+use crate::membership::Member;
+use crate::message::{Append, Body, Message, Runs, push};
 use crate::rare::Rare;
 use crate::ring::Ring;
 
@@ -150,6 +150,14 @@ impl Progress {
         }
     }
 
+    /// Where `probe` asks.
+    pub(crate) fn asked_from(&self) -> Index {
+        match self.mode {
+            Mode::Probe | Mode::Snapshot => self.next,
+            Mode::Replicate => self.matched.next(),
+        }
+    }
+
     /// Something is on its way that must be answered.
     pub(crate) fn awaits(&self) -> bool {
         self.inflight.len() > 0 || self.paused || self.round_acknowledged < self.round_sent
@@ -170,9 +178,10 @@ impl Progress {
         }
     }
 
-    /// Everything on its way is lost, or may be: ask where the logs agree, at once.
+    /// Everything on its way is lost, or may be: ask where the logs agree, at once. Who was being asked already
+    /// is asked at the same place: at the log's end, if it has never answered.
     pub(crate) fn probe(&mut self) {
-        if self.mode != Mode::Snapshot {
+        if self.mode == Mode::Replicate {
             self.mode = Mode::Probe;
             self.next = self.matched.next();
         }
@@ -324,7 +333,9 @@ impl Progress {
     }
 
     fn is_full(&self, config: &Config) -> bool {
+        let entries = self.next.0 - self.matched.0 - 1;
         self.inflight.len() >= config.max_inflight_messages
+            || entries >= u64::from(config.max_inflight_entries)
             || self.inflight_bytes >= config.max_inflight_bytes
     }
 
@@ -336,19 +347,31 @@ impl Progress {
     ) -> Index {
         let first = self.next;
         if cut.first != first {
-            *cut = Cut::new(view, first);
+            cut.fill(view, first);
         }
         let (last, bytes) = (cut.last, cut.bytes);
         if self.mode == Mode::Replicate {
             self.inflight.push((last, bytes));
             self.inflight_bytes += bytes;
         }
-        let prev = EntryId {
-            term: cut.prev_term,
-            index: first.prev(),
-        };
         let configurations = view.configurations.within(first, last);
-        self.send(view, send, prev, last, cut.runs, configurations);
+        let (reply, repaired) = self.stamp(view);
+        push(send, || {
+            let append = Append {
+                prev: EntryId {
+                    term: cut.prev_term,
+                    index: first.prev(),
+                },
+                last,
+                runs: cut.runs,
+                commit: view.commit,
+                round: view.round,
+                reply,
+                repaired,
+                configurations,
+            };
+            (self.node, Message::append(view.term, append))
+        });
         last
     }
 
@@ -365,40 +388,30 @@ impl Progress {
                 (snapshot.index, snapshot.term)
             }
         };
-        let prev = EntryId { term, index: at };
-        self.send(view, send, prev, at, Runs::default(), Rare::new());
+        let (reply, repaired) = self.stamp(view);
+        push(send, || {
+            let append = Append {
+                prev: EntryId { term, index: at },
+                last: at,
+                runs: Runs::default(),
+                commit: view.commit,
+                round: view.round,
+                reply,
+                repaired,
+                configurations: Rare::new(),
+            };
+            (self.node, Message::append(view.term, append))
+        });
     }
 
+    /// An append is about to leave: whether it asks for an answer, and whether it says that all is repaired.
     #[inline]
-    fn send(
-        &mut self,
-        view: &View<'_>,
-        send: &mut Vec<(NodeId, Message)>,
-        prev: EntryId,
-        last: Index,
-        runs: Runs,
-        configurations: Rare<(Index, Membership)>,
-    ) {
-        let append = Append {
-            prev,
-            last,
-            runs,
-            commit: view.commit,
-            round: view.round,
-            reply: self.urge || self.round_sent < view.round,
-            repaired: self.damaged && self.is_repaired(view),
-            configurations,
-        };
+    fn stamp(&mut self, view: &View<'_>) -> (bool, bool) {
+        let reply = self.urge || self.round_sent < view.round;
         self.urge = false;
         self.round_sent = view.round;
         self.commit_sent = view.commit;
-        send.push((
-            self.node,
-            Message {
-                term: view.term,
-                body: Body::Append(append),
-            },
-        ));
+        (reply, self.damaged && self.is_repaired(view))
     }
 
     /// It has everything again that it may have lost. To one that does not vote this forgives lost votes, too: since it

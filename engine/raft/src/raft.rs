@@ -15,12 +15,13 @@ use crate::cut::{Cut, View};
 use crate::effects::{Effects, HardState, Install, Role, RoleChange};
 use crate::election::Election;
 use crate::following::Following;
+use crate::freshness::Freshness;
 use crate::ids::{EntryId, Index, NodeId, PersistSeq, Term, Time};
 use crate::leading::Leading;
 use crate::liveness::Liveness;
 use crate::mail::Mail;
 use crate::membership::Membership;
-use crate::message::{AppendOutcome, AppendReply, Body, Message};
+use crate::message::{AppendOutcome, AppendReply, Body, Message, push};
 use crate::storage::Storage;
 use crate::term_log::TermLog;
 
@@ -70,6 +71,8 @@ pub struct Raft {
     told_configuration: u64,
     /// A snapshot that the shard is installing, and who offered it.
     pub(crate) installing: Option<Box<(NodeId, EntryId, Membership)>>,
+    /// How old the applied state may be.
+    pub(crate) freshness: Option<Box<Freshness>>,
 }
 
 /// Why a request was not taken. Nothing has changed.
@@ -151,6 +154,7 @@ impl Raft {
             next_read: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) & (u64::MAX << 32 >> 1),
             configurations,
             installing: None,
+            freshness: None,
             install_wanted: false,
             silent_until: match config.lease_drift {
                 Some(_) if !fresh => now.plus(config.election_timeout),
@@ -273,7 +277,8 @@ impl Raft {
     /// Appends to `effects` what the mutations since the last drain ask for.
     pub fn drain(&mut self, effects: &mut Effects) {
         if let Some(leading) = self.leading.as_deref_mut() {
-            if leading.reads.open_round(self.now) {
+            if leading.reads.wants_round() {
+                leading.reads.open_round(self.now, self.commit);
                 leading.dirty = true;
                 self.settle_reads();
             }
@@ -287,7 +292,8 @@ impl Raft {
                 term: self.term,
                 vote: self.vote,
             };
-            effects.persist = self.storage.request(hard_state, self.log.last_index());
+            let last = self.log.last_index();
+            self.storage.request(hard_state, last, &mut effects.persist);
         }
         if self.commit > self.told_commit {
             self.told_commit = self.commit;
@@ -371,16 +377,16 @@ impl Raft {
             return;
         }
         self.following.answered(matched);
-        let reply = self.append_reply(AppendOutcome::Accepted { matched });
-        effects.send.push((
-            leader,
-            Message {
+        push(&mut effects.send, || {
+            let message = Message {
                 term: self.term,
-                body: reply,
-            },
-        ));
+                body: self.append_reply(AppendOutcome::Accepted { matched }),
+            };
+            (leader, message)
+        });
     }
 
+    #[inline]
     pub(crate) fn append_reply(&self, outcome: AppendOutcome) -> Body {
         Body::AppendReply(AppendReply {
             outcome,

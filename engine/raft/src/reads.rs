@@ -11,6 +11,7 @@ use core::hash::{Hash, Hasher};
 use std::collections::VecDeque;
 
 use crate::effects::ReadAborted;
+use crate::freshness::Closed;
 use crate::ids::{Index, NodeId, ReadId, Time};
 use crate::ring::Ring;
 
@@ -33,11 +34,13 @@ pub(crate) struct Reads {
     wanted: bool,
     /// No lease: leadership is being handed over.
     revoked: bool,
+    /// A round was confirmed since the quorums changed last.
+    earned: bool,
     waiting: VecDeque<Waiting>,
-    /// When the rounds were sent that are not confirmed yet.
-    sent: Ring<(u64, Time), 2>,
-    /// The send time of the latest confirmed round.
-    confirmed_at: Option<Time>,
+    /// The rounds that are not confirmed yet: when they were sent, and the commit index then.
+    sent: Ring<(u64, Closed), 2>,
+    /// What the latest confirmed round says about the past; true whatever happens to leases.
+    closed: Option<Closed>,
 }
 
 impl Hash for Reads {
@@ -81,15 +84,33 @@ impl Reads {
         }
     }
 
-    /// Opens the next round if reads wait for it. True when it is to be sent.
-    pub(crate) fn open_round(&mut self, now: Time) -> bool {
-        if !self.wanted {
-            return false;
-        }
+    /// A round is wanted although no read waits for it. The commit index is known.
+    pub(crate) fn renew(&mut self) {
+        self.wanted = true;
+    }
+
+    /// What the latest confirmed round says about the past.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.closed
+    }
+
+    /// Reads wait for the next round.
+    #[inline]
+    pub(crate) fn wants_round(&self) -> bool {
+        self.wanted
+    }
+
+    /// Opens the next round, which is to be sent.
+    pub(crate) fn open_round(&mut self, now: Time, commit: Index) {
         self.wanted = false;
         self.round += 1;
-        self.sent.push((self.round, now));
-        true
+        self.sent.push((
+            self.round,
+            Closed {
+                at: now,
+                index: commit,
+            },
+        ));
     }
 
     /// A commit quorum has answered `round`.
@@ -98,13 +119,14 @@ impl Reads {
         round: u64,
         mut answer: impl FnMut(Option<NodeId>, ReadId, Index),
     ) {
-        while let Some((_, at)) = self
+        while let Some((_, closed)) = self
             .sent
             .front()
             .copied()
             .filter(|(sent, _)| *sent <= round)
         {
-            self.confirmed_at = self.confirmed_at.max(Some(at));
+            self.closed = Some(closed);
+            self.earned = true;
             self.sent.pop();
         }
         while let Some(waiting) = self.waiting.front().copied() {
@@ -123,11 +145,8 @@ impl Reads {
 
     /// When the latest confirmed round was sent, unless leases are revoked.
     pub(crate) fn lease_from(&self) -> Option<Time> {
-        if self.revoked {
-            None
-        } else {
-            self.confirmed_at
-        }
+        let leases = self.earned && !self.revoked;
+        self.closed.filter(|_| leases).map(|closed| closed.at)
     }
 
     /// No lease from here on in this leadership.
@@ -137,7 +156,7 @@ impl Reads {
 
     /// Quorums changed: the lease must be earned again.
     pub(crate) fn forget_lease(&mut self) {
-        self.confirmed_at = None;
+        self.earned = false;
         self.sent.clear();
     }
 }

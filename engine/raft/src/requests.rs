@@ -112,7 +112,7 @@ impl Raft {
     }
 
     /// Until when reads need no round; `None` without a lease.
-    fn lease_until(&self) -> Option<Time> {
+    pub(crate) fn lease_until(&self) -> Option<Time> {
         let drift = self.config.lease_drift?;
         let from = self.leading.as_deref()?.reads.lease_from()?;
         Some(from.plus(self.config.election_timeout - drift))

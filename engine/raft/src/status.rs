@@ -43,6 +43,7 @@ impl Hash for Raft {
                 .hash(state);
             for progress in &leading.peers {
                 (progress.node, progress.held(), progress.confirmed()).hash(state);
+                progress.asked_from().hash(state);
             }
         }
     }

@@ -140,35 +140,35 @@ impl Storage {
         self.hard_state_dirty || self.append_from > Index(0)
     }
 
-    /// What is to be made durable since the last request.
-    pub(crate) fn request(&mut self, hard_state: HardState, last: Index) -> Option<Persist> {
-        if !self.wants() {
-            return None;
-        }
-        let append = self.append_from > Index(0);
+    /// What is to be made durable since the last request: written into `into`, where it is to stand.
+    #[inline]
+    pub(crate) fn request(
+        &mut self,
+        hard_state: HardState,
+        last: Index,
+        into: &mut Option<Persist>,
+    ) {
         self.issued.0 += 1;
         let seq = self.issued;
-        let mut persist = Persist {
+        let persist = into.insert(Persist {
             seq,
             hard_state: None,
             append: None,
-        };
+        });
         if self.hard_state_dirty {
             persist.hard_state = Some(hard_state);
             self.hard_state_dirty = false;
             self.hard_state_seq = seq;
         }
-        if append {
-            let made = core::mem::take(&mut self.made);
+        if self.append_from > Index(0) {
             persist.append = Some(Append {
                 first: self.append_from,
                 last,
-                made,
+                made: core::mem::take(&mut self.made),
             });
             self.append_from = Index(0);
             self.in_flight.push((seq, last));
         }
-        Some(persist)
     }
 
     /// The request `seq` and all earlier ones are durable.
@@ -204,10 +204,9 @@ mod tests {
 
     fn request(storage: &mut Storage, first: u64, last: u64) -> PersistSeq {
         storage.appended(Index(first));
-        storage
-            .request(HardState::default(), Index(last))
-            .expect("something to append")
-            .seq
+        let mut persist = None;
+        storage.request(HardState::default(), Index(last), &mut persist);
+        persist.expect("something to append").seq
     }
 
     #[test]

@@ -226,15 +226,20 @@ impl TermLog {
     /// Describes the entries `first..=last`, which the log holds, or as many from `first` as one message
     /// can describe. Returns the last index described.
     #[must_use]
-    pub fn describe(&self, first: Index, last: Index) -> (Runs, Index) {
-        let mut runs = Runs::default();
+    #[inline]
+    pub fn describe(&self, first: Index, last: Index, runs: &mut Runs) -> Index {
+        runs.clear();
         if first >= self.run_first {
             runs.push(EntryId {
                 term: self.last_term,
                 index: first,
             });
-            return (runs, last);
+            return last;
         }
+        self.describe_older(first, last, runs)
+    }
+
+    fn describe_older(&self, first: Index, last: Index, runs: &mut Runs) -> Index {
         let mut at = self.run_of(first);
         let mut index = first;
         loop {
@@ -248,7 +253,7 @@ impl TermLog {
                 index,
             });
             if end == last || runs.is_full() {
-                return (runs, end);
+                return end;
             }
             index = end.next();
             at += 1;
@@ -368,7 +373,8 @@ mod tests {
         ] {
             let other = log(id(0, 0), terms);
             let last = other.last_index();
-            let (runs, described) = other.describe(Index(1), last);
+            let mut runs = Runs::default();
+            let described = other.describe(Index(1), last, &mut runs);
             assert_eq!(described, last);
             assert_eq!(
                 subject.first_missing(Index(1), last, &runs),

@@ -40,6 +40,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Campaign),
         3 => any::<u16>().prop_map(Event::QuorumRead),
         1 => any::<(u8, u8)>().prop_map(|(a, b)| Event::LoseEntries(a, b)),
+        2 => Just(Event::Renew),
+        4 => any::<u16>().prop_map(Event::Tell),
     ]
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use raft::config::{Config, Damage, Restored};
 use raft::effects::{Effects, HardState, Made, Persist, Role};
+use raft::freshness::Closed;
 use raft::ids::{EntryId, Index, NodeId, ReadId, Term, Time};
 use raft::invariants::RaftInvariants;
 use raft::liveness::Liveness;
@@ -94,6 +95,8 @@ pub(crate) enum Task {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
+    /// A hint at what was committed; 0: none.
+    pub(crate) commit: Index,
     /// What was lost and is not given back: remembered until the core says that all is well.
     pub(crate) damage: Damage,
     pub(crate) hard_state: HardState,
@@ -115,14 +118,27 @@ pub(crate) struct Node {
     pub(crate) liveness: Liveness,
     pub(crate) incarnation: u64,
     pub(crate) reads: BTreeMap<ReadId, Result<Index, ReadAborted>>,
+    /// How fast its clock runs: thousandths more or less than the world's.
+    pub(crate) rate: i64,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
+    /// Its number among all that were sent.
+    pub(crate) serial: u64,
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     pub(crate) message: Message,
     pub(crate) entries: Vec<Entry>,
+}
+
+/// A leader's statement on its way to a member: who said it, in which of its processes, to whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Statement {
+    pub(crate) from: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) to: NodeId,
+    pub(crate) closed: Closed,
 }
 
 /// The world.
@@ -136,6 +152,12 @@ pub(crate) struct Cluster {
     pub(crate) next_command: u64,
     pub(crate) sent: u64,
     pub(crate) watch: bool,
+    /// Signs of life as they arrived last, by sender and receiver: what the sender's clock showed.
+    beats: BTreeMap<(NodeId, NodeId), Time>,
+    /// What leaders said about the past, the latest of each to each.
+    pub(crate) statements: VecDeque<Statement>,
+    /// When, by the world's clock, each index was first seen committed anywhere.
+    committed_at: Vec<Time>,
 }
 
 pub(crate) fn node(id: u32) -> NodeId {
@@ -161,7 +183,21 @@ impl Cluster {
             next_command: 1,
             sent: 0,
             watch: true,
+            beats: BTreeMap::new(),
+            statements: VecDeque::new(),
+            committed_at: Vec::new(),
         }
+    }
+
+    /// What the node's clock shows.
+    pub(crate) fn local(&self, id: NodeId) -> Time {
+        self.local_at(id, self.now)
+    }
+
+    fn local_at(&self, id: NodeId, world: Time) -> Time {
+        let rate = self.nodes.get(&id).map_or(0, |node| node.rate);
+        let fast = i128::from(world.0) * i128::from(1000 + rate) / 1000;
+        Time(u64::try_from(fast).expect("clocks run forward"))
     }
 
     /// Voters 1..=count with an empty log.
@@ -207,6 +243,7 @@ impl Cluster {
             entries: Vec::new(),
         };
         let disk = Disk {
+            commit: Index(0),
             damage: Damage::None,
             hard_state,
             contents: contents.clone(),
@@ -224,6 +261,7 @@ impl Cluster {
             liveness: Liveness::new(),
             incarnation: 0,
             reads: BTreeMap::new(),
+            rate: 0,
         };
         self.nodes.insert(config.id, node);
         self.start(config.id, Damage::None).expect("a sound disk");
@@ -231,7 +269,8 @@ impl Cluster {
 
     /// Starts the node's process from its disk.
     pub(crate) fn start(&mut self, id: NodeId, damage: Damage) -> Result<(), ConfigError> {
-        let now = self.now;
+        let now = self.local(id);
+        self.beats.retain(|(from, to), _| *from != id && *to != id);
         let node = self.nodes.get_mut(&id).expect("known");
         if damage != Damage::None {
             node.disk.damage = damage;
@@ -259,7 +298,7 @@ impl Cluster {
             runs,
             last: contents.last(),
             configurations,
-            commit: contents.snapshot.index,
+            commit: contents.snapshot.index.max(node.disk.commit),
             applied: contents.snapshot.index,
             damage,
         };
@@ -318,7 +357,7 @@ impl Cluster {
         id: NodeId,
         call: impl FnOnce(&mut Raft, Time, &Liveness) -> T,
     ) -> T {
-        let now = self.now;
+        let now = self.local(id);
         let node = self.nodes.get_mut(&id).expect("known");
         let raft = node.raft.as_mut().expect("alive");
         let result = call(raft, now, &node.liveness);
@@ -344,7 +383,7 @@ impl Cluster {
         }
         for (to, message) in effects.send {
             self.sent += 1;
-            let packet = node.packet(id, to, message);
+            let packet = node.packet(self.sent, id, to, message);
             self.network.push_back(packet);
         }
         if let Some(commit) = effects.commit {
@@ -385,6 +424,28 @@ impl Cluster {
             panic!("{violation}");
         }
         self.check_applied();
+        self.check_freshness();
+    }
+
+    /// No replica claims that its state reflects more than it does.
+    fn check_freshness(&mut self) {
+        let committed = self.invariants.committed().0 as usize;
+        self.committed_at
+            .resize(committed.max(self.committed_at.len()), self.now);
+        for (&id, node) in &self.nodes {
+            let Some(raft) = &node.raft else { continue };
+            let Some(reflects) = raft.reflects(self.local(id)) else {
+                continue;
+            };
+            let missed = self.committed_at[raft.applied_index().0 as usize..]
+                .iter()
+                .find(|at| self.local_at(id, **at) < reflects);
+            assert!(
+                missed.is_none(),
+                "node {id} has applied {} and claims to reflect {reflects:?}: {missed:?}",
+                raft.applied_index()
+            );
+        }
     }
 
     pub(crate) fn check_applied(&self) {
@@ -419,7 +480,7 @@ impl Cluster {
             return;
         }
         let incarnation = self.nodes[&from].incarnation;
-        let now = self.now;
+        let now = self.local(to);
         let node = self.nodes.get_mut(&to).expect("known");
         node.liveness.heard(from, incarnation, now);
         if let Body::Append(append) = &message.body {
@@ -496,17 +557,62 @@ impl Cluster {
         !self.cut.contains(&(from, to)) && self.nodes[&from].raft.is_some()
     }
 
-    /// Node-level signs of life: everybody hears everybody who is up and not cut off.
+    /// Node-level signs of life: everybody hears everybody who is up and not cut off. Each says what its clock
+    /// shows and which sign of the other arrived last; leaders say how far they know the past to be closed.
     pub(crate) fn hear(&mut self) {
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        let mut arrived = Vec::new();
         for &from in &ids {
+            let closed = self.nodes[&from].raft.as_ref();
+            let closed = closed.and_then(|raft| raft.closed(self.local(from)));
             for &to in ids.iter().filter(|&&to| to != from) {
                 if self.connected(from, to) {
                     let incarnation = self.nodes[&from].incarnation;
+                    let (here, there) = (self.local(to), self.local(from));
+                    let echo = self.beats.get(&(to, from)).copied();
                     let node = self.nodes.get_mut(&to).expect("known");
-                    node.liveness.heard(from, incarnation, self.now);
+                    node.liveness.heard(from, incarnation, here);
+                    if let Some(sent) = echo {
+                        node.liveness.clock(from, sent, there);
+                    }
+                    arrived.push(((from, to), there));
+                    if let Some(closed) = closed {
+                        self.state(Statement {
+                            from,
+                            incarnation,
+                            to,
+                            closed,
+                        });
+                    }
                 }
             }
+        }
+        self.beats.extend(arrived);
+    }
+
+    /// A statement sets out; some stay on their way for long.
+    fn state(&mut self, statement: Statement) {
+        if self.statements.len() == 32 {
+            self.statements.pop_front();
+        }
+        self.statements.push_back(statement);
+    }
+
+    /// The statement at position `at` arrives.
+    pub(crate) fn tell(&mut self, at: usize) {
+        let Some(Statement {
+            from,
+            incarnation,
+            to,
+            closed,
+        }) = self.statements.remove(at)
+        else {
+            return;
+        };
+        if self.nodes[&to].raft.is_some() {
+            self.mutate(to, |raft, _, liveness| {
+                raft.closed_at(from, incarnation, closed, liveness);
+            });
         }
     }
 
@@ -527,7 +633,7 @@ impl Cluster {
         let after = self.silences();
         for ((id, before), (_, after)) in before.into_iter().zip(after) {
             let node = &self.nodes[&id];
-            let due = node.wake.is_some_and(|wake| wake <= self.now) || before != after;
+            let due = node.wake.is_some_and(|wake| wake <= self.local(id)) || before != after;
             if node.raft.is_some() && due {
                 self.mutate(id, |raft, now, liveness| raft.tick(now, liveness));
             }
@@ -536,15 +642,15 @@ impl Cluster {
 
     /// For each node, who is silent to it.
     fn silences(&self) -> Vec<(NodeId, Vec<bool>)> {
-        let silent = |node: &Node| {
-            let others = self.nodes.keys();
+        let silent = |id: &NodeId, node: &Node| {
+            let (others, now) = (self.nodes.keys(), self.local(*id));
             others
-                .map(|&other| node.liveness.is_silent(other, self.now, TIMEOUT))
+                .map(|&other| node.liveness.is_silent(other, now, TIMEOUT))
                 .collect()
         };
         self.nodes
             .iter()
-            .map(|(id, node)| (*id, silent(node)))
+            .map(|(id, node)| (*id, silent(id, node)))
             .collect()
     }
 
@@ -723,7 +829,7 @@ impl Node {
         }
     }
 
-    fn packet(&self, from: NodeId, to: NodeId, message: Message) -> Packet {
+    fn packet(&self, serial: u64, from: NodeId, to: NodeId, message: Message) -> Packet {
         let mut bytes = Vec::new();
         wire::encode(&message, &mut bytes);
         assert_eq!(wire::decode(&bytes).as_ref(), Ok(&message));
@@ -734,6 +840,7 @@ impl Node {
             }
         }
         Packet {
+            serial,
             from,
             to,
             message,

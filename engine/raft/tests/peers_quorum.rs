@@ -8,7 +8,7 @@ use raft::ids::{Index, NodeId};
 use raft::membership::{Kind, Membership, Place};
 use raft::quorum::{Quorum, VoteResult, committed};
 
-use crate::datadriven::{Directive, folder, parse, texts};
+use crate::datadriven::{Directive, parse};
 
 /// The voters of both halves, and each distinct voter's value in the order of appearance.
 struct Case {
@@ -144,30 +144,16 @@ fn answer(directive: &Directive) -> String {
     }
 }
 
-#[test]
-fn quorums_of_etcd_and_raft_rs() {
-    let Some(folder) = folder() else { return };
-    let mut count = 0;
-    for part in ["etcd-raft/quorum/testdata", "raft-rs/quorum"] {
-        for (name, text) in texts(&folder.join(part)) {
-            let directives = parse(&text);
-            for directive in &directives {
-                let expected = directive.expected.last().expect("an answer").trim();
-                // The picture may stand on the same line: `<empty majority quorum>∞`.
-                let expected = expected.rsplit('>').next().unwrap_or(expected);
-                assert_eq!(
-                    answer(directive),
-                    expected,
-                    "{part}/{name}:{}",
-                    directive.line
-                );
-            }
-            println!("ok   {part}/{name}: {} cases", directives.len());
-            count += directives.len();
-        }
+/// Runs a file of quorum cases; returns how many there are.
+pub(crate) fn run_quorums(place: &str, text: &str) -> usize {
+    let directives = parse(text);
+    for directive in &directives {
+        let expected = directive.expected.last().expect("an answer").trim();
+        // The picture may stand on the same line: `<empty majority quorum>∞`.
+        let expected = expected.rsplit('>').next().unwrap_or(expected);
+        assert_eq!(answer(directive), expected, "{place}:{}", directive.line);
     }
-    println!("{count} quorum cases");
-    assert!(count > 0, "the folder holds no cases");
+    directives.len()
 }
 
 /// The configuration as etcd prints it.
@@ -266,47 +252,37 @@ fn forget_retired(membership: Membership) -> Membership {
     Membership::new(members, Some(membership.quorum())).expect("the same members")
 }
 
-#[test]
-fn configuration_changes_of_etcd() {
-    let Some(folder) = folder() else { return };
-    let mut count = 0;
-    for (name, text) in texts(&folder.join("etcd-raft/confchange/testdata")) {
-        let mut current: Option<Membership> = None;
-        let directives = parse(&text);
-        for directive in &directives {
-            let changes = changes(&directive.input.join(" "));
-            let entering = directive.command == "enter-joint";
-            let auto_leave = directive.get("autoleave") == Some("true");
-            let next = match (&current, directive.command.as_str()) {
-                (None, "leave-joint") => Err("can't leave a non-joint config"),
-                (None, command) => found(&changes, command == "enter-joint"),
-                (Some(now), command) => match command {
-                    "simple" => now.simple(&changes, None),
-                    "enter-joint" => now.enter_joint(&changes, None, auto_leave),
-                    "leave-joint" => now.leave_joint(),
-                    other => panic!("unknown command {other}"),
-                }
-                .map_err(|error| error_text(error, entering)),
-            };
-            let expected = directive.expected.first().expect("an answer");
-            let place = format!("{name}:{}", directive.line);
-            match next {
-                Ok(next) => {
-                    assert_eq!(&print(&next), expected, "{place}");
-                    check_learners(&next, &directive.expected[1..], &place);
-                    current = Some(forget_retired(next));
-                }
-                Err(error) => assert_eq!(error, expected, "{place}"),
+/// Runs a file of configuration changes; returns how many cases there are.
+pub(crate) fn run_changes(file: &str, text: &str) -> usize {
+    let mut current: Option<Membership> = None;
+    let directives = parse(text);
+    for directive in &directives {
+        let changes = changes(&directive.input.join(" "));
+        let entering = directive.command == "enter-joint";
+        let auto_leave = directive.get("autoleave") == Some("true");
+        let next = match (&current, directive.command.as_str()) {
+            (None, "leave-joint") => Err("can't leave a non-joint config"),
+            (None, command) => found(&changes, command == "enter-joint"),
+            (Some(now), command) => match command {
+                "simple" => now.simple(&changes, None),
+                "enter-joint" => now.enter_joint(&changes, None, auto_leave),
+                "leave-joint" => now.leave_joint(),
+                other => panic!("unknown command {other}"),
             }
+            .map_err(|error| error_text(error, entering)),
+        };
+        let expected = directive.expected.first().expect("an answer");
+        let place = format!("{file}:{}", directive.line);
+        match next {
+            Ok(next) => {
+                assert_eq!(&print(&next), expected, "{place}");
+                check_learners(&next, &directive.expected[1..], &place);
+                current = Some(forget_retired(next));
+            }
+            Err(error) => assert_eq!(error, expected, "{place}"),
         }
-        println!(
-            "ok   etcd-raft/confchange/{name}: {} cases",
-            directives.len()
-        );
-        count += directives.len();
     }
-    println!("{count} configuration cases");
-    assert!(count > 0, "the folder holds no cases");
+    directives.len()
 }
 
 /// `3: StateProbe match=0 next=1 learner`: who is tracked, and as what.

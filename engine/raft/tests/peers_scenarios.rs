@@ -19,7 +19,7 @@ use raft::requests::MembershipChange;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Data, TIMEOUT};
-use crate::datadriven::{Directive, folder, parse, texts};
+use crate::datadriven::{Directive, parse};
 use crate::peers_quorum::{changes, print};
 
 /// Facts that do not apply to us: the file, at which lines, which kinds, why.
@@ -44,25 +44,8 @@ const DIFFERENT: &[(&str, RangeInclusive<usize>, &[&str], &str)] = &[
     ),
 ];
 
-/// Files that cannot run at all.
-const NOT_APPLICABLE: &[(&str, &str)] = &[
-    (
-        "confchange_disable_validation",
-        "tests a way around etcd's validation that we do not have",
-    ),
-    ("forget_leader", "we have no call to forget a live leader"),
-    (
-        "forget_leader_prevote_checkquorum",
-        "we have no call to forget a live leader",
-    ),
-    (
-        "forget_leader_read_only_lease_based",
-        "we have no call to forget a live leader",
-    ),
-];
-
 /// One fact of a directive, as extracted from etcd's output.
-type Fact = Vec<Value>;
+pub(crate) type Fact = Vec<Value>;
 
 struct Scenario {
     name: String,
@@ -468,7 +451,9 @@ fn etcd_name(body: &Body) -> &'static str {
 }
 
 /// The facts of all files: by file name and line.
-fn facts(text: &str) -> BTreeMap<(String, usize), Vec<Fact>> {
+pub(crate) type Facts = BTreeMap<(String, usize), Vec<Fact>>;
+
+pub(crate) fn facts(text: &str) -> Facts {
     let mut found = BTreeMap::new();
     for line in text.lines() {
         let value: Value = serde_json::from_str(line).expect("a line of JSON");
@@ -488,35 +473,26 @@ fn facts(text: &str) -> BTreeMap<(String, usize), Vec<Fact>> {
     found
 }
 
-#[test]
-fn interaction_scenarios_of_etcd() {
-    let Some(folder) = folder() else { return };
-    let folder = folder.join("etcd-raft");
-    let facts = facts(&std::fs::read_to_string(folder.join("facts.jsonl")).unwrap_or_default());
-    let files = texts(&folder.join("testdata"));
-    assert!(!files.is_empty(), "the folder holds no scenarios");
-    for (name, text) in files {
-        if let Some((_, reason)) = NOT_APPLICABLE.iter().find(|(file, _)| *file == name) {
-            println!("n/a  {name}: {reason}");
-            continue;
-        }
-        let mut scenario = Scenario::new(&name);
-        for directive in parse(&text) {
-            scenario.run(&directive);
-            let facts = facts.get(&(name.clone(), directive.line));
-            scenario.compare(&directive, facts.map_or(&[], Vec::as_slice));
-        }
-        println!("ok   {name}: {} facts agree", scenario.compared);
-        for (_, line, kinds, reason) in DIFFERENT.iter().filter(|(file, ..)| *file == name) {
-            println!("     at lines {line:?} {kinds:?} differ by design: {reason}");
-        }
-        for unknown in &scenario.unknown {
-            println!("     not applicable: command at line {unknown}");
-        }
-        let has_facts = facts.keys().any(|(file, _)| *file == name);
-        assert!(
-            scenario.compared > 0 || !has_facts,
-            "{name}: nothing was compared"
-        );
+/// Runs a file of interactions. `facts` are those of all files. Returns how many were compared.
+pub(crate) fn run_scenario(name: &str, text: &str, facts: &Facts) -> usize {
+    let mut scenario = Scenario::new(name);
+    for directive in parse(text) {
+        scenario.run(&directive);
+        let facts = facts.get(&(name.to_string(), directive.line));
+        scenario.compare(&directive, facts.map_or(&[], Vec::as_slice));
     }
+    assert!(
+        scenario.unknown.is_empty(),
+        "{name}: commands that nobody carries out: {:?}",
+        scenario.unknown
+    );
+    for (_, line, kinds, reason) in DIFFERENT.iter().filter(|(file, ..)| *file == name) {
+        println!("     {name}: at lines {line:?} {kinds:?} differ by design: {reason}");
+    }
+    let has_facts = facts.keys().any(|(file, _)| *file == name);
+    assert!(
+        scenario.compared > 0 || !has_facts,
+        "{name}: nothing was compared"
+    );
+    scenario.compared
 }

@@ -36,7 +36,12 @@ pub(crate) enum Event {
     Campaign(u8),
     QuorumRead(u16),
     LoseEntries(u8, u8),
+    Renew,
+    Tell(u16),
 }
+
+/// How fast the nodes' clocks run, in thousandths: any two differ by less than the bound on drift, a tenth.
+const RATES: [i64; 6] = [0, 45, -45, 20, -30, 10];
 
 struct Chaos {
     cluster: Cluster,
@@ -57,6 +62,9 @@ impl Chaos {
             },
             &membership,
         );
+        for (node, rate) in cluster.nodes.values_mut().zip(RATES) {
+            node.rate = if leases { rate } else { 0 };
+        }
         Self {
             cluster,
             reads: Vec::new(),
@@ -142,6 +150,17 @@ impl Chaos {
                 let entries = &mut node.disk.contents.entries;
                 entries.truncate(usize::from(keep) % (entries.len() + 1));
                 cluster.start(id, Damage::Entries).expect("a sound disk");
+            }
+            Event::Renew => {
+                if let Some(id) = cluster.leader() {
+                    cluster.mutate(id, |raft, now, _| raft.renew(now));
+                }
+            }
+            Event::Tell(at) => {
+                let waiting = cluster.statements.len();
+                if waiting > 0 {
+                    cluster.tell(usize::from(at) % waiting);
+                }
             }
             Event::QuorumRead(order) => self.quorum_read(order),
             Event::Campaign(number) => {
@@ -315,7 +334,7 @@ pub(crate) fn check_bytes(bytes: &[u8]) {
 fn read(bytes: &mut impl Iterator<Item = u8>) -> Option<Event> {
     let kind = bytes.next()?;
     let mut byte = || bytes.next();
-    let event = match kind % 88 {
+    let event = match kind % 94 {
         0..30 => Event::Deliver(u16::from(byte()?)),
         30..32 => Event::Duplicate(u16::from(byte()?)),
         32..34 => Event::Lose(u16::from(byte()?)),
@@ -333,7 +352,9 @@ fn read(bytes: &mut impl Iterator<Item = u8>) -> Option<Event> {
         82 => Event::Sizes(byte()?, byte()?),
         83 => Event::Campaign(byte()?),
         84..87 => Event::QuorumRead(u16::from(byte()?)),
-        _ => Event::LoseEntries(byte()?, byte()?),
+        87 => Event::LoseEntries(byte()?, byte()?),
+        88..90 => Event::Renew,
+        _ => Event::Tell(u16::from(byte()?)),
     };
     Some(event)
 }

@@ -8,7 +8,7 @@
 //! 16  u128 client     who asked
 //! 32  u64  number     the client's number of the request
 //! 40  u8   operation  what to do; the state machine's
-//! 41  u8   kind       0 command, 1 empty, 2 configuration
+//! 41  u8   kind       0 command, 1 empty, 2 configuration, 3 receipt of the object store
 //! 42  6 B  zero
 //! ```
 //!
@@ -54,6 +54,8 @@ pub enum EntryKind {
     Empty,
     /// The group's own membership.
     Configuration,
+    /// What lies in the object store, see [`crate::offload`].
+    Receipt,
 }
 
 /// An entry with its bytes.
@@ -108,6 +110,7 @@ impl EntryHead {
             EntryKind::Command => 0,
             EntryKind::Empty => 1,
             EntryKind::Configuration => 2,
+            EntryKind::Receipt => 3,
         };
         head
     }
@@ -115,7 +118,7 @@ impl EntryHead {
     /// Reads a head that came from disk or wire.
     pub fn parse(bytes: &[u8]) -> Result<Self, EntryHeadError> {
         let head = Self::read_from_bytes(bytes).map_err(|_| EntryHeadError::Length(bytes.len()))?;
-        if head.kind > 2 {
+        if head.kind > 3 {
             return Err(EntryHeadError::Kind(head.kind));
         }
         if head.zero != [0; 6] {
@@ -139,7 +142,8 @@ impl EntryHead {
         match self.kind {
             0 => EntryKind::Command,
             1 => EntryKind::Empty,
-            _ => EntryKind::Configuration,
+            2 => EntryKind::Configuration,
+            _ => EntryKind::Receipt,
         }
     }
 }
@@ -165,10 +169,10 @@ mod tests {
     fn a_foreign_head_is_refused() {
         let head = EntryHead::command(Index(7), 9, 11, 13, 147);
         let mut bytes = head.as_bytes().to_vec();
-        bytes[41] = 3;
+        bytes[41] = 4;
         assert_eq!(
             EntryHead::parse(&bytes).err(),
-            Some(EntryHeadError::Kind(3))
+            Some(EntryHeadError::Kind(4))
         );
         bytes[41] = 0;
         bytes[47] = 1;

@@ -657,6 +657,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         }
         self.upkeep.stop(slot, replica, &mut *self.archive, now);
+        self.sealing.stop(slot, &mut *self.archive, now);
         replica.is_void = true;
         replica.machine.begin_restore();
         fetch.stage = Stage::Restoring(gathering, 0);

@@ -14,6 +14,7 @@ use raft::state_machine::StateMachine;
 use serde::Serialize;
 use wal::{Damage, Device};
 
+use crate::past::SealCounts;
 use crate::replica::Replica;
 use crate::shard::{Counts, Shard};
 use crate::stages::persist::Persisted;
@@ -63,6 +64,8 @@ struct Counters {
     replies: ReplyCounts,
     #[serde(flatten)]
     upkeep: UpkeepCounts,
+    #[serde(flatten)]
+    sealing: SealCounts,
     /// Durable writes of the log that were begun, each with a flush of its own.
     fsyncs_issued: u64,
     /// Those of them that are done.
@@ -202,6 +205,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             shard: shard.counts,
             replies: shard.replies.counts,
             upkeep: shard.upkeep.counts,
+            sealing: shard.sealing.counts,
             fsyncs_issued: log.writes,
             fsyncs: log.syncs,
             log_bytes: log.written_bytes,

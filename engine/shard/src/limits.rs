@@ -91,6 +91,31 @@ pub const PIN_NS: u64 = 30_000_000_000;
 /// States kept for peers at once; the longest unused makes room.
 pub const PINS_MAX: usize = 64;
 
+/// Bytes of entries that are compressed in one stroke: about a tenth of a millisecond.
+pub const SEAL_SLICE_BYTES: usize = 64 * 1024;
+
+/// Bytes of a sealed file that are handed to the archive at once, about.
+pub const SEALED_PIECE_BYTES: usize = 256 * 1024;
+
+/// Small sealed files of one group that are joined, at least.
+pub const SEALED_JOIN_MIN: usize = 8;
+
+/// Failed reads of an entry after which it is passed over.
+pub const SEAL_TRIES_MAX: u32 = 3;
+
+/// Pause before the log is asked again for entries to seal when it had its hands full, in nanoseconds.
+pub const SEAL_BUSY_NS: u64 = 1_000_000;
+
+/// Files of one core that are on their way to the object store at once.
+pub const PARCELS_MAX: usize = 4;
+
+/// Pause after the object store failed, in nanoseconds.
+pub const STORE_RETRY_NS: u64 = 2_000_000_000;
+
+const _: () = assert!(
+    SEALED_PIECE_BYTES + 2 * PAYLOAD_BYTES_MAX / 4 <= wal::archive::PIECE_BYTES_MAX,
+    "a piece and what one slice adds to it are within what the archive takes"
+);
 const _: () = assert!(IMAGE_PIECE_BYTES <= wal::archive::PIECE_BYTES_MAX / 2);
 const _: () = assert!(FETCH_PIECE_BYTES <= wal::archive::PIECE_BYTES_MAX);
 const _: () = assert!(
@@ -101,6 +126,9 @@ const _: () = assert!(
     UPKEEP_BYTES_PER_TURN >= IMAGE_PIECE_BYTES,
     "a turn handles a piece"
 );
+/// How long a leader waits for what it proposed because it was due, before it proposes it again.
+pub const PULSE_AGAIN_NS: u64 = 1_000_000_000;
+
 /// Clients whose last reply one group remembers ([`crate::sessions`]); the one that was quiet for longest makes room.
 pub const SESSIONS_MAX: usize = 256;
 

@@ -20,10 +20,13 @@ use crate::catch_up::CatchUp;
 use crate::fetch::Fetches;
 use crate::limits;
 use crate::losses::Losses;
+use crate::offload::Offloading;
 use crate::peers::Peers;
+use crate::pulse::Pulses;
 use crate::recover::{self, RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
+use crate::sealing::Sealing;
 use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::shard::{Counts, Shard};
@@ -89,17 +92,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         } = recover(&setup, device, &mut *archive, options, &mut machine, now)?;
         let keeping = setup.keeping;
         let has_strays = replicas.iter().any(|one| !one.shelf.strays.is_empty());
+        let others = setup.nodes.iter().copied();
         let mut shard = Self {
-            peers: Peers::new(
-                setup
-                    .nodes
-                    .iter()
-                    .copied()
-                    .filter(|node| *node != setup.node),
-            ),
+            peers: Peers::new(others.filter(|node| *node != setup.node)),
             watch: Stopwatch::new(setup.stopwatch),
             replies: Replies::of_core(setup.core),
             timers: Timers::new(replicas.len()),
+            pulses: Pulses::new(replicas.len()),
             wal,
             transport,
             replicas,
@@ -112,6 +111,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             journal: Journal::new(keeping.image_bytes),
             archive,
             upkeep: Upkeep::default(),
+            sealing: Sealing::default(),
+            offloading: Offloading::default(),
             fetches: Fetches::new(keeping.fetch_bytes_per_second, now),
             serves: Serves::new(keeping.serve_bytes_per_second, now),
             installs: Vec::new(),
@@ -212,8 +213,12 @@ fn recover<D: Device, M: StateMachine>(
         if setup.is_rejoining {
             recovering.damage = Damage::Votes;
         }
+        let receipts = std::mem::take(&mut recovering.receipts);
         let mut replica = restore(setup, group, recovering, now)?;
         replica.shelf = shelves.remove(&group).unwrap_or_default();
+        receipts
+            .iter()
+            .for_each(|receipt| replica.shelf.received(receipt));
         replicas.push(replica);
     }
     Ok(Recovered {

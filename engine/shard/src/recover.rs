@@ -23,6 +23,7 @@ use crate::entry::{Entry, EntryHead, EntryHeadError, EntryKind};
 use crate::losses::{self, GroupLosses, Losses, Verdict};
 use crate::manifest::Manifest;
 use crate::mutants::{Mutant, is_planted};
+use crate::offload::Receipt;
 use crate::promise::{Promise, PromiseError};
 
 /// What was recovered of one group.
@@ -47,6 +48,8 @@ pub struct Recovering<M> {
     membership: Option<Membership>,
     /// The terms of the entries held.
     log: TermLog,
+    /// What applied entries say is in the object store.
+    pub receipts: Vec<Receipt>,
     /// Configuration entries in the log.
     configurations: Vec<(Index, Membership)>,
     /// The log does not lead on from the state.
@@ -198,6 +201,7 @@ impl<M: StateMachine> Recovering<M> {
             image,
             membership: manifest.map(|manifest| manifest.membership.clone()),
             log,
+            receipts: Vec::new(),
             configurations: Vec::new(),
             is_adrift: false,
             is_doubtful: false,
@@ -376,6 +380,9 @@ impl<M: StateMachine> Recovering<M> {
         while let Some(entry) = self.tail.front() {
             if entry.index > self.commit {
                 break;
+            }
+            if entry.head.kind() == EntryKind::Receipt {
+                self.receipts.extend(Receipt::parse(&entry.payload));
             }
             let twice = is_planted(Mutant::AppliedTwiceAfterRestart) && entry.index == self.commit;
             for _ in 0..1 + u8::from(twice) {

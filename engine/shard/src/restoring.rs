@@ -3,6 +3,7 @@
 //! - A manifest is believed when its checksum holds, an image when its hash does; a chapter must be there in full length,
 //!   the rest of it is its machine's to judge.
 //! - What is wrong is named, file by file, and the next older state is tried. Without one the machine is empty.
+//! - Sealed files stand for themselves and are left as they are.
 //! - Chapters that no manifest names may be half of an installation: they are kept for its next attempt.
 
 use std::sync::Arc;
@@ -47,6 +48,9 @@ pub enum FaultKind {
     /// The machine does not take it.
     #[error(transparent)]
     Machine(#[from] RestoreError),
+    /// It is no sealed file of its group and first entry, or its header, footer or envelope is damaged.
+    #[error("it is no sound sealed file; `quorate inspect segment` tells where")]
+    Sealed,
     /// The machine took it and has another state hash than the manifest says.
     #[error("the state that it leads to has another digest")]
     Digest,
@@ -169,10 +173,11 @@ fn sweep(
 ) {
     let manifest = shelf.manifest.as_ref();
     let is_needed = |name: &Name| {
-        manifest.is_some_and(|manifest| {
-            *name == manifest_name(group, manifest.last.index)
-                || manifest.files().any(|(needed, _)| needed == *name)
-        })
+        name.kind == FileKind::Sealed
+            || manifest.is_some_and(|manifest| {
+                *name == manifest_name(group, manifest.last.index)
+                    || manifest.files().any(|(needed, _)| needed == *name)
+            })
     };
     let mut strays = Vec::new();
     for (name, _) in files.iter().filter(|(name, _)| !is_needed(name)) {

@@ -23,9 +23,13 @@ use crate::entry::Entry;
 use crate::fetch::Fetches;
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
+use crate::offload::Offloading;
+use crate::past::{Past, SealCounts};
 use crate::peers::Peers;
+use crate::pulse::Pulses;
 use crate::replica::Replica;
 use crate::restoring::Fault;
+use crate::sealing::Sealing;
 use crate::serve::Serves;
 use crate::setup::Setup;
 use crate::stages::apply::{self, Budget};
@@ -66,6 +70,7 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) waiting: Waiting,
     pub(crate) journal: Journal,
     pub(crate) timers: Timers,
+    pub(crate) pulses: Pulses,
     pub(crate) outbound: Vec<(NodeId, u32, Message)>,
     pub(crate) effects: Effects,
     pub(crate) stash: VecDeque<Entry>,
@@ -79,6 +84,8 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) next_beat: Time,
     pub(crate) storage: Persisted,
     pub(crate) upkeep: Upkeep,
+    pub(crate) sealing: Sealing,
+    pub(crate) offloading: Offloading,
     pub(crate) fetches: Fetches,
     pub(crate) serves: Serves,
     /// States that groups' cores want installed.
@@ -172,6 +179,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         self.time_passed(now);
         self.decide(clock);
+        self.pulse(clock);
         self.persist(now);
         self.replicate(now);
         let left = self.apply(clock);
@@ -198,6 +206,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             .timers
             .earliest()
             .map_or(self.next_beat, |at| at.min(self.next_beat));
+        let wake = self.next_pulse(clock).map_or(wake, |pulse| pulse.min(wake));
         Next::Wait(Some(later.map_or(wake, |later| later.min(wake))))
     }
 
@@ -312,6 +321,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 clock,
             );
             self.counts.applied += replica.applied.0 - before.0;
+            self.pulses
+                .set(slot, replica.machine.due().map(|(at, _)| at));
+            if std::mem::take(&mut replica.shelf.has_receipt) {
+                self.sealing.counts.receipts += 1;
+                self.offloading.look_again = true;
+                self.upkeep.look_again();
+            }
             if replica.is_ready {
                 self.ready.push(slot);
                 left = true;
@@ -383,6 +399,25 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     #[must_use]
     pub fn upkeep_counts(&self) -> UpkeepCounts {
         self.upkeep.counts
+    }
+
+    /// What was sealed, stored and let go since the start.
+    #[must_use]
+    pub fn seal_counts(&self) -> SealCounts {
+        self.sealing.counts
+    }
+
+    /// What the group keeps of its past.
+    #[must_use]
+    pub fn past_of(&self, group: GroupId) -> Option<&Past> {
+        Some(&self.replica(group)?.shelf.past)
+    }
+
+    /// The first and the last entry of the group that the log holds.
+    #[must_use]
+    pub fn log_of(&self, group: GroupId) -> Option<(Index, Index)> {
+        let (first, count) = self.wal.entries(group.0)?;
+        Some((Index(first), Index(first + count - 1)))
     }
 
     /// Files that were found wrong when the shard was opened.

@@ -11,6 +11,8 @@ use raft::ids::Index;
 use wal::archive::{Contents, Name};
 
 use crate::manifest::{FileId, Manifest};
+use crate::offload::Receipt;
+use crate::past::Past;
 
 /// One per group.
 #[derive(Debug, Default)]
@@ -29,6 +31,12 @@ pub struct Shelf {
     pub is_plain: bool,
     /// A newer state is being fetched: what could be made of this one is not worth it.
     pub is_fetching: bool,
+    /// What was sealed of its log, and what of it is in the object store.
+    pub past: Past,
+    /// A receipt was applied since the files were looked at.
+    pub has_receipt: bool,
+    /// Stands in the list of those with something to seal.
+    pub wants_sealing: bool,
     /// Stands in the list of those that want an image.
     pub wants_image: bool,
     /// Stands in the list of those with a chapter due.
@@ -36,6 +44,13 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// The group's log says that this is in the object store.
+    pub(crate) fn received(&mut self, receipt: &Receipt) {
+        let (first, last) = receipt.stretch();
+        self.past.store(first, last);
+        self.has_receipt = true;
+    }
+
     /// The last entry in the newest durable state; 0 without one.
     #[must_use]
     pub fn image_index(&self) -> Index {

@@ -1,7 +1,8 @@
 //! Upkeep: what a core does for its groups when there is time: chapters, images, and giving up the log they cover.
 //!
 //! ```text
-//! image durable -> manifest durable -> base durable in the log -> log given up -> older files removed
+//! image durable -> manifest durable -> base durable in the log -> entries sealed if the history is kept
+//!     -> log given up -> older files removed
 //! ```
 //!
 //! - A crash between any two of these leaves the older state or the newer one, never neither.
@@ -357,11 +358,14 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let rests = self.upkeep.is_idle()
             && self.upkeep.removing == 0
             && self.fetches.is_empty()
-            && self.serves.is_empty();
+            && self.serves.is_empty()
+            && self.sealing.is_idle()
+            && self.offloading.is_idle();
         if rests && !has_grown {
             return Wants::Wait(None);
         }
         self.ended(now());
+        self.offload(now());
         if has_grown {
             self.relieve();
         }
@@ -370,7 +374,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let fetched = self.fetch(&mut slice, now);
         let (upkeep, replicas) = (&mut self.upkeep, &mut self.replicas);
         let made = upkeep.make(replicas, &mut *self.archive, &mut slice, now);
-        served.and(fetched).and(made)
+        let sealed = self.seal(&mut slice, now);
+        served.and(fetched).and(made).and(sealed)
     }
 
     /// What this turn may spend: a share of what it took so far, and more when the log is short of space.
@@ -403,6 +408,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                         .is_some_and(|one| one.name == name)
                     {
                         self.made(contents, now);
+                    } else if self.sealing.is_making(name) {
+                        self.sealed(contents, now);
                     } else {
                         self.fetched(name, contents, now);
                     }
@@ -415,6 +422,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                         .is_some_and(|one| one.name == name)
                     {
                         self.upkeep.fail(&mut self.replicas, now);
+                    } else if self.sealing.is_making(name) {
+                        self.seal_failed(now);
                     } else {
                         self.fetch_failed(name, error, now);
                     }
@@ -623,7 +632,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         } else {
             self.serves.wanted_from(slot).min(needed_from(replica))
         };
-        let upto = last.min(covered).min(wanted);
+        let history = self.history_reaches(slot, first, last);
+        let replica = &mut self.replicas[slot as usize];
+        let upto = last.min(covered).min(wanted).min(history);
         if upto < first {
             return false;
         }

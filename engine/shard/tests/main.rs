@@ -6,10 +6,14 @@ mod crashes;
 mod damage;
 #[path = "main/formats.rs"]
 mod formats;
+#[path = "main/hostile.rs"]
+mod hostile;
 #[path = "main/images.rs"]
 mod images;
 #[path = "main/laggards.rs"]
 mod laggards;
+#[path = "main/past.rs"]
+mod past;
 #[path = "main/refusals.rs"]
 mod refusals;
 #[path = "main/replication.rs"]
@@ -18,6 +22,8 @@ mod replication;
 mod sessions;
 #[path = "main/tally.rs"]
 mod tally;
+#[path = "main/vault.rs"]
+mod vault;
 #[path = "main/wire.rs"]
 mod wire;
 #[path = "main/world.rs"]

@@ -10,6 +10,7 @@ use engine::config::size::ByteSize;
 use engine::core::Stopper;
 use engine::door::{DoorOptions, with_sessions};
 use engine::error::EngineError;
+use engine::history::{ColdOptions, Compression, HistoryOptions, Stay};
 use engine::node::Node;
 use ledger::ledger::Ledger;
 use serde::Serialize;
@@ -28,6 +29,7 @@ Examples:
   quorate start --data-dir /var/lib/quorate
   quorate start --data-dir /var/lib/quorate --cluster 7 --cpus 2,3
   quorate start --data-dir ./alone --io threads
+  quorate start --data-dir ./alone --cold file:///var/lib/quorate/cold --log-keep 1GiB --image-after 512MiB
   quorate start --data-dir ./alone --tigerbeetle 127.0.0.1:3000
 
 The folder says which node this is, who the others are and where each listens. SIGTERM and SIGINT
@@ -72,6 +74,34 @@ pub(crate) struct Arguments {
     /// Bytes per second that one core fetches from peers or reads for them; 0 is without bound [default: 128MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) fetch_rate: Option<ByteSize>,
+
+    /// Keep the entries that the log gives up, in sealed files of at most so many bytes for each core; the oldest go
+    /// [default: not kept; with --cold 16GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) keep_history: Option<ByteSize>,
+
+    /// Give sealed files to this object store, file:///folder or s3://bucket/prefix?endpoint=URL&region=NAME; copies
+    /// here go once it gave them back whole and the groups' logs say so. Credentials come from the environment
+    #[arg(long, value_name = "ADDRESS", env = "QUORATE_COLD")]
+    pub(crate) cold: Option<String>,
+
+    /// Encrypt what is stored under keys wrapped by the last key of this file
+    #[arg(
+        long,
+        requires = "cold",
+        value_name = "FILE",
+        env = "QUORATE_COLD_KEYS"
+    )]
+    pub(crate) cold_keys: Option<PathBuf>,
+
+    /// How sealed files are compressed: none, lz4, zstd, or zstd:LEVEL
+    #[arg(long, value_name = "CODEC", default_value = "zstd", value_parser = compression)]
+    pub(crate) cold_compression: Compression,
+
+    /// How long what is stored stays: keep, expire:DAYS, or lock:DAYS (nothing deletes it before)
+    #[arg(long, requires = "cold", value_name = "CLASS", default_value = "keep", value_parser = stay)]
+    pub(crate) cold_retention: Stay,
+
     /// Serve clients of TigerBeetle 0.17 here too: all nodes' addresses, in the order of the layout, are the
     /// client's list of replicas [default: no such door]
     #[arg(long, value_name = "IP:PORT", env = "QUORATE_TIGERBEETLE")]
@@ -107,6 +137,7 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     options.fetch_bytes_per_second = arguments
         .fetch_rate
         .unwrap_or(options.fetch_bytes_per_second);
+    options.history = history(arguments);
     options.tigerbeetle = arguments.tigerbeetle.map(|address| DoorOptions {
         address,
         anywhere: arguments.tigerbeetle_anywhere,
@@ -132,6 +163,49 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
             ended: "asked to",
         }),
     }))
+}
+
+/// The history is kept when it is asked for, or when there is a store for it.
+fn history(arguments: &Arguments) -> Option<HistoryOptions> {
+    if arguments.keep_history.is_none() && arguments.cold.is_none() {
+        return None;
+    }
+    let usual = HistoryOptions::default();
+    Some(HistoryOptions {
+        bytes_max: arguments.keep_history.unwrap_or(usual.bytes_max),
+        compression: arguments.cold_compression,
+        cold: arguments.cold.clone().map(|address| ColdOptions {
+            address,
+            keys: arguments.cold_keys.clone(),
+            stay: arguments.cold_retention,
+        }),
+    })
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    match text.split_once(':') {
+        None if text == "none" => Ok(Compression::None),
+        None if text == "lz4" => Ok(Compression::Lz4),
+        None if text == "zstd" => Ok(Compression::Usual),
+        Some(("zstd", level)) => match level.parse() {
+            Ok(level @ 1..=19) => Ok(Compression::Zstd(level)),
+            _ => Err("a level of zstd is 1 to 19".to_owned()),
+        },
+        _ => Err("none, lz4, zstd, or zstd:LEVEL".to_owned()),
+    }
+}
+
+fn stay(text: &str) -> Result<Stay, String> {
+    let days = |days: &str| {
+        days.parse()
+            .map_err(|_| format!("{days} is no number of days"))
+    };
+    match text.split_once(':') {
+        None if text == "keep" => Ok(Stay::Keep),
+        Some(("expire", rest)) => Ok(Stay::Expire(days(rest)?)),
+        Some(("lock", rest)) => Ok(Stay::Lock(days(rest)?)),
+        _ => Err("keep, expire:DAYS, or lock:DAYS".to_owned()),
+    }
 }
 
 #[derive(Serialize)]
@@ -166,8 +240,6 @@ fn ledger_limits(limits: engine::config::Limits) -> ledger::limits::Limits {
         transfers_max: rows(limits.transfers_max),
         pendings_max: rows(limits.transfers_max)
             .min(ledger::limits::Limits::default().pendings_max),
-        unshelved_max: rows(limits.transfers_max.saturating_mul(2))
-            .max(2 * ledger::limits::Limits::default().chapter_rows),
         ..ledger::limits::Limits::default()
     }
 }

@@ -40,6 +40,7 @@ pub mod location;
 pub mod manifest;
 pub mod name;
 pub mod object;
+pub mod offload;
 pub mod prefetch;
 pub mod reader;
 pub mod retry;

@@ -3,6 +3,7 @@
 mod driving;
 mod faults;
 mod folder;
+mod offloads;
 mod reads;
 mod s3;
 mod writers;

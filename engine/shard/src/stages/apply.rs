@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::entry::EntryKind;
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
+use crate::offload::Receipt;
 use crate::replica::{Replica, Stamps};
 use crate::stages::reply::{Position, Replies};
 
@@ -65,6 +66,11 @@ pub fn apply<M: StateMachine>(
                 },
                 scratch,
             );
+        }
+        if entry.head.kind() == EntryKind::Receipt
+            && let Some(receipt) = Receipt::parse(&entry.payload)
+        {
+            replica.shelf.received(&receipt);
         }
         replica.applied = index;
         if let Some(asked) = replica.take_asked(index) {

@@ -68,6 +68,28 @@ pub fn propose<M>(
     carry(replica, slot, carriers, now);
 }
 
+/// Proposes a receipt of the object store. False when this replica does not lead, or its group has no room.
+pub fn propose_receipt<M>(
+    replica: &mut Replica<M>,
+    slot: u32,
+    payload: Bytes,
+    carriers: &mut Carriers<'_>,
+    now: Time,
+) -> bool {
+    let Ok(range) = replica.raft.propose(1, payload.len() as u64) else {
+        return false;
+    };
+    carriers.stash.push_back(Entry {
+        index: *range.start(),
+        term: replica.raft.term(),
+        head: EntryHead::made(replica.raft.commit(), 0, EntryKind::Receipt),
+        payload_crc: crc32fast::hash(&payload),
+        payload,
+    });
+    carry(replica, slot, carriers, now);
+    true
+}
+
 /// The group has room for some of the requests only: the rest is answered "busy".
 fn propose_one_by_one<M>(
     replica: &mut Replica<M>,
@@ -122,6 +144,27 @@ fn proposed<M>(
             payload_crc: request.payload_crc,
         });
     }
+}
+
+/// Proposes what the group's machine has due; nobody waits for its outcome. If it is not taken now it is due again.
+pub fn propose_due<M>(
+    replica: &mut Replica<M>,
+    slot: u32,
+    operation: u8,
+    carriers: &mut Carriers<'_>,
+    now: Time,
+    wall: u64,
+) {
+    if let Ok(range) = replica.raft.propose(1, 0) {
+        carriers.stash.push_back(Entry {
+            index: *range.start(),
+            term: replica.raft.term(),
+            head: EntryHead::command(replica.raft.commit(), wall, 0, 0, operation),
+            payload: Bytes::new(),
+            payload_crc: crc32fast::hash(&[]),
+        });
+    }
+    carry(replica, slot, carriers, now);
 }
 
 /// Asks the group to confirm that this replica leads, once for all reads that wait.

@@ -34,6 +34,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     pub(crate) fn replicate(&mut self, now: Time) {
         let mut read = false;
         while let Some((token, records)) = self.wal.next_read() {
+            let Some((token, records)) = self.sealing.have_read(token, records) else {
+                continue;
+            };
             read = true;
             let Some(waiting) = self.catch_up.done(token) else {
                 continue;

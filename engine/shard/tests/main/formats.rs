@@ -9,6 +9,7 @@ use raft::membership::Membership;
 use raft::message::{Append, Body, Message, Runs};
 use shard::entry::{Entry, EntryHead};
 use shard::manifest::{FileId, Manifest};
+use shard::offload::Receipt;
 use shard::packet;
 use shard::promise::{Base, Promise};
 use zerocopy::IntoBytes;
@@ -36,6 +37,22 @@ fn example_of(document: &str, heading: &str) -> Vec<u8> {
         .step_by(2)
         .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hex"))
         .collect()
+}
+
+#[test]
+fn the_receipt_of_the_example() {
+    let bytes = example("## Receipt");
+    let receipt = Receipt::new(1, (10, 12), 3, 2, [7; 32]);
+    assert_eq!(receipt.as_bytes(), bytes);
+    assert_eq!(Receipt::parse(&bytes), Some(receipt));
+    assert_eq!(receipt.stretch(), (1, 12));
+    let wrong = [(0, 0), (0, 11), (8, 13), (16, 9), (40, 1)];
+    for (at, value) in wrong {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        assert_eq!(Receipt::parse(&bytes), None, "byte {at} is {value}");
+    }
+    assert_eq!(Receipt::parse(&bytes[1..]), None);
 }
 
 fn head() -> EntryHead {

@@ -5,6 +5,7 @@ use net::request::{Consistency, ReplyHead, RequestHead, Status};
 use net::transport::{ConnectionId, Event, Outgoing, Remote, Transport};
 use raft::ids::{GroupId, NodeId, Time};
 use shard::clock::Clock;
+use shard::past::History;
 use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
 use wal::archive::memory::MemoryStore;
@@ -12,6 +13,7 @@ use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Identity, Options};
 
 use crate::tally::{ADD, LOOK, Tally};
+use crate::vault::Vault;
 use crate::wire::{Door, Wire};
 
 const CLIENT: u32 = 1000;
@@ -60,6 +62,8 @@ pub(crate) struct World {
     /// A node whose disk was exchanged.
     pub(crate) rejoining: Option<u32>,
     terms: Terms,
+    history: Option<History>,
+    pub(crate) vault: Option<Vault>,
     shards: Vec<Option<TestShard>>,
     wake: Vec<u64>,
     client: Vec<Option<ConnectionId>>,
@@ -78,6 +82,17 @@ impl World {
     }
 
     pub(crate) fn with(nodes: u32, groups: u64, terms: Terms) -> Self {
+        Self::keeping(nodes, groups, terms, None, None)
+    }
+
+    /// What the log gives up is kept, and given to a vault if there is one.
+    pub(crate) fn keeping(
+        nodes: u32,
+        groups: u64,
+        terms: Terms,
+        history: Option<History>,
+        vault: Option<Vault>,
+    ) -> Self {
         let count = nodes as usize;
         let mut world = Self {
             wire: Wire::default(),
@@ -89,6 +104,8 @@ impl World {
                 .collect(),
             rejoining: None,
             terms,
+            history,
+            vault,
             shards: (0..nodes).map(|_| None).collect(),
             wake: vec![0; count],
             client: vec![None; count],
@@ -154,7 +171,7 @@ impl World {
         };
         let device = self.disks[at].device();
         let chapter = self.terms.chapter;
-        let (shard, opening) = Shard::open(
+        let (mut shard, opening) = Shard::open(
             self.setup(node),
             device,
             Box::new(self.stores[at].archive()),
@@ -165,6 +182,12 @@ impl World {
         )
         .expect("the log opens");
         self.found[at] = opening.damage;
+        if let Some(history) = self.history {
+            shard.keep_history(history);
+        }
+        if let Some(vault) = &self.vault {
+            shard.set_coffer(Box::new(vault.coffer()));
+        }
         self.shards[at] = Some(shard);
         self.wake[at] = self.now();
         self.connect_all(node);

@@ -1,5 +1,6 @@
-//! `quorate inspect integrity`: checks every byte of all sealed files below a folder.
+//! `quorate inspect integrity`: checks every byte of a stopped node's folder, or of all sealed files below any folder.
 //!
+//! - A node's folder is one with a `quorate.toml`: its logs, and the files that its manifests name, are checked too.
 //! - Files of other kinds are counted and left alone; links are not followed.
 //! - Folders are visited in order of their names, so that two runs tell the same.
 
@@ -12,6 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sealed::FileKind;
 use serde::Serialize;
 
+use super::log::{self, DamageLine};
+use super::manifest::{self, Line};
 use super::sealed_file::{Report as FileReport, look, unreadable};
 use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
@@ -23,16 +26,20 @@ Examples:
   quorate inspect integrity /mnt/cold --output json
 
 Finds sealed segments and index runs by their bytes, whatever their names. Exit code 0: every byte
-of all of them is as it was written; 3: some are damaged or could not be read, and each is named.";
+of all of them is as it was written; with the data folder of a stopped node its logs, manifests, images and
+chapters are checked as well; 3: some are damaged or could not be read, and each is named.";
 
 /// Bytes at either end of a file that tell its kind.
 const ENDS: usize = 128;
+
+/// What tells a node's folder from another.
+const IDENTITY: &str = "quorate.toml";
 
 /// Flags of `quorate inspect integrity`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The folder whose sealed files are checked, with all folders below it
+    /// The folder whose files are checked, with all folders below it
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
@@ -50,6 +57,11 @@ struct Report {
     others: u64,
     damaged: Vec<FileReport>,
     unreadable: Vec<String>,
+    /// Records of the logs, and what is damaged in them, when the folder is a node's.
+    records: u64,
+    log_damage: Vec<DamageLine>,
+    /// What the groups' states are made of, and what of it is damaged, when the folder is a node's.
+    manifests: Vec<Line>,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
@@ -71,7 +83,19 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
         bar.inc(bytes);
     }
     bar.finish_and_clear();
-    report.intact = report.damaged.is_empty() && report.unreadable.is_empty();
+    if folder.join(IDENTITY).is_file() {
+        let node = log::open(folder)?;
+        for core in 0..node.layout().cores {
+            let found = log::look_at_core(&node, core)?;
+            report.records += found.records;
+            report.log_damage.extend(found.damage);
+            report.manifests.extend(manifest::of_core(&node, core)?);
+        }
+    }
+    report.intact = report.damaged.is_empty()
+        && report.unreadable.is_empty()
+        && report.log_damage.is_empty()
+        && report.manifests.iter().all(|line| line.damage.is_empty());
     let exit = if report.intact {
         Exit::Done
     } else {
@@ -158,6 +182,16 @@ fn render(report: &Report) -> String {
                 .map(|line| format!("  {}", line.render())),
         );
     }
+    if !report.manifests.is_empty() || report.records > 0 {
+        lines.push(format!(
+            "logs: {} records; states: {} manifest(s)",
+            report.records,
+            report.manifests.len()
+        ));
+    }
+    lines.extend(report.log_damage.iter().map(DamageLine::render));
+    let states = report.manifests.iter().flat_map(|line| &line.damage);
+    lines.extend(states.map(super::manifest::Damage::render));
     lines.extend(
         report
             .unreadable

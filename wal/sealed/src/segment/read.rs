@@ -3,6 +3,8 @@
 //! - Every block is checked each time it is read: its header against the footer, its stored bytes, and the canonical
 //!   bytes. What fails is named by block and by the entries that have a byte in it.
 
+use std::sync::Arc;
+
 use crate::damage::{Damage, DamageKind, Part};
 use crate::merkle::{self, Hash};
 use crate::segment::block::{BlockHeader, Unpacker};
@@ -162,6 +164,12 @@ impl<B: AsRef<[u8]>> SegmentReader<B> {
     #[must_use]
     pub fn entries(&self, from: u64) -> SegmentEntries<&Self, B> {
         SegmentEntries::new(self, from)
+    }
+
+    /// The entries from an index on, in order, of a segment that is shared with whoever walks.
+    #[must_use]
+    pub fn walk(segment: Arc<Self>, from: u64) -> SegmentEntries<Arc<Self>, B> {
+        SegmentEntries::new(segment, from)
     }
 
     /// Checks about `budget` canonical bytes of blocks from block `from` on, down to every record; answers where

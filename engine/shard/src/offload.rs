@@ -1,0 +1,271 @@
+//! Offloading: what a leader sealed is put into the object store, and the group's log says so before any copy goes.
+//!
+//! ```text
+//! sealed file -> stored, read back, published (the coffer) -> receipt in the group's log -> applied -> local copies go
+//! ```
+//!
+//! - Only a leader stores. A new one finds out from the store how far the one before had come.
+//! - A receipt is an entry like any other: every replica that applies it may let its own copies go, no other may.
+//! - A step that fails, or whose answer is lost, is begun anew: the store holds files by what is in them.
+//!
+//! A receipt is the payload of an entry of kind 3, little-endian:
+//!
+//! ```text
+//!  0  u64 since    everything from here to `last` is in the store      24  u64 bytes   of that file
+//!  8  u64 first    of the file that this receipt is for                32  u64 number  of the manifest that names it
+//! 16  u64 last                                                         40  u64 zero    48  32 B  BLAKE3 of the file
+//! ```
+
+use bytes::Bytes;
+use net::transport::Transport;
+use raft::effects::Role;
+use raft::ids::{Index, Term, Time};
+use raft::state_machine::StateMachine;
+use rustc_hash::FxHashMap;
+use wal::Device;
+use wal::archive::Contents;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::limits;
+use crate::shard::{Shard, carriers};
+use crate::stages::decide::{self, Carriers};
+
+/// A sealed file on its way to the store.
+#[derive(Clone)]
+pub struct Parcel {
+    /// Whose.
+    pub group: u64,
+    /// Its first entry.
+    pub first: u64,
+    /// Its last entry.
+    pub last: u64,
+    /// Its bytes.
+    pub contents: Contents,
+}
+
+/// What the store holds, read back and named by its manifest.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct Receipt {
+    since: U64,
+    first: U64,
+    last: U64,
+    bytes: U64,
+    number: U64,
+    zero: U64,
+    hash: [u8; 32],
+}
+
+const _: () = assert!(size_of::<Receipt>() == 80, "as drawn");
+
+impl Receipt {
+    /// For the file `first..=last` of `bytes` bytes with this BLAKE3 hash, named by manifest `number`; everything from
+    /// `since` on up to it is in the store too.
+    #[must_use]
+    pub fn new(
+        since: u64,
+        (first, last): (u64, u64),
+        bytes: u64,
+        number: u64,
+        hash: [u8; 32],
+    ) -> Self {
+        Self {
+            since: since.into(),
+            first: first.into(),
+            last: last.into(),
+            bytes: bytes.into(),
+            number: number.into(),
+            zero: 0.into(),
+            hash,
+        }
+    }
+
+    /// Reads the payload of an entry; `None` when it is no receipt that could be right.
+    #[must_use]
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let receipt = Self::read_from_bytes(payload).ok()?;
+        let (since, first, last) = (receipt.since.get(), receipt.first.get(), receipt.last.get());
+        let is_sound = 0 < since && since <= first && first <= last && last < u64::MAX;
+        (is_sound && receipt.zero.get() == 0).then_some(receipt)
+    }
+
+    /// Everything that it says is in the store: first and last entry.
+    #[must_use]
+    pub const fn stretch(&self) -> (u64, u64) {
+        (self.since.get(), self.last.get())
+    }
+}
+
+/// A parcel's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Whose it was.
+    pub group: u64,
+    /// What the store holds of it, which may be more or less than what was given; nothing when it failed for now.
+    pub receipt: Option<Receipt>,
+}
+
+/// The door to the object store, as a shard sees it: files in, receipts out. Submitted and polled, never waited for.
+pub trait Coffer {
+    /// Takes a file; a delivery of the same group follows.
+    ///
+    /// # Errors
+    /// The parcel, when as many wait as may: offer it again later.
+    fn offer(&mut self, parcel: Parcel) -> Result<(), Parcel>;
+
+    /// Appends the deliveries that have ended.
+    fn poll(&mut self, deliveries: &mut Vec<Delivery>);
+}
+
+/// One per shard.
+#[derive(Default)]
+pub(crate) struct Offloading {
+    coffer: Option<Box<dyn Coffer>>,
+    /// Groups of which a file is with the coffer.
+    under_way: FxHashMap<u32, ()>,
+    retry_at: Time,
+    /// Files were sealed, or receipts applied, since the groups were looked at.
+    pub(crate) look_again: bool,
+    deliveries: Vec<Delivery>,
+    /// Receipts on their way through the log: the group, the term of their leader, their index.
+    told: Vec<(u32, Term, Index)>,
+}
+
+impl Offloading {
+    pub(crate) const fn has_coffer(&self) -> bool {
+        self.coffer.is_some()
+    }
+
+    pub(crate) fn is_under_way(&self, slot: u32) -> bool {
+        self.under_way.contains_key(&slot)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && !self.look_again
+    }
+}
+
+impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
+    /// What is sealed here goes into this store when this node leads its group.
+    pub fn set_coffer(&mut self, coffer: Box<dyn Coffer>) {
+        self.offloading.coffer = Some(coffer);
+        self.offloading.look_again = true;
+    }
+}
+
+impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
+    /// Hears from the store, and gives it what is next.
+    pub(crate) fn offload(&mut self, now: Time) {
+        let Some(coffer) = &mut self.offloading.coffer else {
+            if std::mem::take(&mut self.offloading.look_again) {
+                self.all_needless_go(now);
+            }
+            return;
+        };
+        let mut deliveries = std::mem::take(&mut self.offloading.deliveries);
+        coffer.poll(&mut deliveries);
+        for delivery in deliveries.drain(..) {
+            self.delivered(delivery, now);
+        }
+        self.offloading.deliveries = deliveries;
+        self.receipts_applied();
+        if !self.offloading.look_again || now < self.offloading.retry_at {
+            return;
+        }
+        self.offloading.look_again = false;
+        self.all_needless_go(now);
+        for slot in 0..self.replicas.len() as u32 {
+            self.offer(slot, now);
+        }
+    }
+
+    /// Receipts that were applied, or whose leader lost its office, hold their groups up no longer.
+    fn receipts_applied(&mut self) {
+        let (replicas, offloading) = (&self.replicas, &mut self.offloading);
+        let under_way = &mut offloading.under_way;
+        let look_again = &mut offloading.look_again;
+        offloading.told.retain(|&(slot, term, index)| {
+            let replica = &replicas[slot as usize];
+            let is_open = replica.applied < index
+                && replica.raft.term() == term
+                && replica.raft.role() == Role::Leader;
+            if !is_open {
+                under_way.remove(&slot);
+                *look_again = true;
+            }
+            is_open
+        });
+    }
+
+    fn all_needless_go(&mut self, now: Time) {
+        for slot in 0..self.replicas.len() as u32 {
+            if !self.replicas[slot as usize].shelf.past.files().is_empty() {
+                self.let_needless_go(slot, now);
+            }
+        }
+    }
+
+    fn offer(&mut self, slot: u32, now: Time) {
+        let replica = &mut self.replicas[slot as usize];
+        if replica.shelf.past.files().is_empty()
+            || replica.raft.role() != Role::Leader
+            || !replica.is_sound()
+            || self.offloading.under_way.contains_key(&slot)
+        {
+            return;
+        }
+        let Some((file, rest)) = replica.shelf.past.next_to_store() else {
+            return;
+        };
+        if rest != (file.first, file.last) {
+            // The store has a part of it: the rest becomes a file of its own first.
+            self.sealing.want(slot, replica);
+            return;
+        }
+        if self.offloading.under_way.len() >= limits::PARCELS_MAX {
+            self.offloading.look_again = true;
+            return;
+        }
+        let parcel = Parcel {
+            group: replica.group.0,
+            first: file.first,
+            last: file.last,
+            contents: file.contents.clone(),
+        };
+        let coffer = self.offloading.coffer.as_mut().expect("who offers has one");
+        if coffer.offer(parcel).is_ok() {
+            self.offloading.under_way.insert(slot, ());
+        } else {
+            self.offloading.look_again = true;
+            self.offloading.retry_at = now.plus(limits::UPKEEP_RETRY_NS);
+        }
+    }
+
+    /// A parcel has ended: if this node still leads, the group's log is told.
+    fn delivered(&mut self, delivery: Delivery, now: Time) {
+        let Some(&slot) = self.slots.get(&raft::ids::GroupId(delivery.group)) else {
+            return;
+        };
+        self.offloading.under_way.remove(&slot);
+        self.offloading.look_again = true;
+        let Some(receipt) = delivery.receipt else {
+            self.sealing.counts.store_failures += 1;
+            self.offloading.retry_at = now.plus(limits::STORE_RETRY_NS);
+            return;
+        };
+        let replica = &mut self.replicas[slot as usize];
+        let payload = Bytes::copy_from_slice(receipt.as_bytes());
+        let is_told = decide::propose_receipt(replica, slot, payload, &mut carriers!(self), now);
+        if is_told {
+            // Until it is applied nothing more of this group is offered.
+            self.offloading.under_way.insert(slot, ());
+            let (term, index) = (replica.raft.term(), replica.raft.last_index());
+            self.offloading.told.push((slot, term, index));
+        } else {
+            self.offloading.retry_at = now.plus(limits::UPKEEP_RETRY_NS);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! An object store in memory, as a shard sees it: files in, receipts out; it outlives the nodes, and fails on command.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use sealed::SegmentReader;
+use shard::offload::{Coffer, Delivery, Parcel, Receipt};
+
+#[derive(Default)]
+struct Inner {
+    /// Of each group, by their first entries: last entry and bytes.
+    files: BTreeMap<(u64, u64), (u64, Vec<u8>)>,
+    number: u64,
+    /// Steps ever taken, and those that fail.
+    steps: u64,
+    failing: Vec<u64>,
+    /// Steps after which the answer is lost although the file was stored.
+    mute: Vec<u64>,
+}
+
+/// Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Vault(Rc<RefCell<Inner>>);
+
+/// One node's way to it; what waits in it dies with the node.
+pub(crate) struct VaultCoffer {
+    vault: Vault,
+    waiting: Vec<Parcel>,
+}
+
+impl Vault {
+    pub(crate) fn coffer(&self) -> VaultCoffer {
+        VaultCoffer {
+            vault: self.clone(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// These steps, counted from the first delivery ever, fail; of those the answer is lost.
+    pub(crate) fn fail(&self, failing: &[u64], mute: &[u64]) {
+        let mut inner = self.0.borrow_mut();
+        inner.failing = failing.to_vec();
+        inner.mute = mute.to_vec();
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.0.borrow().steps
+    }
+
+    /// The payload of an entry.
+    pub(crate) fn entry(&self, group: u64, index: u64) -> Option<Vec<u8>> {
+        let inner = self.0.borrow();
+        let (_, (last, bytes)) = inner.files.range((group, 0)..=(group, index)).next_back()?;
+        if *last < index {
+            return None;
+        }
+        let segment = SegmentReader::open(bytes).expect("what is stored is sound");
+        let entry = segment.entry(index).expect("a sound block");
+        Some(entry.expect("it is inside").payload)
+    }
+
+    /// First and last entries of a group's files.
+    pub(crate) fn files(&self, group: u64) -> Vec<(u64, u64)> {
+        let inner = self.0.borrow();
+        let files = inner.files.range((group, 0)..=(group, u64::MAX));
+        files
+            .map(|((_, first), (last, _))| (*first, *last))
+            .collect()
+    }
+}
+
+impl Inner {
+    fn receipt(&self, group: u64, first: u64) -> Receipt {
+        let (last, bytes) = &self.files[&(group, first)];
+        let mut since = first;
+        for ((_, first), (last, _)) in self.files.range((group, 0)..(group, first)).rev() {
+            if last + 1 != since {
+                break;
+            }
+            since = *first;
+        }
+        Receipt::new(
+            since,
+            (first, *last),
+            bytes.len() as u64,
+            self.number,
+            [7; 32],
+        )
+    }
+
+    fn store(&mut self, parcel: &Parcel) -> Delivery {
+        let group = parcel.group;
+        let step = self.steps;
+        self.steps += 1;
+        let nothing = Delivery {
+            group,
+            receipt: None,
+        };
+        if self.failing.contains(&step) {
+            return nothing;
+        }
+        let files = self.files.range((group, 0)..=(group, parcel.last));
+        let overlapping = files
+            .filter(|(_, (last, _))| *last >= parcel.first)
+            .map(|((_, first), _)| *first)
+            .next();
+        let first = overlapping.unwrap_or_else(|| {
+            let bytes = parcel.contents.as_ref().as_ref().to_vec();
+            self.files
+                .insert((group, parcel.first), (parcel.last, bytes));
+            self.number += 1;
+            parcel.first
+        });
+        if self.mute.contains(&step) {
+            return nothing;
+        }
+        Delivery {
+            group,
+            receipt: Some(self.receipt(group, first)),
+        }
+    }
+}
+
+impl Coffer for VaultCoffer {
+    fn offer(&mut self, parcel: Parcel) -> Result<(), Parcel> {
+        if self.waiting.len() >= 2 {
+            return Err(parcel);
+        }
+        self.waiting.push(parcel);
+        Ok(())
+    }
+
+    fn poll(&mut self, deliveries: &mut Vec<Delivery>) {
+        let mut inner = self.vault.0.borrow_mut();
+        deliveries.extend(self.waiting.drain(..).map(|parcel| inner.store(&parcel)));
+    }
+}

@@ -1,0 +1,152 @@
+//! Two writers that cut the same log differently, killed at any step: what is told is there, and nothing is there twice.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cold::jobs::publish::Change;
+use cold::manifest::{Manifest, Retention};
+use cold::name::Segment;
+use cold::offload::{Offloads, Parcel, Policy, Receipt};
+use cold::store::memory::{Faults, Memory};
+use cold::store::{Busy, Ended, ObjectStore, Task};
+use cold::tier::{Finished, Tier};
+
+use crate::driving::{Driven, GROUP, dice};
+
+/// A store that outlives the tiers over it.
+#[derive(Clone)]
+struct Lasting(Rc<RefCell<Memory>>);
+
+impl ObjectStore for Lasting {
+    fn submit(&mut self, token: u64, task: Task) -> Result<(), Busy> {
+        self.0.borrow_mut().submit(token, task)
+    }
+
+    fn poll(&mut self, ended: &mut Vec<Ended>) {
+        self.0.borrow_mut().poll(ended);
+    }
+}
+
+/// The file of some entries: whoever seals them makes the same bytes.
+fn file(first: u64, last: u64) -> Arc<Vec<u8>> {
+    let entry = |index: u64| index.to_le_bytes().repeat(20);
+    Arc::new((first..=last).flat_map(entry).collect())
+}
+
+fn manifest(store: &Lasting) -> Manifest {
+    store.0.borrow_mut().set_faults(Faults::default());
+    let mut driven = Driven::new(store.clone(), false, 1);
+    let read = driven.tier.publish(Change::Read, Manifest::empty(GROUP));
+    match driven.finish(read.expect("idle"), &mut || {}) {
+        Ok(Finished::Published(manifest)) => manifest,
+        other => panic!("the manifest reads: {other:?}"),
+    }
+}
+
+/// Offers `first..=last` and turns until it has ended, at most `turns` times.
+fn offer(
+    offloads: &mut Offloads<Lasting>,
+    (first, last): (u64, u64),
+    turns: u64,
+    random: &mut dyn FnMut() -> u64,
+) -> Option<Receipt> {
+    let parcel = Parcel {
+        token: first,
+        group: GROUP,
+        first,
+        last,
+        file: file(first, last),
+    };
+    assert!(offloads.offer(parcel).is_ok(), "there is room");
+    for turn in 1..=turns {
+        offloads.turn(turn * 40_000_000, 1_000, 1 << 20, random);
+        if let Some((token, result)) = offloads.next_ended() {
+            assert_eq!(token, first);
+            return result.ok();
+        }
+    }
+    None
+}
+
+#[test]
+fn whoever_is_killed_when_ever_what_is_told_is_there_and_the_rest_is_offered_again() {
+    let (mut told_in_all, mut cut_in_all) = (0, 0);
+    for seed in 0..60_u64 {
+        let faults = Faults {
+            unavailable: 10,
+            lost_answer: 25,
+            lost_task: 10,
+            stale_listing: 80,
+            slow: 3,
+            ..Faults::default()
+        };
+        let store = Lasting(Rc::new(RefCell::new(Memory::with_faults(
+            faults,
+            dice(seed),
+        ))));
+        let mut random = dice(seed + 500);
+        let begin = || Offloads::new(Tier::new(store.clone(), false, 1 << 30), Policy::Keep);
+        // Each leader cuts in its own way; the group's log tells the next one how far it is stored.
+        let mut stored = 0;
+        while stored < 60 {
+            let mut leader = begin();
+            let cut = 3 + random() % 9;
+            let turns = 1 + random() % 60;
+            while stored < 60 {
+                let (first, last) = (stored + 1, stored + cut);
+                let Some(receipt) = offer(&mut leader, (first, last), turns, &mut random) else {
+                    break;
+                };
+                assert!(receipt.since == 1, "seed {seed}: {receipt:?}");
+                let Segment {
+                    first: from,
+                    last: to,
+                    ..
+                } = receipt.segment;
+                assert!(
+                    from <= first && first <= to,
+                    "seed {seed}: {receipt:?} for {first}"
+                );
+                cut_in_all += u64::from((from, to) != (first, last));
+                told_in_all += 1;
+                stored = to;
+            }
+            store.0.borrow_mut().abandon();
+        }
+        let manifest = manifest(&store);
+        let mut next = 1;
+        for one in manifest.segments() {
+            let segment = one.segment;
+            assert_eq!(segment.first, next, "seed {seed}: no gap, nothing twice");
+            let mut driven = Driven::new(store.clone(), false, 1);
+            let bytes = driven.fetch(segment).expect("what is named is there");
+            assert_eq!(bytes, *file(segment.first, segment.last));
+            next = segment.last + 1;
+        }
+        assert!(next > stored, "seed {seed}");
+    }
+    assert!(
+        told_in_all > 500 && cut_in_all > 5,
+        "{told_in_all}, {cut_in_all}"
+    );
+}
+
+#[test]
+fn what_another_stored_in_part_is_told_and_read_back() {
+    let store = Lasting(Rc::new(RefCell::new(Memory::new())));
+    let mut offloads = Offloads::new(Tier::new(store.clone(), false, 1 << 30), Policy::Lock(60));
+    let mut random = dice(1);
+    offer(&mut offloads, (5, 9), 99, &mut random).expect("no faults");
+    let receipt = offer(&mut offloads, (7, 12), 99, &mut random).expect("no faults");
+    assert_eq!((receipt.segment.first, receipt.segment.last), (5, 9));
+    let object = receipt.segment.object();
+    store
+        .0
+        .borrow_mut()
+        .damage(&object, |bytes| bytes[100] ^= 1);
+    let damaged = offer(&mut offloads, (7, 12), 999, &mut random);
+    assert_eq!(damaged, None, "what does not read back is not told");
+    let stored = manifest(&store).segments()[0];
+    assert_eq!(stored.retention, Retention::Locked(1_060));
+}
