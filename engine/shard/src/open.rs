@@ -133,6 +133,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             annex: None,
             damage: Vec::new(),
             damaged: 0,
+            rotten: Vec::new(),
             setup,
         };
         for damage in &opening.damage {

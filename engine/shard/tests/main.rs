@@ -10,6 +10,8 @@ mod formats;
 mod images;
 #[path = "main/laggards.rs"]
 mod laggards;
+#[path = "main/mending.rs"]
+mod mending;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]

@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) stores: Vec<MemoryStore>,
     terms: Terms,
     history: Option<History>,
+    /// Bytes per second that a log is read again by; for nodes started from here on.
+    pub(crate) scrub: u64,
     pub(crate) vault: Option<Vault>,
     shards: Vec<Option<TestShard>>,
     wake: Vec<u64>,
@@ -102,6 +104,7 @@ impl World {
                 .collect(),
             terms,
             history,
+            scrub: 0,
             vault,
             shards: (0..nodes).map(|_| None).collect(),
             wake: vec![0; count],
@@ -138,6 +141,7 @@ impl World {
         };
         let mut options = Options::small(identity, 64 * 1024);
         options.segments_max = self.terms.segments_max;
+        options.scrub_bytes_per_second = self.scrub;
         options
     }
 
