@@ -4,6 +4,8 @@
 mod crashes;
 #[path = "main/damage.rs"]
 mod damage;
+#[path = "main/every_crash.rs"]
+mod every_crash;
 #[path = "main/formats.rs"]
 mod formats;
 #[path = "main/images.rs"]
