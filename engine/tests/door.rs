@@ -1,6 +1,7 @@
 //! The door for TigerBeetle's clients, from outside: sessions, leaders, groups, and those that mean no good.
 
 pub(crate) mod caller;
+mod changes;
 mod hostile;
 mod leaders;
 mod sessions;

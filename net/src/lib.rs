@@ -32,6 +32,7 @@ pub mod envelope;
 pub mod fetch;
 pub mod frame;
 pub mod handshake;
+pub mod hostile;
 pub mod inbound;
 pub mod inspect;
 pub mod limits;

@@ -2,15 +2,7 @@
 
 use std::cell::Cell;
 
-use bytes::Bytes;
-use net::checksum::crc;
-use net::envelope::{Envelope, EnvelopeBuilder};
-use net::frame::Kind;
-use net::handshake::{Hello, Welcome};
-use net::inspect::{InspectHead, ReportHead};
-use net::refusal::Refusal;
-use net::request::{ReplyHead, RequestHead};
-use net::transport::Frame;
+use net::hostile::{check_envelope, check_head, check_stream};
 use proptest::prelude::*;
 
 /// Bytes that are mostly zero or small, as accepted heads are; else nothing would ever be accepted.
@@ -21,62 +13,6 @@ fn bytes(len: usize) -> impl Strategy<Value = Vec<u8>> {
 
 fn any_length() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..200)
-}
-
-/// Decodes, and checks that what was accepted is canonical.
-fn check(head: &[u8]) -> usize {
-    let again = [
-        Hello::decode(head).ok().map(|hello| hello.encode().head),
-        Welcome::decode(head)
-            .ok()
-            .map(|welcome| welcome.encode().head),
-        Refusal::decode(head)
-            .ok()
-            .map(|refusal| refusal.encode().head),
-        RequestHead::decode(head)
-            .ok()
-            .map(|request| request.encode().to_vec()),
-        ReplyHead::decode(head)
-            .ok()
-            .map(|reply| reply.encode().to_vec()),
-        InspectHead::decode(head)
-            .ok()
-            .map(|inspect| inspect.encode().to_vec()),
-        ReportHead::decode(head)
-            .ok()
-            .map(|report| report.encode().to_vec()),
-    ];
-    let accepted = again.iter().flatten();
-    accepted.clone().for_each(|again| assert_eq!(again, head));
-    accepted.count()
-}
-
-fn check_envelope(head: Vec<u8>, bulk: Vec<u8>) -> bool {
-    let bulk_crc = crc(&bulk);
-    let frame = Frame {
-        kind: Kind::ENVELOPE,
-        head: head.into(),
-        bulk: bulk.into(),
-        bulk_crc,
-        began_at: 0,
-        arrived_at: 0,
-    };
-    let Ok(envelope) = Envelope::parse(&frame) else {
-        return false;
-    };
-    let mut builder = EnvelopeBuilder::new();
-    builder.begin(envelope.beat);
-    for letter in envelope.letters() {
-        let sum = crc(&letter.bulk);
-        assert!(builder.push(letter.group, &letter.message, [(letter.bulk, sum)]));
-    }
-    let again = builder.finish();
-    assert_eq!(
-        (Bytes::from(again.head), Bytes::from(again.bulk.concat())),
-        (frame.head, frame.bulk)
-    );
-    assert_eq!(again.bulk_crc, bulk_crc);
-    true
 }
 
 #[test]
@@ -97,7 +33,7 @@ fn accepted_heads_are_canonical() {
     ];
     proptest::test_runner::TestRunner::new(config)
         .run(&lengths, |head| {
-            accepted.set(accepted.get() + check(&head));
+            accepted.set(accepted.get() + check_head(&head));
             Ok(())
         })
         .expect("no case fails");
@@ -147,7 +83,9 @@ fn accepted_envelopes_are_canonical() {
                 bulk_sum += entry_bulk_len as usize % 1000;
             }
             let bulk_len = if honest { bulk_sum } else { bulk_len };
-            accepted.set(accepted.get() + usize::from(check_envelope(head, vec![9; bulk_len])));
+            accepted.set(
+                accepted.get() + usize::from(check_envelope(head.into(), vec![9; bulk_len].into())),
+            );
             Ok(())
         })
         .expect("no case fails");
@@ -156,4 +94,25 @@ fn accepted_envelopes_are_canonical() {
         accepted > 100,
         "{accepted} envelopes were accepted: the test reaches what it tests"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_stream_of_frames_panics(
+        header in proptest::array::uniform32(prop_oneof![4 => Just(0u8), 1 => any::<u8>()]),
+        rest in any_length(),
+        cut in 1..80_usize,
+    ) {
+        // A header with the right beginning and the right sum: its fields are what is wrong.
+        let mut bytes = [0; net::limits::HEADER_BYTES];
+        bytes[..32].copy_from_slice(&header);
+        bytes[..4].copy_from_slice(&net::frame::MAGIC);
+        let sum_at = net::frame::HEADER_CRC_AT;
+        let sum = net::checksum::crc(&bytes[..sum_at]);
+        bytes[sum_at..].copy_from_slice(&sum.to_le_bytes());
+        check_stream(&[&bytes[..], &rest].concat(), cut);
+        check_stream(&rest, cut);
+    }
 }

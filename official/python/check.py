@@ -6,6 +6,7 @@ check.py CLUSTER_BINARY [--old]; with --old the client is older than what is ser
 import subprocess
 import sys
 import threading
+import time
 
 import tigerbeetle as tb
 
@@ -91,17 +92,75 @@ def everything(binary, groups):
         assert client.lookup_accounts([1])[0].debits_posted == 106
 
 
+def rules(binary):
+    flags, account_flags = tb.TransferFlags, tb.AccountFlags
+    with Cluster(binary, 1, 1) as cluster, tb.ClientSync(cluster_id=7, replica_addresses=cluster.addresses) as client:
+        imported = account(9, 1, account_flags.IMPORTED)
+        imported.timestamp = 1000
+        assert statuses(client.create_accounts([imported])) == ["CREATED"]
+        accounts = [account(1, 1, account_flags.HISTORY), account(2, 1),
+                    account(3, 1, account_flags.DEBITS_MUST_NOT_EXCEED_CREDITS)]
+        assert statuses(client.create_accounts(accounts)) == ["CREATED"] * 3
+        told = client.create_transfers([
+            transfer(1, 1, 3, 1), transfer(2, 1, 1, 3, 50), transfer(3, 1, 3, 2, 1000, flags.BALANCING_DEBIT),
+            transfer(4, 1, 2, 1, 0, flags.PENDING | flags.CLOSING_DEBIT), transfer(5, 1, 2, 1),
+        ])
+        assert statuses(told) == ["EXCEEDS_CREDITS", "CREATED", "CREATED", "CREATED", "DEBIT_ACCOUNT_ALREADY_CLOSED"], told
+        assert client.lookup_transfers([3])[0].amount == 50
+        assert account_flags.CLOSED in client.lookup_accounts([2])[0].flags
+        void = transfer(6, 0, 0, 0, 0, flags.VOID_PENDING_TRANSFER, 4, 0)
+        assert statuses(client.create_transfers([void, transfer(5, 1, 2, 1)])) == ["CREATED", "ID_ALREADY_FAILED"]
+        assert account_flags.CLOSED not in client.lookup_accounts([2])[0].flags
+        short = transfer(7, 1, 1, 2, 5, flags.PENDING)
+        short.timeout = 1
+        assert statuses(client.create_transfers([short])) == ["CREATED"]
+        deadline = time.monotonic() + 30
+        while client.lookup_accounts([1])[0].debits_pending != 0:
+            assert time.monotonic() < deadline, "it expires"
+            time.sleep(0.05)
+        of_account = tb.AccountFilter(account_id=1, user_data_128=0, user_data_64=0, user_data_32=0, code=0,
+                                      timestamp_min=0, timestamp_max=0, limit=10,
+                                      flags=tb.AccountFilterFlags.DEBITS | tb.AccountFilterFlags.CREDITS)
+        balances = [(found.debits_pending, found.debits_posted) for found in client.get_account_balances(of_account)]
+        assert balances == [(0, 50), (0, 50), (0, 50), (5, 50)], balances
+
+
 def killed_leader(binary):
     with Cluster(binary, 3, 1) as cluster, tb.ClientSync(cluster_id=7, replica_addresses=cluster.addresses) as client:
         assert statuses(client.create_accounts([account(1, 1), account(2, 1)])) == ["CREATED"] * 2
-        for at in range(1, 301):
-            if at == 100:
-                leader = cluster.order("leader")
-                assert cluster.order("kill " + leader) == "killed"
-            if at == 200:
-                assert cluster.order("start " + leader) == "started"
-            assert statuses(client.create_transfers([transfer(at, 1, 1, 2)])) == ["CREATED"], at
-        assert client.lookup_accounts([1])[0].debits_posted == 300
+        failures, done, stop = [], [0] * 4, threading.Event()
+
+        def work(number):
+            try:
+                while not stop.is_set():
+                    # Not even "exists": a request that is sent again is answered as the first time.
+                    id = (number + 1 << 64) + done[number] + 1
+                    assert statuses(client.create_transfers([transfer(id, 1, 1, 2)])) == ["CREATED"], id
+                    done[number] += 1
+            except BaseException as failure:  # told to the main thread
+                failures.append(failure)
+
+        def wait_for_more(more):
+            want, deadline = sum(done) + more, time.monotonic() + 60
+            while sum(done) < want and not failures:
+                assert time.monotonic() < deadline, "requests are answered"
+                time.sleep(0.01)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(2):
+            wait_for_more(100)
+            leader = cluster.order("leader")
+            assert cluster.order("kill " + leader) == "killed"
+            wait_for_more(100)
+            assert cluster.order("start " + leader) == "started"
+        wait_for_more(100)
+        stop.set()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert not failures, failures
+        assert client.lookup_accounts([1])[0].debits_posted == sum(done)
 
 
 def too_old(binary):
@@ -122,5 +181,7 @@ if __name__ == "__main__":
     else:
         everything(sys.argv[1], 1)
         everything(sys.argv[1], 3)
+        rules(sys.argv[1])
         killed_leader(sys.argv[1])
-        print("python: create, look up, query, two-phase, linked, errors, threads, a killed leader: ok")
+        print("python: create, look up, query, two-phase, linked, errors, limits, balancing, closing, imports, expiry, history,"
+              " threads, a killed leader: ok")

@@ -3,6 +3,9 @@
 //! - A cluster that is dropped leaves no process and no folder behind.
 //! - Everything that waits gives up after a while and says for what it waited.
 
+pub mod load;
+pub mod usage;
+
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -31,6 +34,10 @@ pub struct Plan {
     pub accounts_max: u64,
     /// See `accounts_max`.
     pub transfers_max: u64,
+    /// Transfers of each group whose memory is touched before a node serves.
+    pub reserve_transfers: u64,
+    /// Bytes of each core's log that are laid out beforehand.
+    pub preallocate_bytes: u64,
     /// Where the folders are made; the system's place for such things, if empty.
     pub data_dir: PathBuf,
 }
@@ -47,6 +54,8 @@ impl Plan {
             io: std::env::var("QUORATE_IO").unwrap_or_default(),
             accounts_max: 100_000,
             transfers_max: 2_000_000,
+            reserve_transfers: 0,
+            preallocate_bytes: 256 << 20,
             data_dir: PathBuf::new(),
         }
     }
@@ -113,7 +122,8 @@ impl Cluster {
         let node = |(at, port): (usize, &u16)| format!("{}=127.0.0.1:{port}", at + 1);
         let nodes: Vec<String> = self.bases.iter().enumerate().map(node).collect();
         let done = Command::new(&self.plan.quorate)
-            .args(["format", "--cluster", &CLUSTER.to_string(), "--preallocate", "256MiB"])
+            .args(["format", "--cluster", &CLUSTER.to_string()])
+            .args(["--preallocate", &format!("{}MiB", self.plan.preallocate_bytes >> 20)])
             .args(["--node", &(place + 1).to_string(), "--nodes", &nodes.join(",")])
             .args(["--cores", &self.plan.cores.to_string()])
             .args(["--groups", &self.plan.groups.to_string()])
@@ -135,6 +145,7 @@ impl Cluster {
         let mut command = Command::new(&self.plan.quorate);
         command
             .args(["start", "--tigerbeetle", &self.door(place).to_string()])
+            .args(["--reserve-transfers", &self.plan.reserve_transfers.to_string()])
             .arg("--data-dir")
             .arg(self.dir(place))
             .stdin(Stdio::null())

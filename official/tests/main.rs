@@ -1,5 +1,7 @@
 //! The official Rust client against real processes: what it may do, what it is told, and a leader that dies.
 
+mod rules;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::TcpStream;

@@ -19,20 +19,35 @@ const STRIDE: usize = 64;
 /// Numbers of a row.
 const NUMBERS: usize = 8;
 
+/// Bytes of a row, at most: 19 times seven bits for 128 of them.
+const ROW_BYTES_MAX: usize = NUMBERS * 19;
+
 /// Appends the balances after row `place`; rows are appended in order.
 pub(crate) fn append(both: &Both, place: usize, numbers: &mut Vec<u8>, starts: &mut Vec<u8>) {
     if place.is_multiple_of(STRIDE) {
         let start = u32::try_from(numbers.len()).expect("a chapter's balances are below 4 GiB");
         starts.extend_from_slice(&start.to_le_bytes());
     }
+    let (mut line, mut end) = ([0; ROW_BYTES_MAX], 0);
+    let mut put = |byte: u8| {
+        line[end] = byte;
+        end += 1;
+    };
     for number in both.0 {
-        let mut rest = number;
+        let mut wide = number;
+        while wide >> 64 != 0 {
+            put(wide as u8 | 0x80);
+            wide >>= 7;
+        }
+        // Nearly all of them have 64 bits at most, which are much less work.
+        let mut rest = wide as u64;
         while rest >= 0x80 {
-            numbers.push(rest as u8 | 0x80);
+            put(rest as u8 | 0x80);
             rest >>= 7;
         }
-        numbers.push(rest as u8);
+        put(rest as u8);
     }
+    numbers.extend_from_slice(&line[..end]);
 }
 
 /// The balances after row `place`; none if the bytes make no sense.

@@ -45,6 +45,45 @@ enum Stage {
     Done,
 }
 
+/// Memory that serves one chapter after another: some megabytes, which would cost more to ask for than to fill.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    /// Made and not handed on yet.
+    out: Vec<u8>,
+    balances: Vec<u8>,
+    starts: Vec<u8>,
+    /// Tier 0: entries of each slice, gathered with the rows.
+    ids: Vec<Vec<u64>>,
+    fields: Vec<Vec<u64>>,
+    /// The entries of the slice that is being written, and room to sort them.
+    entries: Vec<u64>,
+    spare: Vec<u64>,
+    /// Where the slices of the index that is being written begin.
+    slices: Vec<u64>,
+}
+
+impl Buffers {
+    /// Empty, with room for so many slices of tier 0.
+    fn clear(&mut self, slices: usize) {
+        self.out.clear();
+        self.balances.clear();
+        self.starts.clear();
+        for entries in [&mut self.ids, &mut self.fields] {
+            entries.resize_with(slices.max(entries.len()), Vec::new);
+            entries.iter_mut().for_each(Vec::clear);
+        }
+    }
+
+    /// Bytes of it.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries = [&self.ids, &self.fields].into_iter().flatten();
+        let entries = entries.chain([&self.entries, &self.spare, &self.slices]);
+        let words: usize = entries.map(Vec::capacity).sum();
+        let bytes = [&self.out, &self.balances, &self.starts].map(Vec::capacity);
+        words * size_of::<u64>() + bytes.iter().sum::<usize>()
+    }
+}
+
 /// A chapter in the making.
 pub(crate) struct ChapterWriter {
     name: Name,
@@ -54,23 +93,16 @@ pub(crate) struct ChapterWriter {
     /// Bytes so far.
     written: u64,
     hasher: Xxh3,
-    /// Made and not handed on yet.
-    out: Vec<u8>,
+    buffers: Buffers,
+    /// Bytes of `buffers.out` that were handed on.
     handed: usize,
-    balances: Vec<u8>,
-    starts: Vec<u8>,
-    /// Tier 0: entries of each slice, gathered with the rows.
-    ids: Vec<Vec<u64>>,
-    fields: Vec<Vec<u64>>,
-    /// Where the slices of the index that is being written begin.
-    slices: Vec<u64>,
     /// Where that index begins.
     section: u64,
 }
 
 impl ChapterWriter {
     /// Begins the chapter that is due.
-    pub(crate) fn new(rows: &EventRows) -> Self {
+    pub(crate) fn new(rows: &EventRows, mut buffers: Buffers) -> Self {
         let name = rows.shelf().shape().next();
         let row_bits = rows.shelf().row_bits().unwrap_or(0);
         let shape = Shape {
@@ -84,7 +116,7 @@ impl ChapterWriter {
         footer.row_bits = row_bits.into();
         footer.id_min = U128::new(u128::MAX);
         footer.previous = rows.shelf().chain().into();
-        let gathering = if name.tier == 0 { shape.slices() } else { 0 };
+        buffers.clear(if name.tier == 0 { shape.slices() } else { 0 });
         Self {
             name,
             shape,
@@ -96,15 +128,15 @@ impl ChapterWriter {
             footer,
             written: 0,
             hasher: Xxh3::new(),
-            out: Vec::new(),
+            buffers,
             handed: 0,
-            balances: Vec::new(),
-            starts: Vec::new(),
-            ids: vec![Vec::new(); gathering],
-            fields: vec![Vec::new(); gathering],
-            slices: Vec::new(),
             section: 0,
         }
+    }
+
+    /// Gives its memory to the next one.
+    pub(crate) fn into_buffers(self) -> Buffers {
+        self.buffers
     }
 
     /// The footer, once all is written.
@@ -117,23 +149,27 @@ impl ChapterWriter {
         // A step that makes few bytes has its cost all the same.
         let mut left = budget.max(1);
         loop {
-            let ready = &self.out[self.handed..];
+            if piece.is_empty() && self.handed == 0 && self.buffers.out.len() <= budget {
+                core::mem::swap(piece, &mut self.buffers.out);
+                left = left.saturating_sub(piece.len());
+            }
+            let ready = &self.buffers.out[self.handed..];
             let take = ready.len().min(left);
             piece.extend_from_slice(&ready[..take]);
             self.handed += take;
             left -= take;
-            if self.handed < self.out.len() || left == 0 {
+            if self.handed < self.buffers.out.len() || left == 0 {
                 return false;
             }
             if self.stage == Stage::Done {
                 return true;
             }
-            self.out.clear();
+            self.buffers.out.clear();
             self.handed = 0;
             self.step(rows);
-            self.written += self.out.len() as u64;
+            self.written += self.buffers.out.len() as u64;
             if self.stage != Stage::Done {
-                self.hasher.update(&self.out);
+                self.hasher.update(&self.buffers.out);
             }
             left = left.saturating_sub(STEP_BYTES / 8).max(1);
         }
@@ -158,7 +194,7 @@ impl ChapterWriter {
 
     /// Ends section `section` here; the next one begins here.
     fn end_section(&mut self, section: usize) {
-        let end = self.written + self.out.len() as u64;
+        let end = self.written + self.buffers.out.len() as u64;
         self.footer.sections[section] = Section::between(self.section, end);
         self.section = end;
     }
@@ -169,22 +205,22 @@ impl ChapterWriter {
         for place in first..end {
             let row = TransferRow::new(range.start + place);
             let event = rows.get(row);
-            self.out.extend_from_slice(event.as_bytes());
+            self.buffers.out.extend_from_slice(event.as_bytes());
             balance_stream::append(
                 &rows.balances(row),
                 place,
-                &mut self.balances,
-                &mut self.starts,
+                &mut self.buffers.balances,
+                &mut self.buffers.starts,
             );
             let (shape, place) = (self.shape, place as u32);
             keys(event, |key| {
                 let hash = key.hash();
-                self.fields[shape.slice_of(hash)].push(joined(hash, place));
+                self.buffers.fields[shape.slice_of(hash)].push(joined(hash, place));
             });
             if event.kind() != RowKind::Expiry {
                 let id = event.fields().id.get();
                 let hash = Key::new(Field::Id, id).hash();
-                self.ids[shape.slice_of(hash)].push(joined(hash, place));
+                self.buffers.ids[shape.slice_of(hash)].push(joined(hash, place));
                 self.footer.id_min = self.footer.id_min.get().min(id).into();
                 self.footer.id_max = self.footer.id_max.get().max(id).into();
             }
@@ -197,35 +233,45 @@ impl ChapterWriter {
     }
 
     fn write_balances(&mut self, first: usize) -> Stage {
-        let end = self.balances.len().min(first + STEP_BYTES);
-        self.out.extend_from_slice(&self.balances[first..end]);
-        if end < self.balances.len() {
+        let end = self.buffers.balances.len().min(first + STEP_BYTES);
+        self.buffers
+            .out
+            .extend_from_slice(&self.buffers.balances[first..end]);
+        if end < self.buffers.balances.len() {
             return Stage::Balances(end);
         }
         self.end_section(1);
-        self.out.extend_from_slice(&self.starts);
+        self.buffers.out.extend_from_slice(&self.buffers.starts);
         self.end_section(2);
         Stage::Slice(Index::Ids, 0)
     }
 
     fn write_slice(&mut self, rows: &EventRows, index: Index, slice: usize) -> Stage {
         if slice == 0 {
-            self.slices.clear();
+            self.buffers.slices.clear();
         }
-        self.slices.push(self.written - self.section);
-        let mut entries = if self.name.tier == 0 {
-            match index {
-                Index::Ids => core::mem::take(&mut self.ids[slice]),
-                Index::Fields => core::mem::take(&mut self.fields[slice]),
-            }
+        self.buffers.slices.push(self.written - self.section);
+        let mut entries = core::mem::take(&mut self.buffers.entries);
+        if self.name.tier == 0 {
+            core::mem::swap(
+                &mut entries,
+                match index {
+                    Index::Ids => &mut self.buffers.ids[slice],
+                    Index::Fields => &mut self.buffers.fields[slice],
+                },
+            );
         } else {
-            self.gather(rows, index, self.shape.hashes(slice))
-        };
-        entries.sort_unstable();
+            entries.clear();
+            self.gather(rows, index, self.shape.hashes(slice), &mut entries);
+        }
+        self.shape
+            .sort(slice, &mut entries, &mut self.buffers.spare);
         if index == Index::Ids {
             self.sort_collisions(rows, &mut entries);
         }
-        self.shape.write_slice(slice, &entries, &mut self.out);
+        self.shape
+            .write_slice(slice, &entries, &mut self.buffers.out);
+        self.buffers.entries = entries;
         if slice + 1 < self.shape.slices() {
             Stage::Slice(index, slice + 1)
         } else {
@@ -234,8 +280,7 @@ impl ChapterWriter {
     }
 
     /// The entries of some hashes in all chapters of the tier below that this one covers.
-    fn gather(&self, rows: &EventRows, index: Index, hashes: Range<u32>) -> Vec<u64> {
-        let mut entries = Vec::new();
+    fn gather(&self, rows: &EventRows, index: Index, hashes: Range<u32>, entries: &mut Vec<u64>) {
         let first = self.rows().start;
         let lower = self.name.ordinal << FANOUT_BITS..(self.name.ordinal + 1) << FANOUT_BITS;
         for ordinal in lower {
@@ -252,7 +297,6 @@ impl ChapterWriter {
                 entries.push(joined(hash, offset + place));
             });
         }
-        entries
     }
 
     /// Ids with one hash stand in order of the ids, so that many of them are no burden to find.
@@ -269,8 +313,8 @@ impl ChapterWriter {
     }
 
     fn write_directory(&mut self, index: Index) -> Stage {
-        self.slices.push(self.written - self.section);
-        write_directory(&self.slices, &mut self.out);
+        self.buffers.slices.push(self.written - self.section);
+        write_directory(&self.buffers.slices, &mut self.buffers.out);
         match index {
             Index::Ids => {
                 self.end_section(3);
@@ -294,8 +338,8 @@ impl ChapterWriter {
         self.footer.timestamp_last = timestamp(range.end - 1);
         self.footer.content = self.hasher.digest128().into();
         self.footer.checksum = self.footer.sum().into();
-        self.out.extend_from_slice(self.footer.as_bytes());
-        debug_assert_eq!(self.out.len(), FOOTER_BYTES);
+        self.buffers.out.extend_from_slice(self.footer.as_bytes());
+        debug_assert_eq!(self.buffers.out.len(), FOOTER_BYTES);
         Stage::Done
     }
 

@@ -26,6 +26,9 @@ pub(crate) const HASH_BITS: u32 = 30;
 /// Groups of a slice, at most.
 const SLICE_GROUPS: usize = 1 << 10;
 
+/// Bits after a group's that entries are dealt by before they are sorted.
+const DEAL_BITS: u32 = 3;
+
 /// The shape of an index: how many bits tell the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -76,8 +79,40 @@ impl Shape {
         hash << self.place_bits | place
     }
 
-    /// Writes a slice of entries, each a hash above a place in one number, sorted.
+    /// Sorts the entries of a slice, each a hash above a place in one number. Dealing them by the next bits of their hashes
+    /// first leaves two or three of each to sort; `spare` is room for as many.
+    pub(crate) fn sort(self, slice: usize, entries: &mut Vec<u64>, spare: &mut Vec<u64>) {
+        let shift = self.rest_bits() - DEAL_BITS;
+        let first = (slice * self.slice_groups()) << DEAL_BITS;
+        let heap = |entry: u64| (hash_of(entry) >> shift) as usize - first;
+        let mut next = [0_u32; SLICE_GROUPS << DEAL_BITS];
+        for entry in entries.iter() {
+            next[heap(*entry)] += 1;
+        }
+        let mut sum = 0;
+        for count in &mut next {
+            (*count, sum) = (sum, sum + *count);
+        }
+        spare.clear();
+        spare.resize(entries.len(), 0);
+        for entry in entries.iter() {
+            let place = &mut next[heap(*entry)];
+            spare[*place as usize] = *entry;
+            *place += 1;
+        }
+        // Each heap's beginning has moved to its end.
+        let mut start = 0;
+        for end in &next {
+            let end = *end as usize;
+            spare[start..end].sort_unstable();
+            start = end;
+        }
+        core::mem::swap(entries, spare);
+    }
+
+    /// Writes a slice of entries, sorted.
     pub(crate) fn write_slice(self, slice: usize, entries: &[u64], out: &mut Vec<u8>) {
+        out.reserve((self.slice_groups() + 1 + entries.len()) * size_of::<u32>());
         let first = slice * self.slice_groups();
         let mut next = entries
             .iter()
@@ -185,17 +220,20 @@ impl<'a> HashIndex<'a> {
 
 /// All of an index in one stroke, for tests and for what is small.
 #[cfg(test)]
-pub(crate) fn write_all(shape: Shape, mut entries: Vec<u64>) -> Vec<u8> {
-    entries.sort_unstable();
-    let mut out = Vec::new();
+pub(crate) fn write_all(shape: Shape, entries: Vec<u64>) -> Vec<u8> {
+    let (mut out, mut spare) = (Vec::new(), Vec::new());
     let mut starts = vec![0_u64];
     for slice in 0..shape.slices() {
         let hashes = shape.hashes(slice);
-        let of_slice: Vec<u64> = entries
+        let mut of_slice: Vec<u64> = entries
             .iter()
             .copied()
             .filter(|entry| hashes.contains(&hash_of(*entry)))
             .collect();
+        let mut sorted = of_slice.clone();
+        sorted.sort_unstable();
+        shape.sort(slice, &mut of_slice, &mut spare);
+        assert_eq!(of_slice, sorted, "slice {slice}");
         shape.write_slice(slice, &of_slice, &mut out);
         starts.push(out.len() as u64);
     }

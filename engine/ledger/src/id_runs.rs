@@ -12,7 +12,12 @@
 //!   only.
 //! - A run that stays short while strays are many is dissolved into strays, and its place used anew.
 //! - Where an id is recorded shows in no answer.
+//! - A search begins where the last one of its run ended: a client that lags behind another one asks for one id after the
+//!   other, and each lies in the same gap of the other's run, or in the next one.
 
+use core::cell::Cell;
+
+use crate::gap::Gap;
 use crate::rows::Rows;
 
 /// Runs side by side.
@@ -30,12 +35,17 @@ const CHUNK: usize = 1 << 14;
 /// Samples of a chunk: as many as a chunk of rows has.
 const SAMPLES: usize = CHUNK / SAMPLED;
 
+/// Gaps that a search steps through before it begins anew.
+const STEPS: usize = 4;
+
 /// A list of rows whose ids rise.
 struct Run {
     rows: Rows<u32, CHUNK>,
     samples: Rows<u128, SAMPLES>,
     first: u128,
     last: u128,
+    /// Where the last search ended. A hint: its two rows are there.
+    gap: Cell<Gap>,
 }
 
 impl Run {
@@ -45,6 +55,7 @@ impl Run {
             samples: Rows::new(),
             first: 0,
             last: 0,
+            gap: Cell::new(Gap::NONE),
         }
     }
 
@@ -66,6 +77,36 @@ impl Run {
         if self.rows.last().is_none() || id < self.first || id > self.last {
             return None;
         }
+        self.find_near(id, &id_of)
+            .unwrap_or_else(|| self.find_anywhere(id, id_of))
+    }
+
+    /// Looks in the gap where the last search ended and the next few; none if the id lies in none of them.
+    #[inline]
+    fn find_near(&self, id: u128, id_of: impl Fn(u32) -> u128) -> Option<Option<u32>> {
+        let mut gap = self.gap.get();
+        if id < gap.after || gap.before == 0 {
+            return None;
+        }
+        for _ in 0..STEPS {
+            if id < gap.before {
+                self.gap.set(gap);
+                let is_first = id == gap.after;
+                return Some(is_first.then(|| *self.rows.get(gap.place)));
+            }
+            if gap.place + 2 >= self.rows.len() {
+                return None;
+            }
+            gap = Gap {
+                place: gap.place + 1,
+                after: gap.before,
+                before: id_of(*self.rows.get(gap.place + 2)),
+            };
+        }
+        None
+    }
+
+    fn find_anywhere(&self, id: u128, id_of: impl Fn(u32) -> u128) -> Option<u32> {
         // Most searches are for what is recent: widen a window from the end, then halve it.
         let (start, end) = (self.samples.start(), self.samples.len());
         let mut width = 1;
@@ -91,11 +132,20 @@ impl Run {
             }
         }
         let row = *self.rows.get(low);
-        (id_of(row) == id).then_some(row)
+        let after = id_of(row);
+        if low + 1 < self.rows.len() {
+            self.gap.set(Gap {
+                place: low,
+                after,
+                before: id_of(*self.rows.get(low + 1)),
+            });
+        }
+        (after == id).then_some(row)
     }
 
     /// Gives up what names rows before this one, as far as whole chunks of it are left.
     fn release_before(&mut self, row: u32) {
+        self.gap.set(Gap::NONE);
         let (mut low, mut high) = (self.rows.start(), self.rows.len());
         while low < high {
             let middle = usize::midpoint(low, high);
@@ -115,6 +165,7 @@ impl Run {
     }
 
     fn pop(&mut self, id_of: impl Fn(u32) -> u128) {
+        self.gap.set(Gap::NONE);
         self.rows.pop();
         if self.rows.len().is_multiple_of(SAMPLED) {
             self.samples.pop();

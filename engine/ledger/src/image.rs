@@ -20,7 +20,7 @@ use zerocopy::little_endian::{U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::books::Books;
-use crate::ledger::Clock;
+use crate::digest::Digest;
 use crate::transfer_table::TransferRow;
 
 /// The first bytes of a head.
@@ -31,6 +31,14 @@ pub const IMAGE_VERSION: u32 = 1;
 
 /// Elements of a frame take at most so many bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 16 << 10;
+
+/// What moves on with every command, beside the books.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock {
+    /// The last timestamp that was assigned.
+    pub(crate) timestamp: u64,
+    pub(crate) digest: Digest,
+}
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,7 @@
 //! - A command that does not parse changes nothing and has an empty reply: `admit` keeps it out of the
 //!   log, and a replica must not stop over one that came in all the same.
 
+use core::mem;
 use std::sync::Arc;
 
 use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
@@ -19,14 +20,14 @@ use crate::batch;
 use crate::books::Books;
 use crate::changes;
 use crate::chapter::{Chapter, Footer};
-use crate::chapter_writer::ChapterWriter;
+use crate::chapter_writer::{Buffers, ChapterWriter};
 use crate::create_accounts::AccountCreation;
 use crate::create_transfers::TransferCreation;
 use crate::digest::Digest;
 use crate::expiry;
 use crate::id_index::IdHasher;
-use crate::image::Image;
-use crate::instruction::{Instruction, InstructionError};
+use crate::image::{Clock, Image};
+use crate::instruction::{Instruction, InstructionError, operation};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
 use crate::mutants::{Mutant, is_planted};
@@ -48,16 +49,10 @@ pub struct Ledger {
     image: Option<Box<Image>>,
     restore: Option<Box<Restore>>,
     writer: Option<Box<ChapterWriter>>,
+    /// What the next writer works with.
+    buffers: Buffers,
     /// The footer of the due chapter, once it was written.
     written: Option<Footer>,
-}
-
-/// What moves on with every command, beside the books.
-#[derive(Clone, Copy)]
-pub(crate) struct Clock {
-    /// The last timestamp that was assigned.
-    pub(crate) timestamp: u64,
-    pub(crate) digest: Digest,
 }
 
 impl Ledger {
@@ -83,8 +78,11 @@ impl Ledger {
     /// If the limits are beyond what rows can be numbered.
     pub fn with_seed(limits: Limits, seed: u128) -> Result<Self, LimitsError> {
         limits.check()?;
-        let hasher = IdHasher::new(seed);
-        Ok(Self {
+        Ok(Self::empty(limits, IdHasher::new(seed)))
+    }
+
+    fn empty(limits: Limits, hasher: IdHasher) -> Self {
+        Self {
             limits,
             hasher,
             books: Books::new(&limits, hasher),
@@ -94,8 +92,9 @@ impl Ledger {
             image: None,
             restore: None,
             writer: None,
+            buffers: Buffers::default(),
             written: None,
-        })
+        }
     }
 
     /// The account with this id, as it stands.
@@ -140,7 +139,7 @@ impl Ledger {
     /// Bytes that the ledger occupies in memory, to within its fixed parts.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.books.bytes()
+        self.books.bytes() + self.buffers.bytes()
     }
 
     /// Lets time pass up to a command's: expires what is due. The timestamp for the first event.
@@ -216,14 +215,7 @@ impl Ledger {
 
     /// Forgets everything.
     fn clear(&mut self) {
-        self.books = Books::new(&self.limits, self.hasher);
-        self.timestamp = 0;
-        self.digest = Digest::default();
-        self.journal = Journal::default();
-        self.image = None;
-        self.restore = None;
-        self.writer = None;
-        self.written = None;
+        *self = Self::empty(self.limits, self.hasher);
     }
 
     /// Would every event be refused because a table is full? Ids that are known already are answered.
@@ -292,6 +284,10 @@ impl StateMachine for Ledger {
             counts.spent,
             self.books.pendings.open_count() as u64,
         ])
+    }
+
+    fn due(&self) -> Option<(u64, u8)> {
+        self.next_expiry().map(|at| (at, operation::PULSE))
     }
 
     fn begin_image(&mut self) -> bool {
@@ -364,13 +360,16 @@ impl StateMachine for Ledger {
             return true;
         }
         let rows = self.books.transfers.rows();
-        let writer = self
-            .writer
-            .get_or_insert_with(|| Box::new(ChapterWriter::new(rows)));
+        let writer = self.writer.get_or_insert_with(|| {
+            Box::new(ChapterWriter::new(rows, mem::take(&mut self.buffers)))
+        });
         let last = writer.next(rows, budget, piece);
         if last {
             self.written = Some(*writer.footer());
-            self.writer = None;
+            self.buffers = self
+                .writer
+                .take()
+                .map_or_else(Buffers::default, |writer| writer.into_buffers());
         }
         last
     }

@@ -32,6 +32,7 @@ mod fates;
 pub mod filter;
 mod find_blocks;
 mod freezing;
+mod gap;
 mod hash_index;
 pub mod id_index;
 mod id_runs;

@@ -123,14 +123,15 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// A million accounts, sixteen million transfers, a million of them pending; all of them may be in memory.
+    /// A million accounts, sixteen million transfers, a million of them pending; as many rows, 4 GB, may wait for their
+    /// chapter.
     fn default() -> Self {
         Self {
             accounts_max: 1_000_000,
             transfers_max: 16_000_000,
             pendings_max: 1_000_000,
             chapter_rows: 65_536,
-            unshelved_max: 16_000_000,
+            unshelved_max: 1 << 24,
         }
     }
 }

@@ -8,7 +8,8 @@
 //!   system does not grant it, everything works the same, more slowly.
 //! - A chunk is mapped when its first row is written, and its pages are committed as they are written.
 //! - A row's address stays the same. Rows are taken back from the end; whole chunks are given up from the front,
-//!   and serve again at the end, so that a table that gives up as much as it takes asks the system for nothing.
+//!   and serve again at the end, so that a table that gives up as much as it takes asks the system for nothing. As many
+//!   are kept for that as were reserved, two at least.
 
 use memmap2::MmapMut;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -16,8 +17,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Bytes of a chunk after the first: four huge pages.
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// Chunks kept for use again.
-const SPARE_CHUNKS: usize = 2;
+/// Chunks kept for use again, at least.
+const SPARE_CHUNKS_MIN: usize = 2;
 
 /// Rows of type `T`, whose size is a power of two.
 pub(crate) struct Pages<T> {
@@ -26,6 +27,8 @@ pub(crate) struct Pages<T> {
     given_up: usize,
     /// Given up, and not in use again.
     spare: Vec<MmapMut>,
+    /// Chunks that are not given back to the system, in use or spare.
+    kept: usize,
     /// The first row that is here.
     start: usize,
     len: usize,
@@ -42,6 +45,7 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
             chunks: Vec::new(),
             given_up: 0,
             spare: Vec::new(),
+            kept: SPARE_CHUNKS_MIN,
             start: 0,
             len: 0,
             row: core::marker::PhantomData,
@@ -59,7 +63,10 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     /// Gives up rows before `row`, as far as whole chunks of them are left.
     pub(crate) fn release_before(&mut self, row: usize) {
         let chunks = (row.min(self.len) / Self::CHUNK).saturating_sub(self.given_up);
-        let kept = SPARE_CHUNKS.saturating_sub(self.spare.len());
+        let used = self.chunks.len() - chunks + self.spare.len();
+        let kept = SPARE_CHUNKS_MIN
+            .saturating_sub(self.spare.len())
+            .max(self.kept.saturating_sub(used));
         self.spare.extend(self.chunks.drain(..chunks).take(kept));
         self.given_up += chunks;
         self.start = self.start.max(self.given_up * Self::CHUNK);
@@ -113,8 +120,10 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         self.chunks.push(chunk);
     }
 
-    /// Has the memory of the first `rows` rows at hand before they are written: mapped, and touched.
+    /// Has the memory of the first `rows` rows at hand before they are written: mapped, and touched. As much stays at
+    /// hand when rows are given up at the front.
     pub(crate) fn reserve(&mut self, rows: usize) {
+        self.kept = self.kept.max(rows.div_ceil(Self::CHUNK));
         while (self.given_up + self.chunks.len()) * Self::CHUNK < rows {
             self.add_chunk();
             #[cfg(target_os = "linux")]
@@ -200,6 +209,15 @@ mod tests {
         }
         assert!((4_096..12_000).all(|row| rows.get(row)[9] == row as u64));
         assert_eq!(rows.partition_point(4_096, |row| row[0] < 9_000), 9_000);
+        rows.reserve(12_000 + 4 * 2_048);
+        rows.release_before(12_000);
+        let (chunks, spare) = (rows.chunks.len(), rows.spare.len());
+        assert_eq!(chunks + spare, 8, "what was reserved stays");
+        for n in 12_000..24_000_u64 {
+            rows.push([n; 512]);
+            rows.release_before(n as usize - 5_000);
+        }
+        assert_eq!(rows.chunks.len() + rows.spare.len(), 8);
         rows.start_at(5_000);
         assert!(rows.last().is_none());
         rows.push([1; 512]);

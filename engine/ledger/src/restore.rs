@@ -16,8 +16,7 @@ use crate::books::Books;
 use crate::chapter::Chapter;
 use crate::digest::Digest;
 use crate::event_row::EventRow;
-use crate::image::{End, FRAME_BYTES_MAX, FrameHead, Head, IMAGE_VERSION, MAGIC, Section};
-use crate::ledger::Clock;
+use crate::image::{Clock, End, FRAME_BYTES_MAX, FrameHead, Head, IMAGE_VERSION, MAGIC, Section};
 use crate::shelf::{Shape, Shelf, number};
 
 /// A restore that is under way.

@@ -208,13 +208,13 @@ impl Shelf {
 
     /// The row of an id, if a chapter has it among the rows before `end`, and perhaps some after.
     pub(crate) fn find_id(&self, id: u128, end: usize) -> Option<usize> {
-        if id > self.id_max {
+        if id > self.id_max || end == 0 {
             return None;
         }
         let id_of = |row: usize| self.row(row).fields().id.get();
         self.asked()
             .rev()
-            .filter(|chapter| chapter.spans(id) && chapter.rows().start < end)
+            .filter(|chapter| chapter.rows().start < end && chapter.spans(id))
             .find_map(|chapter| chapter.find_id(id, id_of))
     }
 

@@ -286,6 +286,8 @@ impl Fate {
     }
 }
 
+const EVENTS_PER_WORLD: usize = 1_500;
+
 /// A command of a world, to be replayed.
 struct Recorded {
     time: u64,
@@ -304,8 +306,8 @@ fn limits(dice: &mut Dice, events: usize) -> Limits {
     }
 }
 
-/// Runs one world of some thousand events; the statuses it has seen, accounts' and transfers'.
-fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) {
+/// Runs one world of some thousand events: the statuses it has seen, accounts' and transfers', and the digest in the end.
+fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) -> u128 {
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
     let late = dice.once_in(8);
     let limits = limits(&mut dice, events);
@@ -371,6 +373,7 @@ fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) {
     check_end(&world);
     periods::check_world(&world, |bound| fate.dice.below(bound));
     check_replay(&world, limits, &recorded);
+    world.ledger.digest()
 }
 
 /// Rows, counts and limits at the end of a world.
@@ -445,14 +448,26 @@ fn setting(name: &str) -> Option<u64> {
         .and_then(|value| value.parse().ok())
 }
 
+/// What replicas of different builds must agree about. `.ci/run` asks a release build and a debug build; a change of the
+/// generator or of the digest changes the number, nothing else may.
+#[test]
+fn forty_worlds_have_the_digest_that_was_recorded() {
+    let mut sum = 0_u128;
+    for seed in 1..=40 {
+        let digest = run_world(seed, EVENTS_PER_WORLD, &mut BTreeSet::new());
+        sum = sum.rotate_left(1) ^ digest;
+    }
+    assert_eq!(format!("{sum:032x}"), "348fdd0ac141059ec490661bb03afa1f");
+}
+
 #[test]
 fn ledger_and_model_agree_in_every_status_and_balance() {
-    const EVENTS_PER_WORLD: usize = 1_500;
     let events = setting("LEDGER_EVENTS").unwrap_or(900_000) as usize;
     let first = setting("LEDGER_SEED").unwrap_or(1);
     let mut seen = BTreeSet::new();
     for seed in first..first + events.div_ceil(EVENTS_PER_WORLD) as u64 {
-        let run = std::panic::AssertUnwindSafe(|| run_world(seed, EVENTS_PER_WORLD, &mut seen));
+        let run = || run_world(seed, EVENTS_PER_WORLD, &mut seen);
+        let run = std::panic::AssertUnwindSafe(run);
         if let Err(cause) = std::panic::catch_unwind(run) {
             eprintln!("to see it again: LEDGER_SEED={seed} LEDGER_EVENTS=1");
             std::panic::resume_unwind(cause);

@@ -18,5 +18,6 @@ mod limits;
 mod machine;
 mod periods;
 mod queries;
+mod tables;
 mod transfers;
 mod two_phase;

@@ -42,6 +42,8 @@ pub struct Config {
     pub max_append_bytes: u64,
     /// Entries in one `Append`.
     pub max_append_entries: u32,
+    /// Entries on their way to one follower.
+    pub max_inflight_entries: u32,
 }
 
 impl Default for Config {
@@ -51,6 +53,7 @@ impl Default for Config {
             election_timeout: 500_000_000,
             max_inflight_messages: 256,
             max_inflight_bytes: 16 << 20,
+            max_inflight_entries: 1 << 20,
             max_uncommitted_entries: 1 << 20,
             max_uncommitted_bytes: 64 << 20,
             max_append_entries: 4096,
@@ -81,6 +84,7 @@ impl Config {
         let limits = [
             self.election_timeout,
             self.max_inflight_messages as u64,
+            u64::from(self.max_inflight_entries),
             self.max_inflight_bytes,
             self.max_uncommitted_entries,
             self.max_uncommitted_bytes,

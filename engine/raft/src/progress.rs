@@ -2,7 +2,7 @@
 //!
 //! - `matched < next`; `matched` never falls within a leadership, unless the member reports a loss.
 //! - Probe: one append at a time, until one fits. Replicate: appends follow each other without waiting, up
-//!   to the window. Snapshot: entries wait until the state is installed.
+//!   to the window, in appends, entries and bytes. Snapshot: entries wait until the state is installed.
 //! - A member that is not heard is sent nothing; it is probed when it returns.
 
 use crate::config::Config;
@@ -331,7 +331,9 @@ impl Progress {
     }
 
     fn is_full(&self, config: &Config) -> bool {
+        let entries = self.next.0 - self.matched.0 - 1;
         self.inflight.len() >= config.max_inflight_messages
+            || entries >= u64::from(config.max_inflight_entries)
             || self.inflight_bytes >= config.max_inflight_bytes
     }
 

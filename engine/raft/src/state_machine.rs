@@ -53,6 +53,12 @@ pub trait StateMachine {
     /// The state hash: equal on two replicas that applied the same entries.
     fn digest(&self) -> u128;
 
+    /// What time alone will change: when next (nanoseconds, as in [`Command::time`]), and the operation, without a body,
+    /// that lets it happen. A leader proposes it then if nobody else proposes anything.
+    fn due(&self) -> Option<(u64, u8)> {
+        None
+    }
+
     /// Begins an image of the state as it stands. Commands may be applied while its pieces are taken; the image
     /// stays that of this moment. An image begun before is given up. False from a machine that keeps none: its
     /// log is its only memory and is never shortened.

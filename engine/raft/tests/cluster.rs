@@ -95,6 +95,8 @@ pub(crate) enum Task {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
+    /// A hint at what was committed; 0: none.
+    pub(crate) commit: Index,
     /// What was lost and is not given back: remembered until the core says that all is well.
     pub(crate) damage: Damage,
     pub(crate) hard_state: HardState,
@@ -122,6 +124,8 @@ pub(crate) struct Node {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
+    /// Its number among all that were sent.
+    pub(crate) serial: u64,
     pub(crate) from: NodeId,
     pub(crate) to: NodeId,
     pub(crate) message: Message,
@@ -239,6 +243,7 @@ impl Cluster {
             entries: Vec::new(),
         };
         let disk = Disk {
+            commit: Index(0),
             damage: Damage::None,
             hard_state,
             contents: contents.clone(),
@@ -293,7 +298,7 @@ impl Cluster {
             runs,
             last: contents.last(),
             configurations,
-            commit: contents.snapshot.index,
+            commit: contents.snapshot.index.max(node.disk.commit),
             applied: contents.snapshot.index,
             damage,
         };
@@ -378,7 +383,7 @@ impl Cluster {
         }
         for (to, message) in effects.send {
             self.sent += 1;
-            let packet = node.packet(id, to, message);
+            let packet = node.packet(self.sent, id, to, message);
             self.network.push_back(packet);
         }
         if let Some(commit) = effects.commit {
@@ -824,7 +829,7 @@ impl Node {
         }
     }
 
-    fn packet(&self, from: NodeId, to: NodeId, message: Message) -> Packet {
+    fn packet(&self, serial: u64, from: NodeId, to: NodeId, message: Message) -> Packet {
         let mut bytes = Vec::new();
         wire::encode(&message, &mut bytes);
         assert_eq!(wire::decode(&bytes).as_ref(), Ok(&message));
@@ -835,6 +840,7 @@ impl Node {
             }
         }
         Packet {
+            serial,
             from,
             to,
             message,

@@ -5,10 +5,12 @@
 //!
 //! ```text
 //! cluster nodes=3 [learners=(..)] [witnesses=(..)] [sites=(1,1,2)] [election=n commit=n] [lease] [nocheckquorum]
-//!         [inflight=n] [uncommitted=n]
-//! elect | campaign N | pass TENTHS | settle | deliver N.. | drop [N..] | complete N..
+//!         [noprevote] [inflight=n] [entries=n] [bytes=n] [append=n] [uncommitted=n] [uncommittedbytes=n]
+//! elect | campaign N | pass TENTHS | settle [most=n] [skip=N] | deliver N.. [most=n] | drop [N..] | reverse
+//! complete N.. [most=n] | sent
 //! propose N [count] | read N | reads N | transfer FROM TO | change N vI lI wI rI [transition=..] | leave N
-//! sizes N election=n commit=n | class N count=n sites=n witnesses=n | durable N class | add N
+//! sizes N election=n commit=n | class N count=n sites=n regions=n witnesses=n | durable N class | add N
+//! waits N index class [touched=index/class] | ask N.. | renew N | tell | age N
 //! crash N | start N [damage=entries|votes] | forget N index | isolate N | sever N M | heal | compact N
 //! state [N..] | peers N | members N | quiet
 //! ```
@@ -17,12 +19,13 @@ use std::path::Path;
 
 use raft::change::{Change, Transition};
 use raft::config::{Config, Damage};
-use raft::durability::Class;
+use raft::durability::{Class, Waits};
 use raft::effects::{HardState, Role};
 use raft::ids::{EntryId, Index, NodeId};
 use raft::membership::{Kind, Membership, Place};
 use raft::progress::Flow;
 use raft::quorum::Quorum;
+use raft::quorum_read::QuorumRead;
 use raft::requests::MembershipChange;
 
 use crate::cluster::{Cluster, TIMEOUT, config};
@@ -59,6 +62,16 @@ fn adjust(config: &mut Config, setup: &Directive) {
     if let Some(uncommitted) = number(setup, "uncommitted") {
         config.max_uncommitted_entries = uncommitted as u64;
     }
+    if let Some(bytes) = number(setup, "uncommittedbytes") {
+        config.max_uncommitted_bytes = bytes as u64;
+    }
+    if let Some(entries) = number(setup, "entries") {
+        config.max_inflight_entries = entries as u32;
+    }
+    if let Some(bytes) = number(setup, "bytes") {
+        config.max_inflight_bytes = bytes as u64;
+        config.max_append_bytes = 8;
+    }
     if let Some(entries) = number(setup, "append") {
         config.max_append_entries = entries as u32;
     }
@@ -76,8 +89,15 @@ impl Scenario {
             }
             "campaign" => cluster.mutate(ids[0], |raft, now, _| raft.campaign(now)),
             "pass" => cluster.pass(u64::from(directive.numbers()[0]) * TIMEOUT / 10),
-            "settle" => return format!("{} messages", cluster.settle()),
-            "deliver" => self.deliver(&ids),
+            "settle" => return self.settle(directive),
+            "deliver" => self.deliver(&ids, number(directive, "most")),
+            "reverse" => cluster.network.make_contiguous().reverse(),
+            "sent" => return format!("{} in all", cluster.sent),
+            "waits" => return self.waits(directive),
+            "ask" => return self.ask(&ids),
+            "renew" => cluster.mutate(ids[0], |raft, now, _| raft.renew(now)),
+            "tell" => self.tell(),
+            "age" => return self.age(ids[0]),
             "drop" => {
                 let all = ids.is_empty();
                 cluster
@@ -85,8 +105,11 @@ impl Scenario {
                     .retain(|packet| !all && !ids.contains(&packet.to));
             }
             "complete" => {
+                let most = number(directive, "most").unwrap_or(usize::MAX);
                 for id in ids {
-                    while cluster.complete(id) {}
+                    (0..most)
+                        .take_while(|_| cluster.complete(id))
+                        .for_each(drop);
                 }
             }
             "propose" => return self.propose(ids[0], directive),
@@ -174,10 +197,85 @@ impl Scenario {
             .add_restored(config, &founders, start, hard_state, vec![]);
     }
 
-    fn deliver(&mut self, ids: &[NodeId]) {
+    /// Everything goes on until nothing is left to do; or so many deliveries; or without the disk of one node.
+    fn settle(&mut self, directive: &Directive) -> String {
+        let most = number(directive, "most").unwrap_or(usize::MAX);
+        let skipped = number(directive, "skip").map(|id| NodeId(id as u32));
+        let mut deliveries = 0;
+        loop {
+            while !self.cluster.network.is_empty() {
+                if deliveries == most {
+                    return format!("{deliveries} messages");
+                }
+                self.cluster.deliver(0);
+                deliveries += 1;
+                assert!(deliveries < 5_000, "the group does not come to rest");
+            }
+            let alive = self.cluster.alive();
+            let mut idle = true;
+            for id in alive.into_iter().filter(|id| Some(*id) != skipped) {
+                while self.cluster.complete(id) {
+                    idle = false;
+                }
+            }
+            if idle {
+                return format!("{deliveries} messages");
+            }
+        }
+    }
+
+    fn waits(&self, directive: &Directive) -> String {
+        let numbers = directive.numbers();
+        let mut waits = Waits::of(Index(u64::from(numbers[1])), numbers[2] as u8);
+        if let Some((index, class)) = directive.get("touched").and_then(|of| of.split_once('/')) {
+            let index = Index(index.parse().expect("an index"));
+            waits.inherit(&Waits::of(index, class.parse().expect("a class")));
+        }
+        let leader = self.cluster.raft(numbers[0]);
+        match waits.released(|class| leader.durable_index(class)) {
+            true => "answered".into(),
+            false => "waits".into(),
+        }
+    }
+
+    /// A quorum read asks these, in this order, until it has enough.
+    fn ask(&self, ids: &[NodeId]) -> String {
+        let mut read = QuorumRead::new();
+        for (asked, id) in ids.iter().enumerate() {
+            let answer = self.cluster.raft(id.0).read_answer();
+            if let Some(index) = answer.and_then(|answer| read.answer(&answer)) {
+                return format!("at {index}, after {} answers", asked + 1);
+            }
+        }
+        "not enough answers".into()
+    }
+
+    /// Signs of life go round, and what leaders state arrives.
+    fn tell(&mut self) {
+        self.cluster.statements.clear();
+        self.cluster.hear();
+        while !self.cluster.statements.is_empty() {
+            self.cluster.tell(0);
+        }
+    }
+
+    fn age(&self, id: NodeId) -> String {
+        let now = self.cluster.local(id);
+        match self.cluster.raft(id.0).reflects(now) {
+            Some(at) => format!(
+                "{} thousandths of a timeout",
+                now.since(at) * 1000 / TIMEOUT
+            ),
+            None => "not known".into(),
+        }
+    }
+
+    fn deliver(&mut self, ids: &[NodeId], most: Option<usize>) {
         let packets: Vec<_> = self.cluster.network.drain(..).collect();
+        let mut left = most.unwrap_or(usize::MAX);
         for packet in packets {
-            if ids.contains(&packet.to) {
+            if ids.contains(&packet.to) && left > 0 {
+                left -= 1;
                 self.cluster.arrive(packet);
             } else {
                 self.cluster.network.push_back(packet);
@@ -399,7 +497,7 @@ fn run(text: &str) -> String {
 fn all_scenarios() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let files = texts(&folder);
-    assert!(files.len() >= 25, "scenarios are missing");
+    assert!(files.len() >= 75, "scenarios are missing");
     let rewrite = std::env::var_os("QUORATE_REWRITE").is_some();
     let mut differing = Vec::new();
     for (name, text) in files {
@@ -419,4 +517,46 @@ fn all_scenarios() {
         differing.is_empty(),
         "scenarios show something else: {differing:?}"
     );
+}
+
+/// Names in backticks of the table of a page, row by row: those of the second column.
+fn rows(page: &str) -> Vec<(String, Vec<String>)> {
+    let from = page.find("## Rules and scenarios").expect("the table");
+    let table = page[from..]
+        .lines()
+        .skip_while(|line| !line.starts_with('|'));
+    let rows = table.take_while(|line| line.starts_with('|')).skip(2);
+    let cells = rows.map(|line| {
+        let mut cells = line.trim_matches('|').split('|').map(str::trim);
+        let rule = cells.next().unwrap_or_default().to_string();
+        let names = cells
+            .next()
+            .unwrap_or_default()
+            .split('`')
+            .skip(1)
+            .step_by(2);
+        (rule, names.map(str::to_string).collect())
+    });
+    cells.collect()
+}
+
+/// docs/consensus.md: every scenario stands in the table, every rule has one that is there.
+#[test]
+fn every_rule_has_a_scenario_and_every_scenario_a_rule() {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(crate_folder.join("../../docs/consensus.md"));
+    let rows = rows(&page.expect("the page"));
+    let files = texts(&crate_folder.join("tests/scenarios"));
+    let files: Vec<String> = files.into_iter().map(|(name, _)| name).collect();
+    assert!(rows.len() > 50, "{} rows", rows.len());
+    let mut named = Vec::new();
+    for (rule, names) in rows.iter().filter(|(rule, _)| !rule.starts_with("**")) {
+        assert!(!names.is_empty(), "no scenario for: {rule}");
+        for name in names {
+            assert!(files.contains(name), "{rule}: there is no {name}");
+        }
+        named.extend(names);
+    }
+    let missing: Vec<&String> = files.iter().filter(|file| !named.contains(file)).collect();
+    assert!(missing.is_empty(), "not in docs/consensus.md: {missing:?}");
 }

@@ -126,6 +126,9 @@ const _: () = assert!(
     UPKEEP_BYTES_PER_TURN >= IMAGE_PIECE_BYTES,
     "a turn handles a piece"
 );
+/// How long a leader waits for what it proposed because it was due, before it proposes it again.
+pub const PULSE_AGAIN_NS: u64 = 1_000_000_000;
+
 /// Clients whose last reply one group remembers ([`crate::sessions`]); the one that was quiet for longest makes room.
 pub const SESSIONS_MAX: usize = 256;
 

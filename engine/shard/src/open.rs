@@ -22,6 +22,7 @@ use crate::limits;
 use crate::losses::Losses;
 use crate::offload::Offloading;
 use crate::peers::Peers;
+use crate::pulse::Pulses;
 use crate::recover::{self, RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
@@ -91,17 +92,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         } = recover(&setup, device, &mut *archive, options, &mut machine, now)?;
         let keeping = setup.keeping;
         let has_strays = replicas.iter().any(|one| !one.shelf.strays.is_empty());
+        let others = setup.nodes.iter().copied();
         let mut shard = Self {
-            peers: Peers::new(
-                setup
-                    .nodes
-                    .iter()
-                    .copied()
-                    .filter(|node| *node != setup.node),
-            ),
+            peers: Peers::new(others.filter(|node| *node != setup.node)),
             watch: Stopwatch::new(setup.stopwatch),
             replies: Replies::of_core(setup.core),
             timers: Timers::new(replicas.len()),
+            pulses: Pulses::new(replicas.len()),
             wal,
             transport,
             replicas,

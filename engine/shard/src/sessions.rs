@@ -255,6 +255,10 @@ impl<M: StateMachine> StateMachine for Sessions<M> {
         }
     }
 
+    fn due(&self) -> Option<(u64, u8)> {
+        self.inner.due()
+    }
+
     fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
         if operation != SESSION_OF {
             return self.inner.query(operation, payload, reply);

@@ -26,6 +26,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::offload::Offloading;
 use crate::past::{Past, SealCounts};
 use crate::peers::Peers;
+use crate::pulse::Pulses;
 use crate::replica::Replica;
 use crate::restoring::Fault;
 use crate::sealing::Sealing;
@@ -69,6 +70,7 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) waiting: Waiting,
     pub(crate) journal: Journal,
     pub(crate) timers: Timers,
+    pub(crate) pulses: Pulses,
     pub(crate) outbound: Vec<(NodeId, u32, Message)>,
     pub(crate) effects: Effects,
     pub(crate) stash: VecDeque<Entry>,
@@ -179,6 +181,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         self.time_passed(now);
         self.decide(clock);
+        self.pulse(clock);
         self.persist(now);
         self.replicate(now);
         let left = self.apply(clock);
@@ -205,6 +208,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             .timers
             .earliest()
             .map_or(self.next_beat, |at| at.min(self.next_beat));
+        let wake = self.next_pulse(clock).map_or(wake, |pulse| pulse.min(wake));
         Next::Wait(Some(later.map_or(wake, |later| later.min(wake))))
     }
 
@@ -319,6 +323,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 clock,
             );
             self.counts.applied += replica.applied.0 - before.0;
+            self.pulses
+                .set(slot, replica.machine.due().map(|(at, _)| at));
             if std::mem::take(&mut replica.shelf.has_receipt) {
                 self.sealing.counts.receipts += 1;
                 self.offloading.look_again = true;

@@ -246,8 +246,6 @@ fn ledger_limits(limits: engine::config::Limits) -> ledger::limits::Limits {
         transfers_max: rows(limits.transfers_max),
         pendings_max: rows(limits.transfers_max)
             .min(ledger::limits::Limits::default().pendings_max),
-        unshelved_max: rows(limits.transfers_max.saturating_mul(2))
-            .max(2 * ledger::limits::Limits::default().chapter_rows),
         ..ledger::limits::Limits::default()
     }
 }

@@ -15,6 +15,9 @@ use crate::sessions::table::{Entry, Table};
 const MAGIC: [u8; 4] = *b"QSES";
 const VERSION: u32 = 1;
 
+/// How every image of sessions begins.
+pub(crate) const START: [u8; 8] = *b"QSES\x01\0\0\0";
+
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Head {

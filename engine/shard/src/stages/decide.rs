@@ -146,6 +146,27 @@ fn proposed<M>(
     }
 }
 
+/// Proposes what the group's machine has due; nobody waits for its outcome. If it is not taken now it is due again.
+pub fn propose_due<M>(
+    replica: &mut Replica<M>,
+    slot: u32,
+    operation: u8,
+    carriers: &mut Carriers<'_>,
+    now: Time,
+    wall: u64,
+) {
+    if let Ok(range) = replica.raft.propose(1, 0) {
+        carriers.stash.push_back(Entry {
+            index: *range.start(),
+            term: replica.raft.term(),
+            head: EntryHead::command(replica.raft.commit(), wall, 0, 0, operation),
+            payload: Bytes::new(),
+            payload_crc: crc32fast::hash(&[]),
+        });
+    }
+    carry(replica, slot, carriers, now);
+}
+
 /// Asks the group to confirm that this replica leads, once for all reads that wait.
 pub fn confirm_reads<M>(
     replica: &mut Replica<M>,
