@@ -186,7 +186,7 @@ fn reply_ids(wire: &mut ClientConnection, count: usize) -> Vec<u64> {
     ids
 }
 
-fn ask(wire: &mut ClientConnection, operation: u8, group: u64, bulk: Bytes) -> Bytes {
+pub(crate) fn ask(wire: &mut ClientConnection, operation: u8, group: u64, bulk: Bytes) -> Bytes {
     queue(wire, operation, group, 1, bulk);
     wire.flush().expect("the node reads");
     reply(wire, 1)

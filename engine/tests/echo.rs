@@ -25,6 +25,10 @@ pub(crate) const PEERS: u8 = 2;
 pub(crate) const LATER: u8 = 3;
 /// Panic.
 pub(crate) const PANIC: u8 = 4;
+/// Reply with the number of turns so far.
+pub(crate) const TURNS: u8 = 5;
+/// Ask for turn after turn, as many as the group number says, and reply with how often the thread slept meanwhile.
+pub(crate) const SPIN: u8 = 6;
 
 /// Requests taken in one turn; the rest wait for the next one, which follows at once.
 const PER_TURN_MAX: usize = 256;
@@ -58,6 +62,28 @@ struct Echo<T> {
     later: Vec<(u64, ConnectionId, Frame)>,
     held: BTreeMap<ConnectionId, VecDeque<Outgoing>>,
     envelopes: u64,
+    turns: u64,
+    spinning: Option<Spin>,
+}
+
+/// A core that has work in each turn.
+struct Spin {
+    left: u64,
+    slept_before: u64,
+    connection: ConnectionId,
+    frame: Frame,
+}
+
+/// How often this thread gave up its processor of its own accord.
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("proc is mounted");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.expect("the kernel counts them")
+        .trim()
+        .parse()
+        .expect("a number")
 }
 
 impl Build for EchoBuild {
@@ -101,12 +127,15 @@ impl Build for EchoBuild {
             later: Vec::new(),
             held: BTreeMap::new(),
             envelopes: 0,
+            turns: 0,
+            spinning: None,
         })
     }
 }
 
 impl<T: Transport> Turn for Echo<T> {
     fn turn(&mut self, clock: SystemClock) -> Next {
+        self.turns += 1;
         self.receive();
         for _ in 0..PER_TURN_MAX {
             let Some((connection, frame)) = self.arrived.pop_front() else {
@@ -121,8 +150,9 @@ impl<T: Transport> Turn for Echo<T> {
         for (_, connection, frame) in due {
             self.reply(connection, &frame, None);
         }
+        self.spin();
         self.transport.flush();
-        if !self.arrived.is_empty() {
+        if !self.arrived.is_empty() || self.spinning.is_some() {
             return Next::Again;
         }
         Next::Wait(
@@ -185,8 +215,36 @@ impl<T: Transport> Echo<T> {
                 let due = clock.now().0 + head.group * MILLISECOND;
                 self.later.push((due, connection, frame));
             }
+            TURNS => {
+                let turns = self.turns.to_le_bytes().to_vec();
+                self.reply(connection, &frame, Some(turns));
+            }
+            SPIN => {
+                self.spinning = Some(Spin {
+                    left: head.group,
+                    slept_before: sleeps(),
+                    connection,
+                    frame,
+                });
+            }
             PANIC => panic!("asked to panic"),
             _ => self.reply(connection, &frame, None),
+        }
+    }
+
+    fn spin(&mut self) {
+        let Some(spin) = &mut self.spinning else {
+            return;
+        };
+        spin.left -= 1;
+        if spin.left == 0 {
+            let spin = self.spinning.take().expect("looked at above");
+            let slept = sleeps() - spin.slept_before;
+            self.reply(
+                spin.connection,
+                &spin.frame,
+                Some(slept.to_le_bytes().to_vec()),
+            );
         }
     }
 

@@ -102,7 +102,7 @@ fn is_full(error: &ClientError) -> bool {
 }
 
 /// What the node says of its log.
-fn status(cluster: &Cluster, node: u32) -> String {
+pub(crate) fn status(cluster: &Cluster, node: u32) -> String {
     let address = cluster
         .layout
         .address_of(NodeId(node), 0)

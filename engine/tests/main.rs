@@ -1,5 +1,6 @@
 //! The engine from outside: both drivers under an echoing shard, folders, and whole clusters in one process.
 
+mod bad_streams;
 mod clusters;
 mod door;
 mod drivers;
@@ -8,4 +9,5 @@ mod full_disks;
 mod measure;
 mod ports;
 mod refusals;
+mod rest;
 mod teller;

@@ -57,7 +57,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    fn new(io: Io, nodes: u32, cores: u16, groups: u64) -> Self {
+    pub(crate) fn new(io: Io, nodes: u32, cores: u16, groups: u64) -> Self {
         Self::on(io, nodes, cores, groups, None)
     }
 
@@ -135,7 +135,7 @@ pub(crate) fn number(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes"))
 }
 
-fn add(client: &mut Client, group: u64, value: u64) -> Result<u64, ClientError> {
+pub(crate) fn add(client: &mut Client, group: u64, value: u64) -> Result<u64, ClientError> {
     client
         .request(GroupId(group), ADD, value.to_le_bytes().to_vec())
         .map(|reply| number(&reply))

@@ -51,4 +51,27 @@ impl Counters {
     pub fn damaged_by(&self, error: FrameError) -> u64 {
         self.damaged[usize::from(error.number())]
     }
+
+    /// The refusals of this end by name, those that happened.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        named(&Refusal::NAMES, &self.refused)
+    }
+
+    /// The refusals of other ends by name, those that happened.
+    pub fn rebuffs(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        named(&Refusal::NAMES, &self.told)
+    }
+
+    /// What was wrong with streams that were no frames, by name, what happened.
+    pub fn damages(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        named(&FrameError::NAMES, &self.damaged)
+    }
+}
+
+fn named(
+    names: &'static [&'static str],
+    counts: &[u64],
+) -> impl Iterator<Item = (&'static str, u64)> {
+    let pairs = names.iter().copied().zip(counts.iter().copied());
+    pairs.filter(|pair| pair.1 > 0)
 }

@@ -134,6 +134,26 @@ impl FrameError {
     /// One more than the highest number.
     pub const NUMBERS: usize = 16;
 
+    /// A short name for each number, for counters and reports; none has the number 0.
+    pub const NAMES: [&str; FrameError::NUMBERS] = [
+        "",
+        "not_a_frame",
+        "header_checksum",
+        "unknown_version",
+        "unknown_kind",
+        "unknown_flags",
+        "unknown_codec",
+        "reserved",
+        "head_too_long",
+        "bulk_too_long",
+        "codec_lengths",
+        "wrong_cluster",
+        "head_checksum",
+        "bulk_checksum",
+        "padding",
+        "unpack",
+    ];
+
     /// A number for a GOODBYE's detail and for counters: the position in the list of `docs/formats-net.md`.
     pub const fn number(self) -> u16 {
         match self {

@@ -77,6 +77,23 @@ impl Refusal {
     /// One more than the highest code.
     pub const CODES: usize = 13;
 
+    /// A short name for each code, for counters and reports; none has the code 0.
+    pub const NAMES: [&str; Refusal::CODES] = [
+        "",
+        "wrong_cluster",
+        "unknown_version",
+        "unknown_node",
+        "layout_differs",
+        "wrong_core",
+        "not_expected",
+        "self_connection",
+        "too_many_connections",
+        "malformed",
+        "too_slow",
+        "shutting_down",
+        "superseded",
+    ];
+
     /// As a GOODBYE frame.
     pub fn encode(self) -> Outgoing {
         let (code, detail) = self.parts();
@@ -180,6 +197,19 @@ mod tests {
             Refusal::Superseded,
         ] {
             assert_eq!(Refusal::decode(&refusal.encode().head), Ok(refusal));
+            // The name is that of the variant, in the case of reports.
+            let variant: String = format!("{refusal:?}")
+                .chars()
+                .take_while(|letter| letter.is_alphanumeric())
+                .flat_map(|letter| {
+                    let gap = letter.is_uppercase().then_some('_');
+                    gap.into_iter().chain(letter.to_lowercase())
+                })
+                .collect();
+            assert_eq!(
+                Some(Refusal::NAMES[usize::from(refusal.code())]),
+                variant.strip_prefix('_')
+            );
         }
         for bad in [
             [0u8; 16],

@@ -9,6 +9,8 @@ pub mod tcp;
 
 use bytes::Bytes;
 
+use crate::counters::Counters;
+
 /// One connection of one core, to a peer or a client. Never reused within a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -110,4 +112,7 @@ pub trait Transport {
     fn spare(&mut self) -> Outgoing {
         Outgoing::default()
     }
+
+    /// What happened at this door so far.
+    fn counters(&self) -> Counters;
 }

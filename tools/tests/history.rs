@@ -8,7 +8,7 @@ use ledger::instruction::operation;
 use serde_json::Value;
 use zerocopy::IntoBytes;
 
-use crate::kill::{Nodes, client, create_accounts, layout, quorate, transfers};
+use crate::processes::{Nodes, client, create_accounts, layout, quorate, transfers};
 
 /// Transfers in a request: a mebibyte of them.
 const BATCH: u128 = 8_000;

@@ -5,6 +5,9 @@ mod command_line;
 mod history;
 mod inspecting;
 mod kill;
+mod peers;
 #[path = "../../engine/tests/ports.rs"]
 mod ports;
+mod processes;
+mod stopped;
 mod tidy;

@@ -8,6 +8,7 @@ use raft::ids::{GroupId, NodeId, Time};
 use raft::state_machine::StateMachine;
 use wal::Device;
 
+use crate::clock::Clock;
 use crate::inspect;
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
@@ -19,7 +20,7 @@ use crate::stages::receive::{self, Received};
 use crate::stages::reply::Status;
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
-    pub(crate) fn event(&mut self, event: Event, now: Time) {
+    pub(crate) fn event(&mut self, event: Event, now: Time, clock: &impl Clock) {
         match event {
             Event::Opened(connection, Remote::Peer { node, incarnation }) => {
                 self.peer_opened(connection, NodeId(node), incarnation, now);
@@ -38,7 +39,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                         self.malformed(connection);
                     }
                 }
-                Kind::INSPECT => inspect::answer(self, connection, &frame),
+                Kind::INSPECT => inspect::answer(self, connection, &frame, clock.wall()),
                 _ => self.malformed(connection),
             },
             Event::Sent(_, token, at) => self.replies.left(token, Time(at), &mut self.watch),

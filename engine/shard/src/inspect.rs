@@ -3,6 +3,8 @@
 //! - An inspection changes nothing.
 //! - Groups are listed in pages, so that an answer is bounded.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use net::frame::Kind;
@@ -29,6 +31,10 @@ const PAGE: usize = 2048;
 #[derive(Debug, Serialize)]
 struct Status {
     schema_version: u32,
+    /// Of the program.
+    version: &'static str,
+    /// The node's wall clock as it answers, nanoseconds since the Unix epoch.
+    wall_ns: u64,
     node: u32,
     core: u16,
     cores: u16,
@@ -38,6 +44,7 @@ struct Status {
     storage: &'static str,
     waiting_requests: usize,
     counters: Counters,
+    network: Network,
     peers: Vec<PeerStatus>,
     /// What was found wrong with the log, the first things only.
     log_damage: Vec<DamageStatus>,
@@ -78,6 +85,51 @@ struct Counters {
     log_damaged: u64,
     log_segments_free: u64,
     log_segments_used: u64,
+}
+
+/// What happened at the network door since the start; what never happened is not named.
+#[derive(Debug, Serialize)]
+struct Network {
+    accepted: u64,
+    dialled: u64,
+    peers_opened: u64,
+    clients_opened: u64,
+    closed: u64,
+    /// Connections that this core refused or ended, by cause.
+    refused: BTreeMap<&'static str, u64>,
+    /// Connections that others refused or ended with a word, by cause.
+    refused_by_others: BTreeMap<&'static str, u64>,
+    /// Streams that ended because what came was no frame, by what was wrong.
+    damaged: BTreeMap<&'static str, u64>,
+    frames_received: u64,
+    frames_queued: u64,
+    bytes_received: u64,
+    bytes_written: u64,
+    /// Frames not taken because a connection's queue was full.
+    busy: u64,
+    /// Reads put off because all receive buffers were in use.
+    starved: u64,
+}
+
+impl From<net::counters::Counters> for Network {
+    fn from(counters: net::counters::Counters) -> Self {
+        Self {
+            accepted: counters.accepted,
+            dialled: counters.dialled,
+            peers_opened: counters.peers_opened,
+            clients_opened: counters.clients_opened,
+            closed: counters.closed,
+            refused: counters.refusals().collect(),
+            refused_by_others: counters.rebuffs().collect(),
+            damaged: counters.damages().collect(),
+            frames_received: counters.frames_received,
+            frames_queued: counters.frames_queued,
+            bytes_received: counters.bytes_received,
+            bytes_written: counters.bytes_written,
+            busy: counters.busy,
+            starved: counters.starved,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -140,6 +192,7 @@ pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
     shard: &mut Shard<D, T, M>,
     connection: ConnectionId,
     frame: &Frame,
+    wall: u64,
 ) {
     let Ok(head) = InspectHead::decode(&frame.head) else {
         shard.counts.malformed += 1;
@@ -147,7 +200,7 @@ pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
         return;
     };
     let body = match head.topic {
-        Topic::Status => status(shard, head.argument),
+        Topic::Status => status(shard, head.argument, wall),
         Topic::Histograms => histograms(shard),
         Topic::Layout => layout(shard),
         Topic::Digests => digests(shard, head.argument),
@@ -172,7 +225,11 @@ pub(crate) fn answer<D: Device, T: Transport, M: StateMachine>(
     shard.replies.other(connection, outgoing);
 }
 
-fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from: u64) -> Vec<u8> {
+fn status<D: Device, T: Transport, M: StateMachine>(
+    shard: &Shard<D, T, M>,
+    from: u64,
+    wall: u64,
+) -> Vec<u8> {
     let log = shard.wal.stats();
     let mut page: Vec<GroupStatus> = Vec::new();
     let mut next = None;
@@ -189,6 +246,8 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
     }
     let status = Status {
         schema_version: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        wall_ns: wall,
         node: shard.setup.node.0,
         core: shard.setup.core,
         cores: shard.setup.cores,
@@ -216,6 +275,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(shard: &Shard<D, T, M>, from
             log_segments_free: log.segments_free as u64,
             log_segments_used: log.segments_used as u64,
         },
+        network: shard.transport.counters().into(),
         peers: shard
             .peers
             .iter()

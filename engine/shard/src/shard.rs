@@ -173,7 +173,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         // What was read just now arrived after the turn began: a stage would be timed twice otherwise.
         let (began, now) = (now, if busy { clock.now() } else { now });
         for event in events.drain(..) {
-            self.event(event, now);
+            self.event(event, now, clock);
         }
         self.events = events;
         while let Some(damage) = self.wal.next_damage() {

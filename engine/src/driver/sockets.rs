@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::Waker;
+use net::counters::Counters;
 use net::transport::tcp::{TcpError, TcpTransport};
 use net::transport::{ConnectionId, Event, Outgoing, SendError, Transport};
 use raft::ids::Time;
@@ -89,5 +90,9 @@ impl Transport for Sockets {
 
     fn spare(&mut self) -> Outgoing {
         self.0.borrow_mut().spare()
+    }
+
+    fn counters(&self) -> Counters {
+        self.0.borrow().counters().clone()
     }
 }

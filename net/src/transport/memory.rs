@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::config::{ConfigError, TransportConfig};
+use crate::counters::Counters;
 use crate::endpoint::{Endpoint, Order};
 use crate::refusal::Refusal;
 use crate::session::{Session, SessionError};
@@ -295,6 +296,10 @@ impl Transport for MemoryTransport {
 
     fn spare(&mut self) -> Outgoing {
         self.endpoint.spare()
+    }
+
+    fn counters(&self) -> Counters {
+        self.endpoint.counters().clone()
     }
 }
 

@@ -462,6 +462,10 @@ impl Transport for TcpTransport {
     fn spare(&mut self) -> Outgoing {
         self.endpoint.spare()
     }
+
+    fn counters(&self) -> Counters {
+        self.endpoint.counters().clone()
+    }
 }
 
 fn socket_of(sockets: &mut [Option<Socket>], id: ConnectionId) -> Option<&mut Socket> {

@@ -8,6 +8,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 
 use net::config::{ConfigError, TransportConfig};
+use net::counters::Counters;
 use net::endpoint::{Endpoint, Order};
 use net::refusal::Refusal;
 use net::transport::{ConnectionId, Event, Outgoing, SendError, Transport};
@@ -225,6 +226,10 @@ impl Transport for Door {
 
     fn spare(&mut self) -> Outgoing {
         self.endpoint.spare()
+    }
+
+    fn counters(&self) -> Counters {
+        self.endpoint.counters().clone()
     }
 }
 

@@ -17,6 +17,12 @@ pub(super) fn now_nanos() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// Nanoseconds since the Unix epoch, to be compared with other machines.
+pub(super) fn wall_nanos() -> u64 {
+    let now = clock_gettime(ClockId::Realtime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 pub(super) fn examine(watch: Duration) -> Vec<Check> {
     let source = kernel::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let before = processor_times();
