@@ -129,6 +129,7 @@ where
             beat_interval: timing.election_timeout_ms * 1_000_000 / 8,
             stopwatch: timing.stopwatch,
             window_bytes: Setup::window_share(groups_on_core),
+            is_rejoining: false,
             keeping: Keeping {
                 image_bytes: timing.image_after_bytes.0,
                 log_bytes: timing.log_keep_bytes.0,

@@ -120,7 +120,7 @@ mod list {
             Turn(T::AppliedTwiceAfterRestart),
             &[0],
         ),
-        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[43]),
+        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[187]),
         ("turn-takes-the-wrong-group", Turn(T::WrongGroup), &[0]),
         ("turn-reads-too-early", Turn(T::ReadsTooEarly), &[1]),
         (

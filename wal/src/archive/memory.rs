@@ -200,6 +200,14 @@ impl MemoryStore {
         self.lock().files.remove(&name).is_some()
     }
 
+    /// The store holds from here on what the other does: its disk was exchanged. Nothing may be in flight.
+    pub fn exchange(&self, other: &Self) {
+        let files = other.lock().files.clone();
+        let mut inner = self.lock();
+        inner.files = files;
+        inner.partials.clear();
+    }
+
     /// Everything as it is, in another store: a disk copied.
     #[must_use]
     pub fn copy(&self) -> Self {

@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) wire: Wire,
     pub(crate) disks: Vec<MemoryDisk>,
     pub(crate) stores: Vec<MemoryStore>,
+    /// A node whose disk was exchanged.
+    pub(crate) rejoining: Option<u32>,
     terms: Terms,
     history: Option<History>,
     /// Bytes per second that a log is read again by; for nodes started from here on.
@@ -102,6 +104,7 @@ impl World {
             stores: (0..nodes)
                 .map(|node| MemoryStore::new(u64::from(node)))
                 .collect(),
+            rejoining: None,
             terms,
             history,
             scrub: 0,
@@ -199,6 +202,7 @@ impl World {
             beat_interval: ELECTION_NS / 6,
             stopwatch: true,
             window_bytes: 8 * 1024,
+            is_rejoining: self.rejoining == Some(node),
             keeping: self.terms.keeping,
             seed: u64::from(node) * 77,
         }
