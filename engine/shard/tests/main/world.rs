@@ -157,6 +157,7 @@ impl World {
             wire: Wire::default(),
             disks,
             stores,
+            rejoining: self.rejoining,
             terms: self.terms,
             history: self.history,
             scrub: self.scrub,
