@@ -130,6 +130,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             annex: None,
             damage: Vec::new(),
             damaged: 0,
+            rotten: Vec::new(),
             setup,
         };
         for damage in &opening.damage {
