@@ -293,6 +293,7 @@ fn start(
             "--reserve-transfers",
             &options.reserve.unwrap_or(0).to_string(),
         ])
+        .args(&options.start_flags)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)

@@ -99,6 +99,8 @@ pub struct Options {
     pub accounts_max: Option<u64>,
     /// Most transfers a replica holds; `None`: ample for the run.
     pub transfers_max: Option<u64>,
+    /// Flags that every `start` of a replica is given besides.
+    pub start_flags: Vec<String>,
     /// Bytes of log to lay out beforehand, per core; `None`: as much as the run is expected to write.
     pub preallocate: Option<u64>,
     /// Transfers per group whose memory the replicas touch beforehand; `None`: as many as the run is
@@ -141,6 +143,7 @@ impl Default for Options {
             repeats: 1,
             accounts_max: None,
             transfers_max: None,
+            start_flags: Vec::new(),
             preallocate: None,
             reserve: None,
             unprepared_too: false,

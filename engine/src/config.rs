@@ -49,6 +49,8 @@ const SEGMENT_BYTES_DEFAULT: u64 = wal::limits::SEGMENT_BYTES;
 const LOG_BYTES_MAX_DEFAULT: u64 = 16 << 30;
 const IMAGE_AFTER_BYTES_DEFAULT: u64 = 4 << 30;
 const LOG_KEEP_BYTES_DEFAULT: u64 = 8 << 30;
+/// A log of 16 GiB once in an hour and a half.
+const SCRUB_RATE_DEFAULT: u64 = 4 << 20;
 const FETCH_RATE_DEFAULT: u64 = 128 << 20;
 /// With fewer segments a log cannot recycle any.
 const LOG_SEGMENTS_MIN: u64 = 3;
@@ -138,6 +140,9 @@ pub struct Options {
     /// without bound.
     #[serde(rename = "fetch_rate")]
     pub fetch_bytes_per_second: ByteSize,
+    /// Bytes per second that one core reads of its log again, to find rot while peers can repair it; 0 turns it off.
+    #[serde(rename = "scrub_rate")]
+    pub scrub_bytes_per_second: ByteSize,
     /// The cluster that the folder must belong to, when the caller knows it.
     pub cluster: Option<u64>,
     /// Whether the entries that the log gives up are kept; not unless asked for.
@@ -161,6 +166,7 @@ impl Default for Options {
             image_after_bytes: ByteSize(IMAGE_AFTER_BYTES_DEFAULT),
             log_keep_bytes: ByteSize(LOG_KEEP_BYTES_DEFAULT),
             fetch_bytes_per_second: ByteSize(FETCH_RATE_DEFAULT),
+            scrub_bytes_per_second: ByteSize(SCRUB_RATE_DEFAULT),
             cluster: None,
             history: None,
             tigerbeetle: None,
@@ -280,6 +286,7 @@ const OPTIONS_KEYS: &[Key] = &[
     Key::plain("image_after"),
     Key::plain("log_keep"),
     Key::plain("fetch_rate"),
+    Key::plain("scrub_rate"),
     Key::plain("cluster"),
     Key {
         name: "tigerbeetle",

@@ -129,6 +129,7 @@ where
             beat_interval: timing.election_timeout_ms * 1_000_000 / 8,
             stopwatch: timing.stopwatch,
             window_bytes: Setup::window_share(groups_on_core),
+            is_rejoining: false,
             keeping: Keeping {
                 image_bytes: timing.image_after_bytes.0,
                 log_bytes: timing.log_keep_bytes.0,
@@ -138,7 +139,8 @@ where
             // Two nodes and two starts never throw the same dice.
             seed: SystemClock.wall() ^ u64::from(self.node.0).rotate_left(48),
         };
-        let options = log::options(&self.layout, self.node, self.core, timing.log_bytes_max.0);
+        let (most, scrub) = (timing.log_bytes_max.0, timing.scrub_bytes_per_second.0);
+        let options = log::options(&self.layout, self.node, self.core, most, scrub);
         let core = self.core;
         let limits = self.layout.limits;
         let machine = |group| (self.machine)(group, limits);

@@ -43,10 +43,17 @@ pub fn format(dir: &Path, options: &FormatOptions) -> Result<(), EngineError> {
 
 /// What the log of a core is opened with.
 #[must_use]
-pub fn options(layout: &Layout, node: NodeId, core: u16, bytes_max: u64) -> wal::Options {
+pub fn options(
+    layout: &Layout,
+    node: NodeId,
+    core: u16,
+    bytes_max: u64,
+    scrub_bytes_per_second: u64,
+) -> wal::Options {
     let segments_max = u32::try_from(bytes_max / layout.segment_bytes).unwrap_or(u32::MAX);
     wal::Options {
         segments_max,
+        scrub_bytes_per_second,
         ..wal::Options::new(identity(layout, node, core))
     }
 }

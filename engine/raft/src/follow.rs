@@ -46,13 +46,26 @@ impl Raft {
             self.following.verified = self.log.last_index();
         }
         self.raise_commit(self.following.leader_commit.min(self.following.verified));
-        if append.repaired && self.damage == Damage::Entries {
+        if append.repaired && self.is_forgiven(append.last) {
             self.whole_at = Some(verified);
             self.settle_repair();
         }
         self.following.owes |= append.reply || append.last <= self.durable();
         if append.last == prev.index && !append.reply {
             self.following.owes = false;
+        }
+    }
+
+    /// What a repair up to `last` heals. Votes that may be forgotten matter until a committed configuration, which the
+    /// leader had when it spoke, leaves this replica no vote.
+    fn is_forgiven(&self, last: Index) -> bool {
+        let newest = self.configurations.latest_index();
+        match self.damage {
+            Damage::None => false,
+            Damage::Entries => true,
+            Damage::Votes => {
+                newest <= self.commit.min(last) && !self.membership().is_voter(self.config.id)
+            }
         }
     }
 

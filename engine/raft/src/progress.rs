@@ -223,6 +223,8 @@ impl Progress {
             self.repaired = true;
             self.urge = true;
         }
+        // What it hears next reaches up to here: only then does a learner know that its votes are forgiven.
+        self.urge |= self.damaged && self.repaired && news;
         news
     }
 
@@ -409,7 +411,17 @@ impl Progress {
         self.urge = false;
         self.round_sent = view.round;
         self.commit_sent = view.commit;
-        (reply, self.damaged && self.repaired)
+        (reply, self.damaged && self.is_repaired(view))
+    }
+
+    /// It has everything again that it may have lost. To one that does not vote this forgives lost votes, too: since it
+    /// told of the damage this leader has proved that it leads, in a configuration in which its old votes decide nothing.
+    #[cold]
+    fn is_repaired(&self, view: &View<'_>) -> bool {
+        let newest = view.configurations;
+        let votes = newest.latest().is_voter(self.node);
+        self.repaired
+            && (votes || view.commit > self.repair && newest.latest_index() <= view.commit)
     }
 
     #[cold]

@@ -31,6 +31,7 @@ mod inspect;
 pub mod limits;
 pub mod losses;
 pub mod manifest;
+mod mending;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 #[cfg(not(feature = "mutants"))]

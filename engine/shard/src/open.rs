@@ -130,6 +130,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             annex: None,
             damage: Vec::new(),
             damaged: 0,
+            rotten: Vec::new(),
             setup,
         };
         for damage in &opening.damage {
@@ -210,6 +211,9 @@ fn recover<D: Device, M: StateMachine>(
             recovering.damage = recover::worse(damage, found);
             recovering.promise = promise;
         }
+        if setup.is_rejoining {
+            recovering.damage = Damage::Votes;
+        }
         let receipts = std::mem::take(&mut recovering.receipts);
         let mut replica = restore(setup, group, recovering, now)?;
         replica.shelf = shelves.remove(&group).unwrap_or_default();
@@ -245,7 +249,12 @@ fn reread<D: Device, M: StateMachine>(
         let records = match read_on(wal, group, next, end.min(next + span) - 1, &mut now) {
             Ok(records) => records,
             Err(ReadError::Damaged { index, .. }) if (next..end).contains(&index) => {
-                (found, end) = (Damage::Entries, index);
+                if recovering.is_covered(index) {
+                    // The state holds its effect: the log begins behind it.
+                    next = index + 1;
+                } else {
+                    (found, end) = (Damage::Entries, index);
+                }
                 continue;
             }
             // Nothing tells which of them cannot be read: from here on one by one.

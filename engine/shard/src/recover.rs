@@ -470,6 +470,12 @@ impl<M: StateMachine> Recovering<M> {
         }
     }
 
+    /// The image holds this entry's effect.
+    #[must_use]
+    pub(crate) fn is_covered(&self, index: u64) -> bool {
+        index <= self.image.index.0
+    }
+
     /// The last entry applied.
     #[must_use]
     pub fn applied(&self) -> EntryId {

@@ -51,6 +51,9 @@ pub struct Setup {
     pub stopwatch: bool,
     /// Bytes of applied entries that each group keeps in memory.
     pub window_bytes: usize,
+    /// The disk was lost, or shows an older state than the node has promised since: no group's replica votes here until
+    /// a configuration has made it a learner and a later one a voter again.
+    pub is_rejoining: bool,
     /// What is kept beside the log.
     pub keeping: Keeping,
     /// Seed of this core's dice.
@@ -126,6 +129,7 @@ mod tests {
             beat_interval: 1,
             stopwatch: true,
             window_bytes: 1,
+            is_rejoining: false,
             keeping: Keeping::default(),
             seed: 0,
         };

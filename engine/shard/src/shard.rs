@@ -100,6 +100,8 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) damage: Vec<Damage>,
     /// How many things were found wrong with it.
     pub(crate) damaged: u64,
+    /// Groups of which the log holds something rotten that no image covers yet.
+    pub(crate) rotten: Vec<u32>,
 }
 
 /// Something that runs beside the core, in its own words: called when the core's status is asked for.
@@ -175,7 +177,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         self.events = events;
         while let Some(damage) = self.wal.next_damage() {
-            self.found_damage(damage);
+            self.mend(damage);
         }
         self.time_passed(now);
         self.decide(clock);
@@ -430,6 +432,12 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     #[must_use]
     pub fn transfers_open(&self) -> (usize, usize) {
         (self.fetches.len(), self.serves.pins())
+    }
+
+    /// Things found wrong with the log, at the start and since.
+    #[must_use]
+    pub const fn damage_found(&self) -> u64 {
+        self.damaged
     }
 
     /// Bytes of segments that the log uses.

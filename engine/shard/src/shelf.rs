@@ -25,6 +25,8 @@ pub struct Shelf {
     pub strays: BTreeMap<Name, FileId>,
     /// Older states, kept while a peer fetches them: their indexes and images.
     pub retired: Vec<(u64, FileId)>,
+    /// The last entry that the log holds and cannot give back; 0 when there is none.
+    pub rotten: Index,
     /// Bytes of entries that entered the log since the manifest's image was begun.
     pub log_bytes: u64,
     /// The machine keeps no images.

@@ -58,6 +58,8 @@ pub struct UpkeepCounts {
     pub corrupt_files: u64,
     /// Bytes of files sent to peers.
     pub served_bytes: u64,
+    /// Groups of which something rotten in the log was made needless.
+    pub groups_mended: u64,
 }
 
 /// What a file in the making is.
@@ -540,6 +542,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         if self.setup.keeping.image_bytes > 0 {
             self.upkeep.look_again();
         }
+        self.mend_on(now);
         if self.serves.unpin(now) {
             for slot in 0..self.replicas.len() as u32 {
                 self.retire(slot, now);

@@ -4,6 +4,8 @@
 mod crashes;
 #[path = "main/damage.rs"]
 mod damage;
+#[path = "main/every_crash.rs"]
+mod every_crash;
 #[path = "main/formats.rs"]
 mod formats;
 #[path = "main/hostile.rs"]
@@ -12,6 +14,8 @@ mod hostile;
 mod images;
 #[path = "main/laggards.rs"]
 mod laggards;
+#[path = "main/mending.rs"]
+mod mending;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]

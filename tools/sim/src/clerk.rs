@@ -60,6 +60,11 @@ impl Clerk {
     /// The next request.
     pub fn next_request(&mut self) -> Request {
         let group = self.chance.below(self.groups);
+        self.next_for(group)
+    }
+
+    /// The next request, to this group unless it is one done before.
+    pub fn next_for(&mut self, group: u64) -> Request {
         match self.chance.below(100) {
             0..=54 => self.read(group),
             55..=58 if !self.written.is_empty() => self.again(),

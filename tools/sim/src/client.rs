@@ -18,6 +18,7 @@ use crate::chance::Chance;
 use crate::door;
 use crate::errands::Errands;
 use crate::history::{Done, GivenUp, History, Request};
+use crate::moods::Mood;
 use crate::network::{End, Machine, Network, Place, Taken};
 use crate::trace::{Trace, What, Who};
 
@@ -76,6 +77,8 @@ pub struct Client {
     pub is_patient: bool,
     /// To be asked before anything else.
     pub errands: Vec<Request>,
+    /// How it is just now.
+    pub mood: Mood,
 }
 
 #[derive(Debug)]
@@ -117,6 +120,7 @@ impl Client {
             is_closing: false,
             is_patient: false,
             errands: Vec::new(),
+            mood: Mood::Usual,
             seat,
         }
     }
@@ -145,7 +149,9 @@ impl Client {
         self.attempt(now, history, trace);
         match &self.current {
             Some(current) => current.until,
-            None if self.is_closing && self.errands.is_empty() => u64::MAX,
+            None if (self.is_closing || self.mood == Mood::Idle) && self.errands.is_empty() => {
+                u64::MAX
+            }
             None if history.begun >= self.seat.requests_max && self.errands.is_empty() => u64::MAX,
             None => self.next_at,
         }
@@ -230,7 +236,7 @@ impl Client {
         history.repeated += u64::from(done.request.is_repeat);
         self.teller.learn(&done);
         history.done.push(done);
-        self.next_at = now + self.chance.around(self.seat.think_ns);
+        self.next_at = now + self.pause();
     }
 
     /// Attempts and requests whose time is up.
@@ -269,6 +275,15 @@ impl Client {
         }
     }
 
+    /// Until the next request.
+    fn pause(&mut self) -> u64 {
+        let think_ns = match self.mood {
+            Mood::Rush => self.seat.think_ns / 50,
+            _ => self.seat.think_ns,
+        };
+        self.chance.around(think_ns)
+    }
+
     fn give_up(&mut self, now: u64, history: &mut History) {
         let current = self.current.take().expect("there is something to give up");
         let given_up = GivenUp {
@@ -282,7 +297,7 @@ impl Client {
         } else {
             history.refused.push(given_up);
         }
-        self.next_at = now + self.chance.around(self.seat.think_ns);
+        self.next_at = now + self.pause();
     }
 
     fn begin(&mut self, now: u64, history: &mut History) {
@@ -292,12 +307,16 @@ impl Client {
         let request = match self.errands.pop() {
             Some(errand) => errand,
             None if self.is_closing
+                || self.mood == Mood::Idle
                 || now < self.next_at
                 || history.begun >= self.seat.requests_max =>
             {
                 return;
             }
-            None => self.teller.next_request(),
+            None => match self.mood {
+                Mood::Crowd(group) => self.teller.next_for(group),
+                _ => self.teller.next_request(),
+            },
         };
         history.begun += 1;
         let next = self.attempts + 1;

@@ -48,6 +48,17 @@ impl NodeClock {
         }
     }
 
+    /// The machine stood still from `since` to `until`, on the world's clock, and its monotonic clock with it.
+    pub fn stood_still(&mut self, since: u64, until: u64) {
+        let gone = self.local(until) - self.local(since);
+        if gone > self.start_ns {
+            // A clock that has just begun cannot be set back by more: it goes on as if it had not stood.
+            return;
+        }
+        self.start_ns -= gone;
+        self.wall_ahead_ns = self.wall_ahead_ns.saturating_sub_unsigned(until - since);
+    }
+
     /// The clock door of a turn that begins when the world is at `at`.
     #[must_use]
     pub fn at(&self, at: u64) -> Moment {

@@ -4,6 +4,7 @@
 //! - At least a majority of the nodes stays voters.
 
 use raft::change::{Change, Transition};
+use raft::config::Damage;
 use raft::effects::Role;
 use raft::ids::{GroupId, NodeId, Time};
 use raft::membership::Membership;
@@ -60,11 +61,7 @@ impl World {
             if !survives(&next, &damaged) {
                 return false;
             }
-            let granted = self.granted.entry(scope).or_default();
-            granted.push_back(next);
-            if granted.len() > REMEMBERED {
-                granted.pop_front();
-            }
+            self.grant(scope, next);
         }
         let shard = &mut self.nodes[leader].cores[core].shard;
         let group = GroupId(group);
@@ -78,6 +75,87 @@ impl World {
         };
         self.nudge(leader);
         is_granted
+    }
+
+    /// An operator makes voters learners that say that their votes are lost, and voters again when they are whole.
+    pub(crate) fn readmit(&mut self) {
+        for node in 0..self.nodes.len() {
+            let lost = self.nodes[node]
+                .cores
+                .iter()
+                .flat_map(|core| core.shard.replicas());
+            let lost = lost.map(|replica| (replica.group.0, replica.raft.damage()));
+            let lost: Vec<(u64, Damage)> = lost.collect();
+            if !lost.is_empty() && lost.iter().all(|(_, damage)| *damage == Damage::None) {
+                self.nodes[node].is_rejoining = false;
+            }
+            for (group, damage) in lost {
+                let cluster = self.nodes[node].cluster;
+                self.readmit_one(Scope { cluster, group }, node, damage);
+            }
+        }
+    }
+
+    fn readmit_one(&mut self, scope: Scope, node: usize, damage: Damage) {
+        let is_begun = self.readmitted.contains(&(scope, node));
+        if damage != Damage::Votes && (damage != Damage::None || !is_begun) {
+            return;
+        }
+        let Some((leader, membership)) = self.leader_of(scope) else {
+            return;
+        };
+        let id = self.nodes[node].id;
+        let votes = membership.is_voter(id);
+        let change = match damage {
+            Damage::Votes if votes => Change::learner(id),
+            Damage::None if votes => {
+                self.readmitted.remove(&(scope, node));
+                return;
+            }
+            Damage::None => Change::voter(id),
+            _ => return,
+        };
+        let change = MembershipChange {
+            changes: vec![change],
+            quorum: None,
+            transition: Transition::Auto,
+        };
+        let Ok(next) = membership.next(&change.changes, None, change.transition) else {
+            return;
+        };
+        if !survives(&next, &self.damaged_of(scope.cluster)) {
+            return;
+        }
+        self.grant(scope, next);
+        let now = Time(self.nodes[leader].clock.local(self.now));
+        let core = usize::try_from(scope.group % u64::from(self.plan.cores)).expect("a remainder");
+        let shard = &mut self.nodes[leader].cores[core].shard;
+        let asked = shard.change_membership(GroupId(scope.group), &change, now);
+        if asked.is_ok() && damage == Damage::Votes {
+            self.readmitted.insert((scope, node));
+        }
+        self.nudge(leader);
+    }
+
+    /// The node that leads a group, with the configuration there.
+    fn leader_of(&self, scope: Scope) -> Option<(usize, Membership)> {
+        let mut members = self
+            .nodes
+            .iter()
+            .filter(|node| node.cluster == scope.cluster);
+        members.find_map(|node| {
+            let raft = &node.replica(scope)?.raft;
+            (raft.role() == Role::Leader).then(|| (node.number, raft.membership().clone()))
+        })
+    }
+
+    /// A configuration is asked for.
+    fn grant(&mut self, scope: Scope, next: Membership) {
+        let granted = self.granted.entry(scope).or_default();
+        granted.push_back(next);
+        if granted.len() > REMEMBERED {
+            granted.pop_front();
+        }
     }
 
     /// Any sizes that make a quorum system of the voters.

@@ -7,14 +7,21 @@
 //!   that they are whole; one whose log keeps the damage counts for ever, since every start finds it anew.
 //! - The machine of a damaged disk loses its power, so that the damage is found when the log is read again.
 
+use std::collections::BTreeMap;
+
 use raft::config::Damage;
 use raft::ids::NodeId;
 use raft::membership::Membership;
+use wal::archive::memory::MemoryStore;
+use wal::device::memory::MemoryDisk;
 
 use crate::faults::{Kind, Undo};
 use crate::node::Ending;
 use crate::verdict::Scope;
 use crate::world::World;
+
+/// What a disk holds: the log's slots, and the files beside it.
+pub(crate) type Disk = (BTreeMap<u32, Vec<u8>>, MemoryStore);
 
 /// Tries to find something on the disk to damage.
 const TRIES: usize = 8;
@@ -50,13 +57,17 @@ impl World {
                 }
             }
             Kind::LostWrite => disk.edit(slot, |all| all[stretch].fill(0)),
+            Kind::StaleRead => {
+                disk.stale_reads(slot, offset, bytes);
+                self.later(lasts, Undo::Read(node));
+            }
             _ => {
                 disk.fail_reads(slot, offset, bytes);
                 self.later(lasts, Undo::Read(node));
             }
         }
         self.suspects.insert(node);
-        if kind != Kind::BadSector {
+        if !matches!(kind, Kind::BadSector | Kind::StaleRead) {
             self.scarred.insert(node);
         }
         self.judges.excuse(node);
@@ -64,6 +75,51 @@ impl World {
             self.end(node, Ending::PowerLoss, "lost its power");
         }
         true
+    }
+
+    /// A node's disks are lost, if the atlas allows it; whether they were.
+    pub(crate) fn lose_disks(&mut self, node: usize) -> bool {
+        if !self.may_damage(node) {
+            return false;
+        }
+        let empty = self.nodes[node].stores.iter().map(|_| MemoryStore::new(0));
+        let empty = empty.map(|store| (BTreeMap::new(), store)).collect();
+        self.give(node, empty);
+        true
+    }
+
+    /// What a node's disks hold is put aside, to take their place later.
+    pub(crate) fn put_aside(&mut self, node: usize, lasts: u64) {
+        let (disks, stores) = (&self.nodes[node].disks, &self.nodes[node].stores);
+        let copies = disks.iter().zip(stores);
+        let copies = copies.map(|(disk, store)| (disk.image(), store.copy()));
+        let number = self.struck;
+        self.aside.insert(number, copies.collect());
+        self.later(lasts, Undo::Exchange(node, number));
+    }
+
+    /// A node's disks are put back to what they held, if the atlas allows it.
+    pub(crate) fn exchange(&mut self, node: usize, number: u64) {
+        let Some(disks) = self.aside.remove(&number) else {
+            return;
+        };
+        if self.may_damage(node) {
+            *self.faults.entry(Kind::OldImage.name()).or_default() += 1;
+            self.give(node, disks);
+        }
+    }
+
+    /// The node's machine comes back with these disks, and is told that they are not what it had.
+    fn give(&mut self, node: usize, disks: Vec<Disk>) {
+        self.suspects.insert(node);
+        self.judges.excuse(node);
+        self.end(node, Ending::PowerLoss, "lost its disks");
+        let machine = &mut self.nodes[node];
+        for (at, (slots, files)) in disks.into_iter().enumerate() {
+            machine.disks[at].exchange(slots);
+            machine.stores[at].exchange(&files);
+        }
+        machine.is_rejoining = true;
     }
 
     /// A good copy of everything stays in the cluster, whatever happens to this node's disk.
@@ -113,6 +169,7 @@ impl World {
         let node = &self.nodes[node];
         let replicas = node.cores.iter().flat_map(|core| core.shard.replicas());
         node.is_up()
+            && !node.disks.iter().any(MemoryDisk::has_bad_reads)
             && replicas
                 .into_iter()
                 .all(|replica| replica.raft.damage() == Damage::None)

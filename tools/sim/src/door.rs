@@ -26,6 +26,9 @@ pub struct Door {
     ends: BTreeMap<ConnectionId, End>,
     /// Connections with something to write, as far as is known.
     dirty: BTreeSet<ConnectionId>,
+    /// Connections for whose next bytes there was no buffer.
+    stalled: BTreeSet<ConnectionId>,
+    ready: Vec<(ConnectionId, End)>,
     /// The instant of the turn, on the node's clock.
     now: u64,
     scratch: Vec<u8>,
@@ -67,6 +70,8 @@ impl Door {
             machine,
             ends: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            stalled: BTreeSet::new(),
+            ready: Vec::new(),
             now,
             scratch: Vec::new(),
         })
@@ -107,10 +112,15 @@ impl Door {
     }
 
     fn read_all(&mut self) {
-        let ends: Vec<_> = self.ends.iter().map(|(id, end)| (*id, *end)).collect();
-        for (id, end) in ends {
+        let mut ready = std::mem::take(&mut self.ready);
+        for id in std::mem::take(&mut self.stalled) {
+            ready.extend(self.ends.get(&id).map(|end| (id, *end)));
+        }
+        self.network.ready(&self.ends, &mut ready);
+        for (id, end) in ready.drain(..) {
             self.read_one(id, end);
         }
+        self.ready = ready;
     }
 
     fn read_one(&mut self, id: ConnectionId, end: End) {
@@ -118,6 +128,7 @@ impl Door {
         loop {
             let Ok(space) = self.endpoint.space(id) else {
                 self.endpoint.resume(id, self.now);
+                self.stalled.insert(id);
                 return;
             };
             match self.network.read(end, space) {

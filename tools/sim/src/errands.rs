@@ -37,6 +37,14 @@ impl Errands {
         }
     }
 
+    /// The next request, to this group.
+    pub fn next_for(&mut self, group: u64) -> Request {
+        match self {
+            Self::Teller(teller) => teller.next_for(group),
+            Self::Clerk(clerk) => clerk.next_for(group),
+        }
+    }
+
     /// A write to this group that is sure to be one.
     pub fn write_to(&mut self, group: u64) -> Request {
         match self {

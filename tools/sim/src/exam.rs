@@ -81,7 +81,7 @@ pub fn candidates() -> Vec<Candidate> {
                 ..Planted::default()
             },
             // Seeds that catch others must not do so by themselves.
-            seeds: &[2, 43],
+            seeds: &[2, 85],
             is_harmless: true,
         },
     ];

@@ -44,6 +44,16 @@ kinds! {
     SlowCore "slow-core",
     /// A wall clock steps, forth or back.
     ClockStep "clock-step",
+    /// A wall clock jumps forth and back, again and again.
+    Strobe "strobe",
+    /// A machine stands still with all its clocks, as a virtual one does that is moved.
+    Freeze "freeze",
+    /// A cluster's clients ask without a pause.
+    Rush "rush",
+    /// A cluster's clients ask for nothing.
+    Lull "lull",
+    /// A cluster's clients all ask the same group.
+    Crowd "crowd",
     /// Two parts of a cluster do not hear each other.
     Partition "partition",
     /// One node is cut off from its peers, with or without the clients.
@@ -58,6 +68,12 @@ kinds! {
     Flap "flap",
     /// A node's links become slow.
     Clog "clog",
+    /// A node's links become slow one after the other, and fast again in another order.
+    Swizzle "swizzle",
+    /// A node's links carry few bytes per second.
+    Narrow "narrow",
+    /// One end of a stream is gone, and the other is not told.
+    HalfOpen "half-open",
     /// Connections are reset, frames torn in the middle.
     Reset "reset",
     /// Bits are flipped behind right checksums of the network.
@@ -78,6 +94,12 @@ kinds! {
     Misdirected "misdirected",
     /// A stretch of a disk cannot be read for a while.
     BadSector "bad-sector",
+    /// Reads find for a while what a stretch of a disk held before it was written.
+    StaleRead "stale-read",
+    /// A node's disks are lost: it comes back with empty ones, and an operator lets it in again.
+    EmptyDisk "empty-disk",
+    /// A node's disks are put back to what they held a while ago, and an operator lets it in again.
+    OldImage "old-image",
     /// Leadership of a group is handed over.
     Transfer "transfer",
     /// The quorum sizes of a group are changed.
@@ -109,6 +131,18 @@ pub enum Undo {
     Free(usize),
     /// A disk can be read again.
     Read(usize),
+    /// A direction becomes slow by so much.
+    Clog((Machine, Machine), u64),
+    /// These directions carry as much as before.
+    Widen(Vec<(Machine, Machine)>),
+    /// A wall clock is set forth or back by so much, so many times more.
+    Strobe(usize, i64, u64),
+    /// A machine that stood still since then goes on.
+    Thaw(usize, u64),
+    /// The disks of a node are exchanged for those put aside under this number.
+    Exchange(usize, u64),
+    /// A cluster's clients are as usual again.
+    Ease(usize),
 }
 
 /// Which faults a run has.

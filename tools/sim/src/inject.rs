@@ -30,7 +30,7 @@ impl World {
                     self.end(node, Ending::PowerLoss, "lost its power");
                 }
             }
-            Kind::Pause => self.nodes[node].paused_until = self.now + lasts,
+            Kind::Pause => self.pause(node, lasts),
             Kind::SlowCore => {
                 self.nodes[node].slow_ns = self.dice.magnitude(MILLISECOND / 10, 20 * MILLISECOND);
                 self.later(lasts, Undo::Hurry(node));
@@ -49,20 +49,33 @@ impl World {
                 let times = self.dice.between(2, 9);
                 self.later(1, Undo::Flap(node, other, times));
             }
-            Kind::Clog => {
-                let clog = self.dice.magnitude(MILLISECOND, 400 * MILLISECOND);
-                let pairs = self.all_of(node);
-                for (from, to) in &pairs {
-                    self.network.change(*from, *to, |link| link.clog_ns = clog);
-                }
-                self.later(lasts, Undo::Unclog(pairs));
+            Kind::Clog | Kind::Swizzle | Kind::Narrow | Kind::HalfOpen => {
+                self.slow_links(kind, node, lasts);
             }
+            Kind::Strobe => {
+                let by = i64::try_from(self.dice.magnitude(MILLISECOND, 1 << 42));
+                let times = 2 * self.dice.between(2, 40);
+                self.later(1, Undo::Strobe(node, by.expect("below 2^63"), times));
+            }
+            Kind::Freeze => {
+                self.nodes[node].frozen_at = Some(self.now);
+                // Nobody looks at the clocks before they are put right.
+                self.pause(node, lasts + 1);
+                self.later(lasts, Undo::Thaw(node, self.now));
+            }
+            Kind::Rush | Kind::Lull | Kind::Crowd => self.stir(kind, node, lasts),
             Kind::Reset | Kind::Flip => self.disturb(kind, node, lasts),
             Kind::SlowDisk | Kind::StallDisk | Kind::Eio | Kind::Full => {
                 self.spoil(kind, node, lasts)
             }
-            Kind::Rot | Kind::LostWrite | Kind::Misdirected | Kind::BadSector => {
+            Kind::Rot | Kind::LostWrite | Kind::Misdirected | Kind::BadSector | Kind::StaleRead => {
                 return self.damage(kind, node, lasts);
+            }
+            Kind::EmptyDisk => return self.lose_disks(node),
+            Kind::OldImage => {
+                // It strikes when it is put back.
+                self.put_aside(node, lasts);
+                return false;
             }
             Kind::Transfer | Kind::Quorums | Kind::Members => return self.command(kind, node),
         }
@@ -134,18 +147,7 @@ impl World {
             Undo::Hurry(node) => self.nodes[node].slow_ns = 0,
             Undo::Heal(pairs) => self.heal(&pairs),
             Undo::Flap(one, other, left) => self.flap(one, other, left),
-            Undo::Unclog(pairs) => {
-                for (from, to) in pairs {
-                    self.network.change(from, to, |link| link.clog_ns = 0);
-                }
-            }
-            Undo::Calm(pairs) => {
-                for (from, to) in pairs {
-                    self.network.change(from, to, |link| {
-                        (link.flip_one_in, link.tear_one_in) = (0, 0)
-                    });
-                }
-            }
+            Undo::Clog(..) | Undo::Unclog(_) | Undo::Calm(_) | Undo::Widen(_) => self.hurry(undo),
             Undo::Spin(node) => {
                 let (least, most) = self.plan.disk_ns;
                 self.nodes[node]
@@ -166,6 +168,17 @@ impl World {
                     .iter()
                     .for_each(|disk| disk.heal_reads());
             }
+            Undo::Strobe(node, by, left) => {
+                let ahead = &mut self.nodes[node].clock.wall_ahead_ns;
+                *ahead = ahead.saturating_add(by).clamp(-(1 << 50), 1 << 50);
+                if left > 1 && !self.is_calm {
+                    let pause = self.dice.magnitude(MILLISECOND / 10, 100 * MILLISECOND);
+                    self.later(pause, Undo::Strobe(node, -by, left - 1));
+                }
+            }
+            Undo::Thaw(node, since) => self.thaw(node, since),
+            Undo::Exchange(node, number) => self.exchange(node, number),
+            Undo::Ease(cluster) => self.ease(cluster),
             Undo::Free(node) => {
                 self.nodes[node].is_full = false;
                 self.nodes[node]
@@ -186,7 +199,7 @@ impl World {
         let undos = std::mem::take(&mut self.undos);
         for (_, undo) in undos {
             match undo {
-                Undo::Restart(_) => {}
+                Undo::Restart(_) | Undo::Clog(..) | Undo::Exchange(..) => {}
                 Undo::Flap(one, other, left) if left % 2 == 1 => {
                     self.heal(&[(one, other), (other, one)])
                 }
@@ -201,6 +214,23 @@ impl World {
         }
         self.trace.note(self.now, Who::World, What::Phase("calm"));
         Ok(())
+    }
+
+    fn pause(&mut self, node: usize, lasts: u64) {
+        let until = &mut self.nodes[node].paused_until;
+        *until = (*until).max(self.now + lasts);
+    }
+
+    /// The machine goes on; its clocks show what they showed, unless its process was started anew meanwhile.
+    fn thaw(&mut self, node: usize, since: u64) {
+        let machine = &mut self.nodes[node];
+        if machine.frozen_at != Some(since) {
+            return;
+        }
+        machine.frozen_at = None;
+        machine.paused_until = self.now;
+        machine.clock.stood_still(since, self.now);
+        self.nudge(node);
     }
 
     fn flap(&mut self, one: Machine, other: Machine, left: u64) {
@@ -243,7 +273,7 @@ impl World {
     }
 
     /// Another node of the same cluster.
-    fn peer_of(&mut self, node: usize) -> Machine {
+    pub(crate) fn peer_of(&mut self, node: usize) -> Machine {
         let others: Vec<Machine> = self.nodes[node]
             .members
             .iter()
@@ -258,7 +288,7 @@ impl World {
     }
 
     /// The directions between a node and everybody of its cluster.
-    fn all_of(&self, node: usize) -> Vec<(Machine, Machine)> {
+    pub(crate) fn all_of(&self, node: usize) -> Vec<(Machine, Machine)> {
         let others = self.nodes[node]
             .members
             .iter()

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use raft::config::Damage;
 use raft::effects::Role;
 use raft::ids::{GroupId, Index, NodeId};
 use raft::invariants::{RaftInvariants, Violation};
@@ -19,7 +20,8 @@ use crate::verdict::{Broken, Scope};
 #[derive(Debug, Default)]
 pub struct Judges {
     groups: BTreeMap<Scope, Group>,
-    seen: BTreeMap<(usize, u64), Seen>,
+    /// By node and group.
+    seen: Vec<Vec<Seen>>,
     kept: BTreeMap<(usize, u64), Kept>,
     /// Elections won.
     pub elections: u64,
@@ -82,6 +84,7 @@ impl Judges {
         &mut self,
         judged: Judged,
         replicas: impl Iterator<Item = &'a Replica<M>>,
+        is_scarred: bool,
     ) -> Result<(), Broken> {
         self.forget(judged);
         for replica in replicas {
@@ -91,7 +94,12 @@ impl Judges {
                     cluster: judged.cluster,
                     group,
                 };
-                remembers(scope, judged.node, *kept, &replica.raft)?;
+                // Damage that stays on a disk is found by every start: what it says to lack is given again.
+                let mut kept = *kept;
+                if is_scarred && replica.raft.damage() == Damage::Entries {
+                    kept.last = (0, 0);
+                }
+                remembers(scope, judged.node, kept, &replica.raft)?;
             }
         }
         Ok(())
@@ -103,6 +111,10 @@ impl Judges {
     }
 
     fn keep(&mut self, node: usize, group: u64, raft: &Raft, is: Seen) {
+        if raft.damage() == Damage::Votes {
+            // What it promised before is not known, and nobody relies on it.
+            return;
+        }
         let kept = self.kept.entry((node, group)).or_default();
         if is.keeps_vote {
             (kept.term, kept.vote) = (is.term, is.vote);
@@ -112,12 +124,25 @@ impl Judges {
     }
 
     fn forget(&mut self, judged: Judged) {
-        self.seen.retain(|(node, _), _| *node != judged.node);
+        if let Some(seen) = self.seen.get_mut(judged.node) {
+            seen.clear();
+        }
         for (scope, group) in &mut self.groups {
             if scope.cluster == judged.cluster {
                 group.invariants.restarted(judged.id);
             }
         }
+    }
+
+    fn seen_of(&mut self, node: usize, group: u64) -> &mut Seen {
+        if self.seen.len() <= node {
+            self.seen.resize_with(node + 1, Vec::new);
+        }
+        let (seen, at) = (&mut self.seen[node], group as usize);
+        if seen.len() <= at {
+            seen.resize_with(at + 1, Seen::default);
+        }
+        &mut seen[at]
     }
 
     /// A core took a turn.
@@ -146,7 +171,7 @@ impl Judges {
                 configuration: raft.membership_index().0,
                 keeps_vote: raft.keeps_term_and_vote(),
             };
-            let was = self.seen.entry((judged.node, group)).or_default();
+            let was = self.seen_of(judged.node, group);
             if *was == is {
                 continue;
             }

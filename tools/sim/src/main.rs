@@ -21,6 +21,9 @@ use sim::trace;
 use sim::verdict::Broken;
 use sim::{atlas, exam};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One seed in so many is run twice.
 const TWICE_ONE_IN: u64 = 100;
 /// Where measured round trips lie beside a checkout.

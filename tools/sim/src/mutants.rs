@@ -63,7 +63,7 @@ mod list {
             Consensus(C::CommitQuorumLowered),
             &[1],
         ),
-        ("consensus-votes-twice", Consensus(C::SecondVote), &[2]),
+        ("consensus-votes-twice", Consensus(C::SecondVote), &[7]),
         (
             "consensus-counts-members-wrong",
             Consensus(C::ElectedByTooFew),
@@ -72,7 +72,7 @@ mod list {
         (
             "consensus-commits-what-it-did-not-compare",
             Consensus(C::CommitUnverified),
-            &[9],
+            &[25],
         ),
         (
             "consensus-takes-entries-unchecked",
@@ -87,7 +87,7 @@ mod list {
         (
             "turn-promises-before-durable",
             Turn(T::PersistedBeforeDurable),
-            &[1],
+            &[7],
         ),
         (
             "turn-does-not-notice-a-failed-log",
@@ -97,7 +97,7 @@ mod list {
         (
             "turn-vouches-for-what-is-not-written",
             Turn(T::PromiseVouchesForAll),
-            &[1],
+            &[7],
         ),
         ("turn-does-not-write-votes", Turn(T::PromiseUnwritten), &[0]),
         (
@@ -120,13 +120,13 @@ mod list {
             Turn(T::AppliedTwiceAfterRestart),
             &[0],
         ),
-        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[43]),
+        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[85]),
         ("turn-takes-the-wrong-group", Turn(T::WrongGroup), &[0]),
         ("turn-reads-too-early", Turn(T::ReadsTooEarly), &[1]),
         (
             "turn-refuses-what-may-have-happened",
             Turn(T::DeposedRefuses),
-            &[1],
+            &[8],
         ),
         (
             "turn-skips-an-entry-of-an-append",
@@ -136,7 +136,7 @@ mod list {
         (
             "log-is-durable-when-appended",
             Log(L::DurableWhenAppended),
-            &[1],
+            &[7],
         ),
         (
             "log-takes-failed-writes-for-done",

@@ -190,10 +190,13 @@ impl Network {
     pub fn change(&self, from: Machine, to: Machine, change: impl FnOnce(&mut Link)) {
         let mut world = self.0.borrow_mut();
         let at = from * world.machines + to;
-        let was_cut = world.links[at].is_cut;
+        let was = world.links[at];
         change(&mut world.links[at]);
-        if was_cut && !world.links[at].is_cut {
+        if was.is_cut && !world.links[at].is_cut {
             world.healed(from, to);
+        }
+        if was.bytes_per_second > 0 && world.links[at].bytes_per_second == 0 {
+            world.widened(from, to);
         }
     }
 
@@ -206,6 +209,23 @@ impl Network {
             world.traffic.torn += 1;
             world.tear(wire, 0);
             world.tear(wire, 1);
+        }
+    }
+
+    /// Streams between two machines are forgotten by the first, which sees them torn; the other is not told.
+    pub fn half_open(&self, one: Machine, other: Machine) {
+        let mut world = self.0.borrow_mut();
+        let now = world.now;
+        for wire in world.streams(|machines| machines == [one, other] || machines == [other, one]) {
+            world.traffic.torn += 1;
+            let state = &mut world.wires[wire];
+            let side = usize::from(state.machines[1] == one);
+            state.is_gone[side] = true;
+            state.pipes[side] = Pipe::default();
+            state.torn_at[side].get_or_insert(now);
+            let place = state.places[side];
+            world.wakes.push((now, place));
+            world.bury(wire);
         }
     }
 
@@ -288,6 +308,13 @@ impl Network {
     /// Takes what has arrived out of the stream, one piece at most.
     pub fn read(&self, end: End, space: &mut [u8]) -> Taken {
         self.0.borrow_mut().read(end, space)
+    }
+
+    /// Moves those of these ends to `ready` at which a read finds something.
+    pub fn ready<K: Copy>(&self, ends: &BTreeMap<K, End>, ready: &mut Vec<(K, End)>) {
+        let world = self.0.borrow();
+        let found = ends.iter().filter(|(_, end)| world.is_ready(**end));
+        ready.extend(found.map(|(key, end)| (*key, *end)));
     }
 
     /// Nothing will follow from this end.
@@ -419,24 +446,30 @@ impl World {
         }
     }
 
-    fn read(&mut self, end: End, space: &mut [u8]) -> Taken {
-        let now = self.now;
+    fn is_ready(&self, end: End) -> bool {
         let wire = &self.wires[end.wire];
-        if wire.torn_at[end.side].is_some_and(|at| at <= now) {
-            return Taken::Ended;
+        if wire.torn_at[end.side].is_some_and(|at| at <= self.now) {
+            return true;
         }
         let pipe = &wire.pipes[end.side];
         let is_due = pipe
             .pieces
             .front()
             .map_or(pipe.shut_at, |piece| Some(piece.arrives_at));
-        if is_due.is_none_or(|at| at > now) {
+        let [sender, receiver] = [wire.machines[1 - end.side], wire.machines[end.side]];
+        is_due.is_some_and(|at| at <= self.now) && !self.link(sender, receiver).is_cut
+    }
+
+    fn read(&mut self, end: End, space: &mut [u8]) -> Taken {
+        let now = self.now;
+        if !self.is_ready(end) {
             return Taken::Nothing;
+        }
+        let wire = &self.wires[end.wire];
+        if wire.torn_at[end.side].is_some_and(|at| at <= now) {
+            return Taken::Ended;
         }
         let [sender, receiver] = [wire.machines[1 - end.side], wire.machines[end.side]];
-        if self.link(sender, receiver).is_cut {
-            return Taken::Nothing;
-        }
         let back = self.link(receiver, sender).delay_ns;
         let wire = &mut self.wires[end.wire];
         let pipe = &mut wire.pipes[end.side];
@@ -499,6 +532,23 @@ impl World {
         if gone.is_gone == [true; 2] {
             gone.pipes = Default::default();
             self.live.remove(&wire);
+        }
+    }
+
+    /// The direction carries as much as before: what queued for it is through as soon as the way allows.
+    fn widened(&mut self, from: Machine, to: Machine) {
+        let soon = self.now + self.way(self.link(from, to));
+        for wire in self.streams(|machines| machines == [from, to] || machines == [to, from]) {
+            let state = &mut self.wires[wire];
+            let to_side = usize::from(state.machines[1] == to);
+            let pipe = &mut state.pipes[to_side];
+            for piece in &mut pipe.pieces {
+                piece.arrives_at = piece.arrives_at.min(soon);
+            }
+            pipe.free_at = pipe.free_at.min(self.now);
+            pipe.last_at = pipe.last_at.min(soon);
+            pipe.shut_at = pipe.shut_at.map(|at| at.min(soon));
+            self.wakes.push((soon, state.places[to_side]));
         }
     }
 

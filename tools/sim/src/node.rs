@@ -4,7 +4,7 @@ use net::config::TransportConfig;
 use net::frame::Codec;
 use raft::ids::{NodeId, Time};
 use shard::open::OpenError;
-use shard::setup::{Keeping, Setup};
+use shard::setup::Setup;
 use shard::shard::{Next, Shard};
 use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
@@ -23,14 +23,6 @@ use crate::verdict::{Broken, Scope};
 const RECORD_BYTES: usize = 64 << 10;
 /// Segments that a log may have: none of our runs is that long.
 const SEGMENTS_MAX: u32 = 4096;
-
-/// Images and logs as small as the runs are short.
-const KEEPING: Keeping = Keeping {
-    image_bytes: 64 << 10,
-    log_bytes: 256 << 10,
-    fetch_bytes_per_second: 4 << 20,
-    serve_bytes_per_second: 4 << 20,
-};
 
 /// A shard of this world: only the doors are made up.
 pub type WorldShard = Shard<MemoryDevice, Door, Watched>;
@@ -57,6 +49,10 @@ pub struct Node {
     pub cores: Vec<Core>,
     /// The process does not run before.
     pub paused_until: u64,
+    /// The machine stands still since then.
+    pub frozen_at: Option<u64>,
+    /// Its disks were exchanged: its replicas are to be let in again.
+    pub is_rejoining: bool,
     /// Added to every turn.
     pub slow_ns: u64,
     /// A write was made to fail: the process may stop itself.
@@ -226,7 +222,8 @@ impl Node {
             beat_interval: self.election_ns / 8,
             stopwatch: false,
             window_bytes: plan.window_bytes,
-            keeping: KEEPING,
+            is_rejoining: self.is_rejoining,
+            keeping: plan.keeping,
             seed: plan.seed ^ incarnation << 8 ^ u64::from(core),
         };
         let machine = |group: raft::ids::GroupId| {
@@ -289,6 +286,7 @@ impl Node {
         }
         self.cores.clear();
         self.paused_until = 0;
+        self.frozen_at = None;
         for disk in &self.disks {
             disk.crash(rule(ending, disk, chance));
         }

@@ -1,5 +1,7 @@
 //! What a run is: asked for on the command line, the rest drawn from the seed.
 
+use shard::setup::Keeping;
+
 use crate::chance::Chance;
 use crate::chronicle::Flaw;
 use crate::faults::{Kind, Swarm};
@@ -96,6 +98,8 @@ pub struct Plan {
     pub election_ns: u64,
     /// Bytes of a segment of a log.
     pub segment_bytes: u64,
+    /// How much of log and images is kept: little, as the runs are short.
+    pub keeping: Keeping,
     /// How often, in permille, a client asks a node at random though it knows the leader.
     pub roaming_permille: u64,
 }
@@ -135,8 +139,16 @@ impl Plan {
         if asked.is_storm || asked.is_restless {
             roaming_permille = 400;
         }
+        let image_bytes =
+            Chance::named(seed, "knobs").pick(&[64 << 10, 256 << 10, 1 << 20, 4 << 20]);
         Self {
             seed,
+            keeping: Keeping {
+                image_bytes,
+                log_bytes: 4 * image_bytes,
+                fetch_bytes_per_second: 4 << 20,
+                serve_bytes_per_second: 4 << 20,
+            },
             roaming_permille,
             swarm,
             cores: asked.cores.unwrap_or(cores),
@@ -146,7 +158,7 @@ impl Plan {
             disk_ns: (disk_least, disk_ns),
             jitter_permille,
             window_bytes: usize::try_from(chance.magnitude(1 << 10, 1 << 20)).expect("small"),
-            election_ns: chance.pick(&[300_000_000, 500_000_000]),
+            election_ns: chance.pick(&[300_000_000, 500_000_000, SECOND]),
             segment_bytes: segment_mib << 20,
             asked,
         }

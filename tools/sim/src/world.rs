@@ -19,6 +19,7 @@ use crate::chronicle::{Chronicle, Flaw};
 use crate::client::{Client, Seat};
 use crate::clock::NodeClock;
 use crate::coverage::{Coverage, sometimes};
+use crate::damage::Disk;
 use crate::errands::Errands;
 use crate::faults::{Kind, Undo};
 use crate::history::History;
@@ -32,6 +33,9 @@ use crate::verdict::{Broken, Scope};
 const MILLISECOND: u64 = 1_000_000;
 /// Between two comparisons of all logs, at least.
 const LOGS_NS: u64 = 400 * MILLISECOND;
+
+/// Between two looks of the operator who lets nodes in again.
+const OPERATOR_NS: u64 = 250 * MILLISECOND;
 
 /// Something that is due.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +52,8 @@ enum Due {
     Undo(u64),
     /// All logs are compared.
     Logs,
+    /// An operator looks for replicas that are to be let in again.
+    Operator,
 }
 
 /// A run under way.
@@ -88,6 +94,10 @@ pub struct World {
     pub(crate) suspects: BTreeSet<usize>,
     /// Of these, nodes whose logs keep the damage.
     pub(crate) scarred: BTreeSet<usize>,
+    /// What disks held when it was put aside, by number.
+    pub(crate) aside: BTreeMap<u64, Vec<Disk>>,
+    /// Replicas that an operator made learners because their votes are lost: to vote again once they are whole.
+    pub(crate) readmitted: BTreeSet<(Scope, usize)>,
     /// Configurations that were asked for lately.
     pub(crate) granted: BTreeMap<Scope, VecDeque<Membership>>,
     undone: u64,
@@ -129,6 +139,8 @@ impl World {
             is_calm: false,
             suspects: BTreeSet::new(),
             scarred: BTreeSet::new(),
+            aside: BTreeMap::new(),
+            readmitted: BTreeSet::new(),
             granted: BTreeMap::new(),
             undone: 0,
             queue: BinaryHeap::new(),
@@ -149,6 +161,7 @@ impl World {
         }
         world.due(1_500 * MILLISECOND, Due::Fault);
         world.due(LOGS_NS, Due::Logs);
+        world.due(OPERATOR_NS, Due::Operator);
         Ok(world)
     }
 
@@ -213,6 +226,8 @@ impl World {
                         .collect(),
                     cores: Vec::new(),
                     paused_until: 0,
+                    frozen_at: None,
+                    is_rejoining: false,
                     slow_ns: 0,
                     may_stop: false,
                     may_misread: false,
@@ -315,6 +330,11 @@ impl World {
                 None => Ok(()),
             },
             Due::Logs => self.logs(),
+            Due::Operator => {
+                self.readmit();
+                self.due(self.now + OPERATOR_NS, Due::Operator);
+                Ok(())
+            }
         }
     }
 
@@ -431,7 +451,8 @@ impl World {
         }
         let cores = self.nodes[number].cores.iter();
         let replicas = cores.flat_map(|core| core.shard.replicas());
-        self.judges.restarted(judged, replicas)?;
+        let is_scarred = self.scarred.contains(&number) || self.suspects.contains(&number);
+        self.judges.restarted(judged, replicas, is_scarred)?;
         self.trace
             .note(self.now, Who::Node(number), What::Started(self.incarnation));
         if let Some(odds) = self.plan.asked.planted.lost_write_one_in {
@@ -504,7 +525,7 @@ impl World {
         self.queues()?;
         self.cover();
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
-        let pause = LOGS_NS.max(entries * 100_000);
+        let pause = LOGS_NS.max(entries * 200_000);
         self.due(self.now + pause, Due::Logs);
         Ok(())
     }

@@ -99,6 +99,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Load")]
     pub(crate) threads: Option<u32>,
 
+    /// A flag that every replica is started with besides, given once for each word: --start-flag=--log-keep=64MiB
+    #[arg(
+        long = "start-flag",
+        value_name = "FLAG",
+        allow_hyphen_values = true,
+        help_heading = "Cluster"
+    )]
+    pub(crate) start_flags: Vec<String>,
+
     /// Transfers per group whose memory the replicas touch before the load [default: what the run is expected to make]
     #[arg(long, value_name = "N", help_heading = "Cluster")]
     pub(crate) reserve_transfers: Option<u64>,
@@ -169,6 +178,7 @@ fn measure(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         hlog: arguments.hlog.clone(),
         repeats: arguments.repeats,
         reserve: arguments.reserve_transfers,
+        start_flags: arguments.start_flags.clone(),
         preallocate: arguments.preallocate,
         unprepared_too: arguments.unprepared_too,
         argv: std::env::args().collect(),

@@ -75,6 +75,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE")]
     pub(crate) fetch_rate: Option<ByteSize>,
 
+    /// Bytes per second that one core reads of its log again to find rot; 0 turns that off [default: 4MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) scrub_rate: Option<ByteSize>,
+
     /// Keep the entries that the log gives up, in sealed files of at most so many bytes for each core; the oldest go
     /// [default: not kept; with --cold 16GiB]
     #[arg(long, value_name = "SIZE")]
@@ -137,6 +141,8 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     options.fetch_bytes_per_second = arguments
         .fetch_rate
         .unwrap_or(options.fetch_bytes_per_second);
+    let scrub_rate = arguments.scrub_rate;
+    options.scrub_bytes_per_second = scrub_rate.unwrap_or(options.scrub_bytes_per_second);
     options.history = history(arguments);
     options.tigerbeetle = arguments.tigerbeetle.map(|address| DoorOptions {
         address,

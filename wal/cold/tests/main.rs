@@ -3,6 +3,7 @@
 mod driving;
 mod faults;
 mod folder;
+mod nonsense;
 mod offloads;
 mod reads;
 mod s3;

@@ -25,6 +25,16 @@ enum Pending {
     Read(Name, u64, usize, u64),
 }
 
+impl Pending {
+    fn copy(&self) -> Self {
+        match self {
+            Self::Piece(name, piece, place) => Self::Piece(*name, piece.clone(), *place),
+            Self::Remove(name) => Self::Remove(*name),
+            Self::Read(name, offset, bytes, token) => Self::Read(*name, *offset, *bytes, *token),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     files: BTreeMap<Name, Vec<u8>>,
@@ -130,6 +140,31 @@ impl MemoryStore {
         inner.partials.clear();
     }
 
+    /// Steps that wait for their time: pieces, removals, reads.
+    #[must_use]
+    pub fn steps_waiting(&self) -> usize {
+        self.lock().pending.len()
+    }
+
+    /// What a crash would leave of which the first so many waiting steps happened, in another store.
+    #[must_use]
+    pub fn after_crash(&self, happened: usize) -> Self {
+        let (files, partials, pending) = {
+            let inner = self.lock();
+            let pending: Vec<Pending> = inner.pending.iter().map(|(_, one)| one.copy()).collect();
+            (inner.files.clone(), inner.partials.clone(), pending)
+        };
+        let copy = Self::new(0);
+        let mut inner = copy.lock();
+        (inner.files, inner.partials) = (files, partials);
+        for pending in pending.into_iter().take(happened) {
+            inner.happen(pending);
+        }
+        inner.partials.clear();
+        drop(inner);
+        copy
+    }
+
     /// All files are gone: a new disk.
     pub fn wipe(&self) {
         let mut inner = self.lock();
@@ -163,6 +198,14 @@ impl MemoryStore {
     /// Takes a finished file away.
     pub fn lose(&self, name: Name) -> bool {
         self.lock().files.remove(&name).is_some()
+    }
+
+    /// The store holds from here on what the other does: its disk was exchanged. Nothing may be in flight.
+    pub fn exchange(&self, other: &Self) {
+        let files = other.lock().files.clone();
+        let mut inner = self.lock();
+        inner.files = files;
+        inner.partials.clear();
     }
 
     /// Everything as it is, in another store: a disk copied.

@@ -74,6 +74,8 @@ struct Inner {
     slots_max: Option<u32>,
     faults: BTreeMap<u64, Fault>,
     unreadable: Vec<(u32, u64, u64)>,
+    /// Reads find here what was there before anything was written.
+    stale: Vec<(u32, u64, u64)>,
     writes_failed: u64,
     /// Slot, offset and bytes of the latest writes that are durable, oldest first.
     written: VecDeque<(u32, u64, u64)>,
@@ -234,9 +236,16 @@ impl MemoryDisk {
         self.lock().unreadable.push((slot, offset, bytes));
     }
 
+    /// Reads find of this range what was there before anything was written.
+    pub fn stale_reads(&self, slot: u32, offset: u64, bytes: u64) {
+        self.lock().stale.push((slot, offset, bytes));
+    }
+
     /// Reads work everywhere again.
     pub fn heal_reads(&self) {
-        self.lock().unreadable.clear();
+        let mut inner = self.lock();
+        inner.unreadable.clear();
+        inner.stale.clear();
     }
 
     /// Flips one bit.
@@ -287,6 +296,20 @@ impl MemoryDisk {
         let disk = Self::new(segment_bytes, 0);
         disk.lock().slots = image;
         disk
+    }
+
+    /// Some reads fail, or find what was there before.
+    #[must_use]
+    pub fn has_bad_reads(&self) -> bool {
+        let inner = self.lock();
+        !inner.unreadable.is_empty() || !inner.stale.is_empty()
+    }
+
+    /// The disk holds from here on what another did, or nothing: it was exchanged. Nothing may be in flight.
+    pub fn exchange(&self, slots: BTreeMap<u32, Vec<u8>>) {
+        let mut inner = self.lock();
+        inner.slots = slots;
+        inner.written.clear();
     }
 
     /// Remembers from here on what each write writes; see [`MemoryDisk::recorded`].
@@ -379,6 +402,12 @@ impl Inner {
         };
         let bytes = self.slots.get(&slot).ok_or(short)?;
         into.copy_from_slice(bytes.get(offset as usize..end as usize).ok_or(short)?);
+        for &(stale, from, bytes) in &self.stale {
+            let (from, until) = (from.max(offset), (from + bytes).min(end));
+            if stale == slot && from < until {
+                into[(from - offset) as usize..(until - offset) as usize].fill(0);
+            }
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::world::{ELECTION_NS, SECOND, World};
 const PAGE: usize = 4096;
 
 /// Where these bytes lie on a disk: slot and offset.
-fn place_of(disk: &MemoryDisk, wanted: &[u8]) -> (u32, usize) {
+pub(crate) fn place_of(disk: &MemoryDisk, wanted: &[u8]) -> (u32, usize) {
     let image = disk.image();
     let found = image.iter().find_map(|(&slot, bytes)| {
         let at = bytes

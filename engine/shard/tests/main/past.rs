@@ -10,7 +10,7 @@ use crate::images::{SMALL, add_many, numbers, payload};
 use crate::vault::Vault;
 use crate::world::{SECOND, World};
 
-const TINY: History = History {
+pub(crate) const TINY: History = History {
     cluster: 7,
     codec: Codec::Lz4,
     file_bytes: 100 << 10,
@@ -19,7 +19,7 @@ const TINY: History = History {
 
 /// Every entry that the node has applied is in its log, in a file of it, or in the vault; where the log says that the
 /// vault has it, it has. And it is the entry that it should be. The numbers of the payloads, in order.
-fn whole_past(world: &World, node: u32, group: u64) -> Vec<u32> {
+pub(crate) fn whole_past(world: &World, node: u32, group: u64) -> Vec<u32> {
     let shard = world.shard(node);
     let past = shard.past_of(GroupId(group)).expect("a group");
     let (applied, _) = shard.digest_of(GroupId(group)).expect("a group");
@@ -47,7 +47,7 @@ fn whole_past(world: &World, node: u32, group: u64) -> Vec<u32> {
     numbers(&found)
 }
 
-fn is_without_gap(found: &[u32]) -> bool {
+pub(crate) fn is_without_gap(found: &[u32]) -> bool {
     found.windows(2).all(|pair| pair[1] == pair[0] + 1)
         && found.first().is_none_or(|first| *first == 0)
 }

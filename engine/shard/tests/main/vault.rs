@@ -30,6 +30,16 @@ pub(crate) struct VaultCoffer {
 }
 
 impl Vault {
+    /// As it is, by itself.
+    pub(crate) fn copy(&self) -> Self {
+        let inner = self.0.borrow();
+        Self(Rc::new(RefCell::new(Inner {
+            files: inner.files.clone(),
+            number: inner.number,
+            ..Inner::default()
+        })))
+    }
+
     pub(crate) fn coffer(&self) -> VaultCoffer {
         VaultCoffer {
             vault: self.clone(),

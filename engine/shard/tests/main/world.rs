@@ -59,8 +59,12 @@ pub(crate) struct World {
     pub(crate) wire: Wire,
     pub(crate) disks: Vec<MemoryDisk>,
     pub(crate) stores: Vec<MemoryStore>,
+    /// A node whose disk was exchanged.
+    pub(crate) rejoining: Option<u32>,
     terms: Terms,
     history: Option<History>,
+    /// Bytes per second that a log is read again by; for nodes started from here on.
+    pub(crate) scrub: u64,
     pub(crate) vault: Option<Vault>,
     shards: Vec<Option<TestShard>>,
     wake: Vec<u64>,
@@ -100,8 +104,10 @@ impl World {
             stores: (0..nodes)
                 .map(|node| MemoryStore::new(u64::from(node)))
                 .collect(),
+            rejoining: None,
             terms,
             history,
+            scrub: 0,
             vault,
             shards: (0..nodes).map(|_| None).collect(),
             wake: vec![0; count],
@@ -126,6 +132,50 @@ impl World {
         world
     }
 
+    pub(crate) const fn keeps_history(&self) -> bool {
+        self.history.is_some()
+    }
+
+    /// The world of one node as its power goes: of the writes in flight the disk keeps what the rule says, of the files'
+    /// steps the first so many happen. Nothing runs in it; this one goes on.
+    pub(crate) fn after_crash(&self, rule: Crash, happened: usize) -> Self {
+        let disks: Vec<MemoryDisk> = self
+            .disks
+            .iter()
+            .map(|disk| disk.after_crash(rule))
+            .collect();
+        let stores: Vec<MemoryStore> = self
+            .stores
+            .iter()
+            .map(|store| store.after_crash(happened))
+            .collect();
+        for (disk, store) in disks.iter().zip(&stores) {
+            disk.set_latency_ns(50_000, 150_000);
+            store.set_latency_ns(50_000, 500_000);
+        }
+        let world = Self {
+            wire: Wire::default(),
+            disks,
+            stores,
+            rejoining: self.rejoining,
+            terms: self.terms,
+            history: self.history,
+            scrub: self.scrub,
+            vault: self.vault.as_ref().map(Vault::copy),
+            shards: (0..1).map(|_| None).collect(),
+            wake: vec![0],
+            client: vec![None],
+            replies: Vec::new(),
+            groups: self.groups,
+            next_id: 0,
+            incarnation: 0,
+            stopped: vec![false],
+            found: vec![Vec::new()],
+        };
+        world.wire.0.borrow_mut().now = self.now();
+        world
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.wire.0.borrow().now
     }
@@ -138,6 +188,7 @@ impl World {
         };
         let mut options = Options::small(identity, 64 * 1024);
         options.segments_max = self.terms.segments_max;
+        options.scrub_bytes_per_second = self.scrub;
         options
     }
 
@@ -152,6 +203,7 @@ impl World {
             beat_interval: ELECTION_NS / 6,
             stopwatch: true,
             window_bytes: 8 * 1024,
+            is_rejoining: self.rejoining == Some(node),
             keeping: self.terms.keeping,
             seed: u64::from(node) * 77,
         }
@@ -273,7 +325,7 @@ impl World {
             .max(self.now())
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let now = self.next_at();
         self.wire.0.borrow_mut().now = now;
         for at in 0..self.shards.len() {

@@ -1,0 +1,104 @@
+//! Rot that the scrubber finds in a running node is made needless, so that a restart misses nothing.
+
+use raft::config::Damage;
+use wal::device::memory::Crash;
+
+use crate::damage::place_of;
+use crate::images::{SMALL, add_many, numbers, payload};
+use crate::world::{SECOND, World};
+
+/// Nodes that read a megabyte of their logs again each second, with these payloads.
+fn scrubbed(nodes: u32, count: u32) -> World {
+    let mut world = World::with(nodes, 2, SMALL);
+    world.scrub = 1 << 20;
+    for node in 1..=nodes {
+        world.kill(node, Crash::Everything);
+        world.start(node);
+    }
+    world.elect();
+    add_many(&mut world, 0..count, 3_000);
+    world.settle(0);
+    world.run_for(SECOND);
+    world
+}
+
+fn is_whole(world: &World, node: u32) -> bool {
+    let replicas = world.shard(node).replicas();
+    replicas.iter().all(|one| one.raft.damage() == Damage::None)
+}
+
+#[test]
+fn a_node_alone_outlives_rot_that_was_found_while_it_ran() {
+    let mut world = scrubbed(1, 12);
+    let (slot, at) = place_of(&world.disks[0], &payload(7, 3_000));
+    world.disks[0].flip(slot, at as u64 + 1_500, 3);
+    world.run_until(20 * SECOND, "it is mended", |world| {
+        world.shard(1).upkeep_counts().groups_mended > 0
+    });
+    world.run_for(SECOND);
+    world.kill(1, Crash::Everything);
+    world.start(1);
+    assert!(is_whole(&world, 1), "nothing depends on what is rotten");
+    world.elect();
+    add_many(&mut world, 12..15, 3_000);
+    assert_eq!(numbers(&world.settle(0)), (0..15).collect::<Vec<u32>>());
+}
+
+#[test]
+fn rot_that_nobody_looked_for_is_missed_by_the_next_start() {
+    let mut world = World::with(1, 2, SMALL);
+    world.elect();
+    add_many(&mut world, 0..12, 3_000);
+    world.run_for(SECOND);
+    let (slot, at) = place_of(&world.disks[0], &payload(7, 3_000));
+    world.disks[0].flip(slot, at as u64 + 1_500, 3);
+    world.run_for(20 * SECOND);
+    world.kill(1, Crash::Everything);
+    world.start(1);
+    assert!(
+        !is_whole(&world, 1),
+        "the test above would show nothing else"
+    );
+}
+
+#[test]
+fn a_block_without_names_has_every_group_mended() {
+    let mut world = scrubbed(3, 12);
+    let (slot, at) = place_of(&world.disks[2], &payload(5, 3_000));
+    // The whole neighbourhood is gone, heads included.
+    for page in 0..3_u64 {
+        let begin = (at as u64 & !4_095).saturating_sub(4_096) + page * 4_096;
+        for byte in 0..4_096 {
+            world.disks[2].flip(slot, begin + byte, 6);
+        }
+    }
+    world.run_until(20 * SECOND, "they are mended", |world| {
+        world.shard(3).upkeep_counts().groups_mended > 0
+    });
+    world.run_for(2 * SECOND);
+    world.kill(3, Crash::Everything);
+    world.start(3);
+    world.elect();
+    add_many(&mut world, 12..15, 3_000);
+    assert_eq!(numbers(&world.settle(0)), (0..15).collect::<Vec<u32>>());
+    assert_eq!(numbers(&world.payloads(3, 0)).len(), 15);
+}
+
+#[test]
+fn a_crash_before_the_image_is_durable_finds_the_damage_as_ever_and_peers_repair_it() {
+    for delay in 0..12_u64 {
+        let mut world = scrubbed(3, 12);
+        let (slot, at) = place_of(&world.disks[2], &payload(7, 3_000));
+        world.disks[2].flip(slot, at as u64 + 1_500, 3);
+        let before = world.shard(3).upkeep_counts().images;
+        world.run_until(20 * SECOND, "it is found", |world| {
+            world.shard(3).damage_found() > 0 || world.shard(3).upkeep_counts().images > before
+        });
+        world.run_for(delay * 200_000);
+        world.kill(3, Crash::Seeded(delay));
+        world.start(3);
+        world.run_until(20 * SECOND, "it is whole", |world| is_whole(world, 3));
+        add_many(&mut world, 12..14, 3_000);
+        assert_eq!(numbers(&world.settle(0)).len(), 14, "delay {delay}");
+    }
+}
