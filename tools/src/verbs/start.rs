@@ -102,7 +102,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CODEC", default_value = "zstd", value_parser = compression)]
     pub(crate) cold_compression: Compression,
 
-    /// How long what is stored stays: keep, expire:DAYS, or lock:DAYS (nothing deletes it before)
+    /// How long what is stored stays: keep, expire:DAYS, or lock:DAYS (Quorate deletes nothing before; the
+    /// store's own lock is its own setting)
     #[arg(long, requires = "cold", value_name = "CLASS", default_value = "keep", value_parser = stay)]
     pub(crate) cold_retention: Stay,
 
