@@ -1,6 +1,8 @@
 //! The bare device: blocks of the log's sizes to one file, past the page cache, durably, through a ring; nothing is
 //! copied, checksummed or indexed, one buffer serves all writes.
 //!
+//! - `bare-copied` does one thing more: it copies each entry into the block, as a log must that is given entries one by
+//!   one. No checksum, no index, no groups.
 //! - The file is written with zeros beforehand, as the log's files are.
 //! - Of the depths tried the best counts: with so many writes in flight the entries of the groups are shared out.
 
@@ -17,6 +19,8 @@ use crate::cell::{Mode, Reading, System, Watch, Work};
 
 const FILE_BYTES: u64 = 256 << 20;
 const WRITE_BYTES_MAX: usize = (1 << 20) + (128 << 10);
+/// Blocks that are filled in turns by `bare-copied`: as many as the log has.
+const BLOCKS: usize = 6;
 
 pub(crate) struct Bare {
     ring: IoUring,
@@ -25,10 +29,14 @@ pub(crate) struct Bare {
     work: Work,
     offset: u64,
     depth: Option<usize>,
+    /// What is copied for each entry, if anything.
+    payload: Option<Vec<u8>>,
+    /// Blocks that are not in flight.
+    free: Vec<usize>,
 }
 
 impl Bare {
-    pub(crate) fn open(folder: &Path, work: &Work) -> Self {
+    pub(crate) fn open(folder: &Path, work: &Work, copies: bool) -> Self {
         let file = File::options()
             .create(true)
             .truncate(true)
@@ -37,7 +45,7 @@ impl Bare {
             .custom_flags(libc::O_DIRECT)
             .open(folder.join("bare"))
             .expect("a file can be made");
-        let mut memory = wal::block::buffer::Buffer::new(WRITE_BYTES_MAX);
+        let mut memory = wal::block::buffer::Buffer::new(BLOCKS * WRITE_BYTES_MAX);
         for offset in (0..FILE_BYTES).step_by(1 << 20) {
             file.write_all_at(&memory[..1 << 20], offset)
                 .expect("there is space");
@@ -49,7 +57,7 @@ impl Bare {
             iov_base: memory.as_mut_ptr().cast(),
             iov_len: memory.len(),
         };
-        // SAFETY: the memory lives as long as the ring and is never written again.
+        // SAFETY: the memory lives as long as the ring; only blocks that are not in flight are written.
         unsafe { ring.submitter().register_buffers(&[vector]) }.expect("memory may be locked");
         ring.submitter()
             .register_files(&[file.as_raw_fd()])
@@ -61,7 +69,23 @@ impl Bare {
             work: *work,
             offset: 0,
             depth: None,
+            payload: copies.then(|| vec![9; work.bytes]),
+            free: (0..BLOCKS).collect(),
         }
+    }
+
+    /// The next block, filled if that is the task; one for all without copies.
+    fn fill(&mut self, share: usize) -> usize {
+        let record = self.record_bytes();
+        let Some(payload) = &self.payload else {
+            return 0;
+        };
+        let block = self.free.pop().expect("more blocks than writes in flight");
+        let into = &mut self.memory[block * WRITE_BYTES_MAX + 96..];
+        for into in into.chunks_mut(record).take(share) {
+            into[..payload.len()].copy_from_slice(payload);
+        }
+        block
     }
 
     /// What one entry takes in the log: its header, a head of 16 bytes, the payload.
@@ -96,12 +120,14 @@ impl Bare {
                 if self.offset + bytes as u64 > FILE_BYTES {
                     self.offset = 0;
                 }
-                let entry =
-                    opcode::WriteFixed::new(types::Fixed(0), self.memory.as_ptr(), bytes as u32, 0)
-                        .offset(self.offset)
-                        .rw_flags(libc::RWF_DSYNC)
-                        .build();
-                // SAFETY: the memory outlives the ring and is only read by it.
+                let block = self.fill(share);
+                let address = self.memory[block * WRITE_BYTES_MAX..].as_ptr();
+                let entry = opcode::WriteFixed::new(types::Fixed(0), address, bytes as u32, 0)
+                    .offset(self.offset)
+                    .rw_flags(libc::RWF_DSYNC)
+                    .build()
+                    .user_data(block as u64);
+                // SAFETY: the memory outlives the ring; a block is written to only when it is not in flight.
                 unsafe { self.ring.submission().push(&entry) }.expect("few are in flight");
                 begun.push_back(now);
                 self.offset += bytes as u64;
@@ -112,6 +138,9 @@ impl Bare {
             while let Some(entry) = self.ring.completion().next() {
                 assert_eq!(entry.result(), bytes as i32, "the disk is sound");
                 in_flight -= 1;
+                if self.payload.is_some() {
+                    self.free.push(entry.user_data() as usize);
+                }
                 entries += share as u64;
                 latencies.push(done - begun.pop_front().unwrap_or(done));
             }
@@ -123,7 +152,11 @@ impl Bare {
 impl System for Bare {
     fn name(&self) -> &'static str {
         let _ = &self.file;
-        "bare device"
+        if self.payload.is_some() {
+            "bare, copied"
+        } else {
+            "bare device"
+        }
     }
 
     fn run(&mut self, window: Duration) -> Reading {

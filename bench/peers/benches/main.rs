@@ -4,7 +4,8 @@
 //! - Mode `one-each`: every group has one append in flight and goes on when its entry is durable. The peers get a
 //!   thread for each group.
 //! - Mode `together`: one entry of each group for each durable write.
-//! - Bare: the same bytes to the same file system without any log around them, through a ring, from one buffer.
+//! - Bare: the same bytes to the same file system without any log around them, through a ring, from one buffer;
+//!   `bare-copied`: with one copy of each entry into the block.
 //! - CPU is that of the whole process, kernel included.
 //!
 //! `cargo run --release --manifest-path bench/peers/Cargo.toml -- [--bytes 128] [--groups 16] [--mode together]
@@ -31,7 +32,8 @@ fn systems(arguments: &Arguments, work: &Work, folder: &Path) -> Vec<Box<dyn Sys
         let system: Option<Box<dyn System>> = match name.as_str() {
             "quorate" => Some(Box::new(ours::Ours::open(&folder, work, false))),
             "quorate-woken" => Some(Box::new(ours::Ours::open(&folder, work, true))),
-            "bare" => Some(Box::new(bare::Bare::open(&folder, work))),
+            "bare" => Some(Box::new(bare::Bare::open(&folder, work, false))),
+            "bare-copied" => Some(Box::new(bare::Bare::open(&folder, work, true))),
             name => peers::open(name, &folder, work),
         };
         systems.extend(system);

@@ -9,7 +9,8 @@
 //! - Until the image is durable a crash finds the damage as ever: the group comes up damaged, neither votes nor counts,
 //!   and is given by its peers what is missing. So nothing is promised meanwhile that would not be kept.
 //! - What has lost its names may be anybody's: then every group of the core is mended.
-//! - A machine that keeps no images mends at the next start, from its peers.
+//! - This is done also where images are taken for nothing else (`image_bytes` is 0).
+//! - A machine that can make no image at all mends at the next start, from its peers; the ledger can.
 
 use net::transport::Transport;
 use raft::ids::{EntryId, GroupId, Index, Time};
@@ -22,9 +23,6 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// The scrubber found this.
     pub(crate) fn mend(&mut self, damage: Damage) {
         self.found_damage(damage);
-        if self.setup.keeping.image_bytes == 0 {
-            return;
-        }
         match damage
             .group
             .and_then(|group| self.slots.get(&GroupId(group)).copied())

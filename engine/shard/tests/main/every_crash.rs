@@ -3,12 +3,16 @@
 //! - The run appends, rotates segments, takes images and cuts chapters, seals, stores, hears receipts, lets
 //!   files go and gives up log; a recovery follows each crash.
 //! - At each point: of the writes in flight none, all, every subset, and each torn at some sectors; of the files' steps
-//!   that wait none, or all, or the first.
+//!   that wait none, or all, or the first; of the files on their way to the store none, or all, or the first.
+//! - After some of the crashes (all with `QUORATE_SEEDS_FACTOR=0`) the power goes again while the log is opened, and at
+//!   every write and step until the group has a leader again.
 //! - Afterwards all that was acknowledged is there, nothing else than was sent, and no entry is out of reach.
+
+use std::collections::BTreeMap;
 
 use shard::past::History;
 use shard::setup::Keeping;
-use wal::device::memory::Crash;
+use wal::device::memory::{Crash, MemoryDisk};
 
 use crate::images::{SMALL, numbers, payload};
 use crate::past::{TINY, is_without_gap, whole_past};
@@ -17,7 +21,9 @@ use crate::vault::Vault;
 use crate::world::{SECOND, Terms, World};
 
 const BYTES: usize = 24_000;
-const COUNT: u32 = 34;
+const COUNT: u32 = 36;
+/// Of so many crashes one is followed by more.
+const SECOND_ONE_OF: u64 = 48;
 
 const TERMS: Terms = Terms {
     keeping: Keeping {
@@ -26,6 +32,7 @@ const TERMS: Terms = Terms {
         ..SMALL.keeping
     },
     chapter: 8,
+    segment_bytes: 128 << 10,
     ..SMALL
 };
 
@@ -76,55 +83,174 @@ fn check(mut world: World, acknowledged: u32, sent: u32, what: &str) {
     }
 }
 
+/// Who is crashed, and how: what was acknowledged and sent till then.
+struct Case {
+    acknowledged: u32,
+    sent: u32,
+    what: String,
+}
+
+/// Of so many crashes one is followed by more: by default a few, by `QUORATE_SEEDS_FACTOR` more, all if that is 0.
+fn second_one_of() -> u64 {
+    let factor = std::env::var("QUORATE_SEEDS_FACTOR").ok();
+    match factor.and_then(|factor| factor.parse::<u64>().ok()) {
+        Some(0) => 1,
+        factor => (SECOND_ONE_OF / factor.unwrap_or(1)).max(1),
+    }
+}
+
+/// The log's files when so many sectors of this write have reached them.
+fn torn(
+    mut image: BTreeMap<u32, Vec<u8>>,
+    (slot, offset, bytes): &(u32, u64, Vec<u8>),
+    sectors: usize,
+) -> BTreeMap<u32, Vec<u8>> {
+    let bytes = &bytes[..bytes.len().min(sectors * 512)];
+    if let Some(into) = image.get_mut(slot) {
+        into[*offset as usize..*offset as usize + bytes.len()].copy_from_slice(bytes);
+    }
+    image
+}
+
+/// The power goes while the log is opened: what opening writes is there, or not, or in part; the same of removals.
+fn crashes_while_opening(world: &World, case: &Case) -> u64 {
+    let before = (world.disks[0].image(), world.stores[0].copy());
+    let mut opened = world.after_crash(Crash::Nothing, 0, 0);
+    opened.disks[0].record();
+    opened.start(1);
+    let writes = opened.disks[0].recorded();
+    assert!(!writes.is_empty(), "an opening writes");
+    let mut crashes = 0;
+    for nth in 0..writes.len() {
+        let mut image = before.0.clone();
+        for write in &writes[..nth] {
+            image = torn(image, write, usize::MAX / 512);
+        }
+        for sectors in [0, 1, writes[nth].2.len() / 512 - 1] {
+            for has_removed in [false, true] {
+                let mut world = world.after_crash(Crash::Nothing, 0, 0);
+                let image = torn(image.clone(), &writes[nth], sectors);
+                world.disks[0] = MemoryDisk::from_image(TERMS.segment_bytes, image);
+                world.disks[0].set_latency_ns(50_000, 150_000);
+                let store = if has_removed {
+                    &opened.stores[0]
+                } else {
+                    &before.1
+                };
+                world.stores[0] = store.copy();
+                world.stores[0].set_latency_ns(50_000, 500_000);
+                let what = format!(
+                    "{}, then opening {nth} {sectors} {has_removed}",
+                    case.what
+                );
+                check(world, case.acknowledged, case.sent, &what);
+                crashes += 1;
+            }
+        }
+    }
+    crashes
+}
+
+/// The power goes at every write and step from the opening until the group has a leader.
+fn crashes_until_led(world: &World, case: &Case) -> u64 {
+    let mut world = world.after_crash(Crash::Nothing, 0, 0);
+    world.start(1);
+    let mut crashes = 0;
+    let mut last = moment(&world);
+    let mut again = |world: &World, last| {
+        for rule in [Crash::Nothing, Crash::Everything, Crash::Torn(0, 1)] {
+            let happened = if rule == Crash::Everything {
+                world.stores[0].steps_waiting()
+            } else {
+                0
+            };
+            let what = format!("{}, then {last:?}, {rule:?}, {happened}", case.what);
+            let after = world.after_crash(rule, happened, happened);
+            check(after, case.acknowledged, case.sent, &what);
+            crashes += 1;
+        }
+    };
+    again(&world, last);
+    while world.leader(0).is_none() {
+        world.step();
+        if moment(&world) != last {
+            last = moment(&world);
+            again(&world, last);
+        }
+    }
+    crashes
+}
+
+/// Every way in which the power can go at this moment.
+fn crashes_at(world: &World, point: u64, case: &Case, counts: &mut (u64, u64)) {
+    let waiting = world.stores[0].steps_waiting();
+    let in_flight = world.vault.as_ref().map_or(0, Vault::in_flight);
+    for (nth, rule) in rules(world).into_iter().enumerate() {
+        // Each rule with nothing else happening; then with all of it and with the first in turn.
+        let some = |all: usize| [all, all.min(1)][nth % 2];
+        let mut happens = vec![(0, 0), (some(waiting), 0), (0, some(in_flight))];
+        happens.dedup();
+        happens.truncate(if in_flight == 0 { 2 } else { 3 });
+        for (happened, arrived) in happens {
+            let case = Case {
+                what: format!("point {point}, {rule:?}, {happened} steps, {arrived} files"),
+                ..*case
+            };
+            let after = world.after_crash(rule, happened, arrived);
+            counts.0 += 1;
+            if counts.0.is_multiple_of(second_one_of()) {
+                counts.1 += crashes_while_opening(&after, &case);
+                counts.1 += crashes_until_led(&after, &case);
+            }
+            check(after, case.acknowledged, case.sent, &case.what);
+        }
+    }
+}
+
 fn every_crash_of(history: Option<History>, vault: Option<Vault>) {
     let mut world = World::keeping(1, 1, TERMS, history, vault);
     world.elect();
-    let (mut points, mut crashes) = (0, 0);
-    let mut last = moment(&world);
+    let (mut points, mut counts, mut carried) = (0, (0, 0), 0);
+    let mut last = (moment(&world), 0);
     for number in 0..COUNT {
         let id = world.ask(1, 0, ADD, &payload(number, BYTES), false);
         while world.reply(id).is_none() {
             world.step();
-            let is_acknowledged = world.reply(id).is_some();
-            if moment(&world) == last {
+            let in_flight = world.vault.as_ref().map_or(0, Vault::in_flight);
+            if (moment(&world), in_flight) == last {
                 continue;
             }
-            last = moment(&world);
+            last = (moment(&world), in_flight);
             points += 1;
-            let waiting = world.stores[0].steps_waiting();
-            for (nth, rule) in rules(&world).into_iter().enumerate() {
-                // Each rule with none of the files' steps; then with all and with the first in turn.
-                let happened = [waiting, waiting.min(1)][nth % 2];
-                for happened in if happened == 0 {
-                    vec![0]
-                } else {
-                    vec![0, happened]
-                } {
-                    let what = format!("point {points} {last:?}, {rule:?}, {happened} steps");
-                    let acknowledged = number + u32::from(is_acknowledged);
-                    check(
-                        world.after_crash(rule, happened),
-                        acknowledged,
-                        number + 1,
-                        &what,
-                    );
-                    crashes += 1;
-                }
-            }
+            carried += u64::from(in_flight > 0);
+            let case = Case {
+                acknowledged: number + u32::from(world.reply(id).is_some()),
+                sent: number + 1,
+                what: String::new(),
+            };
+            crashes_at(&world, points, &case, &mut counts);
         }
     }
     let (upkeep, sealing) = (world.shard(1).upkeep_counts(), world.shard(1).seal_counts());
-    assert!(crashes > 700, "{crashes} crashes");
+    println!("{points} moments, {} crashes, {} of them second ones, {carried} with files on their way", counts.0 + counts.1, counts.1);
+    assert!(counts.0 > 700 && counts.1 > 300, "{counts:?} crashes");
     assert!(
         points > 100 && upkeep.images > 2 && upkeep.chapters > 2 && upkeep.entries_released > 8
+    );
+    let log = world.shard(1).log_stats();
+    let files = (log.segments_free + log.segments_retired + log.segments_used) as u64;
+    let begun = log.segments_recycled + log.segments_used as u64;
+    assert!(
+        begun > files,
+        "some files were written a second time: {log:?}"
     );
     if history.is_some() {
         assert!(sealing.sealed_files > 1, "{sealing:?}");
     }
     if world.vault.is_some() {
         assert!(
-            sealing.receipts > 0 && sealing.sealed_files_gone > 0,
-            "{sealing:?}"
+            sealing.receipts > 0 && sealing.sealed_files_gone > 0 && carried > 0,
+            "{sealing:?}, {carried}"
         );
     }
 }

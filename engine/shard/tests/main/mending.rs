@@ -1,15 +1,20 @@
 //! Rot that the scrubber finds in a running node is made needless, so that a restart misses nothing.
 
 use raft::config::Damage;
+use shard::setup::Keeping;
 use wal::device::memory::Crash;
 
 use crate::damage::place_of;
 use crate::images::{SMALL, add_many, numbers, payload};
-use crate::world::{SECOND, World};
+use crate::world::{SECOND, Terms, World};
 
 /// Nodes that read a megabyte of their logs again each second, with these payloads.
 fn scrubbed(nodes: u32, count: u32) -> World {
-    let mut world = World::with(nodes, 2, SMALL);
+    scrubbed_with(nodes, count, SMALL)
+}
+
+fn scrubbed_with(nodes: u32, count: u32, terms: Terms) -> World {
+    let mut world = World::with(nodes, 2, terms);
     world.scrub = 1 << 20;
     for node in 1..=nodes {
         world.kill(node, Crash::Everything);
@@ -29,7 +34,22 @@ fn is_whole(world: &World, node: u32) -> bool {
 
 #[test]
 fn a_node_alone_outlives_rot_that_was_found_while_it_ran() {
-    let mut world = scrubbed(1, 12);
+    outlives_rot(scrubbed(1, 12));
+}
+
+#[test]
+fn a_node_that_takes_no_images_takes_one_for_what_is_rotten() {
+    let keeping = Keeping {
+        image_bytes: 0,
+        ..SMALL.keeping
+    };
+    let terms = Terms { keeping, ..SMALL };
+    let world = scrubbed_with(1, 12, terms);
+    assert_eq!(world.shard(1).upkeep_counts().images, 0);
+    outlives_rot(world);
+}
+
+fn outlives_rot(mut world: World) {
     let (slot, at) = place_of(&world.disks[0], &payload(7, 3_000));
     world.disks[0].flip(slot, at as u64 + 1_500, 3);
     world.run_until(20 * SECOND, "it is mended", |world| {

@@ -17,16 +17,19 @@ struct Inner {
     failing: Vec<u64>,
     /// Steps after which the answer is lost although the file was stored.
     mute: Vec<u64>,
+    /// On their way, of all nodes.
+    waiting: Vec<(u64, Parcel)>,
+    coffers: u64,
 }
 
 /// Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Vault(Rc<RefCell<Inner>>);
 
-/// One node's way to it; what waits in it dies with the node.
+/// One node's way to it; what waits in it dies with the node, or arrives and nobody hears of it.
 pub(crate) struct VaultCoffer {
     vault: Vault,
-    waiting: Vec<Parcel>,
+    number: u64,
 }
 
 impl Vault {
@@ -40,10 +43,27 @@ impl Vault {
         })))
     }
 
+    /// The same after the first so many of the files on their way have arrived.
+    pub(crate) fn copy_after(&self, arrived: usize) -> Self {
+        let copy = self.copy();
+        for (_, parcel) in self.0.borrow().waiting.iter().take(arrived) {
+            // Whoever would hear of it is gone.
+            let _ = copy.0.borrow_mut().store(parcel);
+        }
+        copy
+    }
+
+    /// Files on their way.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.borrow().waiting.len()
+    }
+
     pub(crate) fn coffer(&self) -> VaultCoffer {
+        let mut inner = self.0.borrow_mut();
+        inner.coffers += 1;
         VaultCoffer {
             vault: self.clone(),
-            waiting: Vec::new(),
+            number: inner.coffers,
         }
     }
 
@@ -134,15 +154,28 @@ impl Inner {
 
 impl Coffer for VaultCoffer {
     fn offer(&mut self, parcel: Parcel) -> Result<(), Parcel> {
-        if self.waiting.len() >= 2 {
+        let waiting = &mut self.vault.0.borrow_mut().waiting;
+        if waiting.iter().filter(|(of, _)| *of == self.number).count() >= 2 {
             return Err(parcel);
         }
-        self.waiting.push(parcel);
+        waiting.push((self.number, parcel));
         Ok(())
     }
 
     fn poll(&mut self, deliveries: &mut Vec<Delivery>) {
         let mut inner = self.vault.0.borrow_mut();
-        deliveries.extend(self.waiting.drain(..).map(|parcel| inner.store(&parcel)));
+        let (ours, others) = std::mem::take(&mut inner.waiting)
+            .into_iter()
+            .partition(|(of, _)| *of == self.number);
+        inner.waiting = others;
+        let ours: Vec<(u64, Parcel)> = ours;
+        deliveries.extend(ours.iter().map(|(_, parcel)| inner.store(parcel)));
+    }
+}
+
+impl Drop for VaultCoffer {
+    fn drop(&mut self) {
+        let waiting = &mut self.vault.0.borrow_mut().waiting;
+        waiting.retain(|(of, _)| *of != self.number);
     }
 }

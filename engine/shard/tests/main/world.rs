@@ -137,8 +137,9 @@ impl World {
     }
 
     /// The world of one node as its power goes: of the writes in flight the disk keeps what the rule says, of the files'
-    /// steps the first so many happen. Nothing runs in it; this one goes on.
-    pub(crate) fn after_crash(&self, rule: Crash, happened: usize) -> Self {
+    /// steps the first so many happen, of the files on their way to the vault the first so many arrive. Nothing runs in
+    /// it; this one goes on.
+    pub(crate) fn after_crash(&self, rule: Crash, happened: usize, arrived: usize) -> Self {
         let disks: Vec<MemoryDisk> = self
             .disks
             .iter()
@@ -161,7 +162,7 @@ impl World {
             terms: self.terms,
             history: self.history,
             scrub: self.scrub,
-            vault: self.vault.as_ref().map(Vault::copy),
+            vault: self.vault.as_ref().map(|vault| vault.copy_after(arrived)),
             shards: (0..1).map(|_| None).collect(),
             wake: vec![0],
             client: vec![None],
