@@ -42,7 +42,15 @@ fn batch(state: &mut u64, accounts: &[u128], nth: u64) -> Vec<u8> {
         let (debit, credit) = (account(), account());
         let id = time | u128::from(dice(state)) << 16 | u128::from(dice(state) as u16);
         let amount = u128::from(1 + dice(state) % 10_u64.pow((dice(state) % 7) as u32 + 1));
-        for word in [id, debit, credit, amount, 0, u128::from(dice(state) % 1_000), 0] {
+        for word in [
+            id,
+            debit,
+            credit,
+            amount,
+            0,
+            u128::from(dice(state) % 1_000),
+            0,
+        ] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
         bytes.extend_from_slice(&[1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -136,11 +144,17 @@ fn measure(folder: &Path, spec: &SegmentSpec, payloads: &[(Vec<u8>, u32)]) -> (f
     }
     let bytes = payloads.iter().map(|one| one.0.len()).sum::<usize>() as f64 * FILES as f64;
     let (clock, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-    (bytes / 1e6 / clock, bytes / 1e6 / cpu, bytes / stored as f64)
+    (
+        bytes / 1e6 / clock,
+        bytes / 1e6 / cpu,
+        bytes / stored as f64,
+    )
 }
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|word| !word.starts_with("--"));
+    let folder = std::env::args()
+        .skip(1)
+        .find(|word| !word.starts_with("--"));
     let folder = folder.map_or_else(tempfile::tempdir, tempfile::tempdir_in);
     let folder = folder.expect("a folder can be made");
     let mut state = 1;
@@ -154,7 +168,9 @@ fn main() {
             (payload, crc)
         })
         .collect();
-    println!("| codec | times smaller | MB/s of CPU, median of 3 | MB/s by the clock, median of 3 |\n|---|---:|---:|---:|");
+    println!(
+        "| codec | times smaller | MB/s of CPU, median of 3 | MB/s by the clock, median of 3 |\n|---|---:|---:|---:|"
+    );
     for (name, codec) in [
         ("none", Codec::Plain),
         ("LZ4, columns", Codec::Lz4),

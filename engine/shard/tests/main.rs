@@ -6,6 +6,8 @@ mod crashes;
 mod damage;
 #[path = "main/every_crash.rs"]
 mod every_crash;
+#[path = "main/every_region.rs"]
+mod every_region;
 #[path = "main/formats.rs"]
 mod formats;
 #[path = "main/hostile.rs"]

@@ -139,10 +139,7 @@ fn crashes_while_opening(world: &World, case: &Case) -> u64 {
                 };
                 world.stores[0] = store.copy();
                 world.stores[0].set_latency_ns(50_000, 500_000);
-                let what = format!(
-                    "{}, then opening {nth} {sectors} {has_removed}",
-                    case.what
-                );
+                let what = format!("{}, then opening {nth} {sectors} {has_removed}", case.what);
                 check(world, case.acknowledged, case.sent, &what);
                 crashes += 1;
             }
@@ -232,7 +229,11 @@ fn every_crash_of(history: Option<History>, vault: Option<Vault>) {
         }
     }
     let (upkeep, sealing) = (world.shard(1).upkeep_counts(), world.shard(1).seal_counts());
-    println!("{points} moments, {} crashes, {} of them second ones, {carried} with files on their way", counts.0 + counts.1, counts.1);
+    println!(
+        "{points} moments, {} crashes, {} of them second ones, {carried} with files on their way",
+        counts.0 + counts.1,
+        counts.1
+    );
     assert!(counts.0 > 700 && counts.1 > 300, "{counts:?} crashes");
     assert!(
         points > 100 && upkeep.images > 2 && upkeep.chapters > 2 && upkeep.entries_released > 8

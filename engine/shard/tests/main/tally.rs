@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! image: count u64 | chain u128 | chapters u64 | payloads not in a chapter
-//! chapter: payloads        payload: length u32 | bytes
+//! chapter: payloads | CRC-32 of them        payload: length u32 | bytes
 //! ```
 
 use std::sync::Arc;
@@ -45,13 +45,24 @@ impl Tally {
         let shelved = self
             .chapters
             .iter()
-            .flat_map(|chapter| decode(chapter.bytes()).expect("checked when it was shelved"));
+            .flat_map(|chapter| chapter_of(chapter.bytes()).expect("checked when it was shelved"));
         shelved.chain(self.payloads.iter().cloned()).collect()
     }
 
     fn due_bytes(&self) -> Vec<u8> {
-        encode(&self.payloads[..self.chapter])
+        let mut bytes = encode(&self.payloads[..self.chapter]);
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        bytes
     }
+}
+
+/// The payloads of a chapter, if it is sound.
+fn chapter_of(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (payloads, crc) = bytes.split_last_chunk::<4>()?;
+    if crc32fast::hash(payloads) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    decode(payloads)
 }
 
 fn encode(payloads: &[Vec<u8>]) -> Vec<u8> {
@@ -169,7 +180,7 @@ impl StateMachine for Tally {
     }
 
     fn shelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
-        if chapter != self.chapters() || decode(bytes.bytes()).is_none() {
+        if chapter != self.chapters() || chapter_of(bytes.bytes()).is_none() {
             return Err(RestoreError::Malformed(0));
         }
         if self.taken.is_none() {
