@@ -108,7 +108,7 @@ fn store(folder: &Path) -> (Offloads<Remote>, Receiver<()>) {
 fn measure(folder: &Path, spec: &SegmentSpec, payloads: &[(Vec<u8>, u32)]) -> (f64, f64, f64) {
     let (mut offloads, woken) = store(folder);
     let (began, cpu) = (Instant::now(), cpu_seconds());
-    let mut turn = |offloads: &mut Offloads<Remote>, pause: Duration| {
+    let turn = |offloads: &mut Offloads<Remote>, pause: Duration| {
         // News, or only the next slice of work: either way it goes on.
         let _ = woken.recv_timeout(pause);
         let now = began.elapsed().as_nanos() as u64;
