@@ -1,14 +1,18 @@
 //! Whole nodes in one process, over loopback: what was acknowledged is there after restarts, on every node, under both drivers.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::clock::SystemClock;
 use engine::{
-    Admission, ByteSize, Client, Command, EngineError, FormatOptions, GroupId, Io, Layout, Node,
-    NodeAddress, Options, Refusal, RestoreError, StateMachine, format,
+    Admission, Asker, ByteSize, Client, Command, EngineError, FormatOptions, GroupId, Io, Layout,
+    Node, NodeAddress, Options, Refusal, RestoreError, StateMachine, format,
 };
+use net::client::{ClientConnection, ClientError as ConnectionError, ClientOptions};
+use net::inspect::{InspectHead, Topic};
 use raft::ids::NodeId;
 
 use crate::ports::free_address;
@@ -20,11 +24,13 @@ const ADD_MUCH: u8 = 3;
 const CORES: u16 = 2;
 const GROUPS: u64 = 5;
 
-/// Counts what is added, and how often.
+/// Counts what is added, and how often: once for each number of a client, however often that arrives.
 #[derive(Default)]
 struct Counter {
     sum: u64,
     entries: u64,
+    /// The highest number of each client.
+    numbers: BTreeMap<u128, u64>,
     image: Vec<u8>,
 }
 
@@ -46,6 +52,17 @@ impl StateMachine for Counter {
         self.query(READ, &[], reply);
     }
 
+    /// A client repeats a request that a leader took and could not answer.
+    fn apply_for(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
+        let highest = self.numbers.entry(asker.client).or_default();
+        if asker.number > *highest {
+            *highest = asker.number;
+            self.apply(command, reply);
+        } else {
+            self.query(READ, &[], reply);
+        }
+    }
+
     fn query(&self, _operation: u8, _body: &[u8], reply: &mut Vec<u8>) {
         reply.extend(self.sum.to_le_bytes());
     }
@@ -56,6 +73,10 @@ impl StateMachine for Counter {
 
     fn begin_image(&mut self) -> bool {
         self.image = self.digest().to_le_bytes().to_vec();
+        for (client, number) in &self.numbers {
+            self.image.extend(client.to_le_bytes());
+            self.image.extend(number.to_le_bytes());
+        }
         true
     }
 
@@ -75,11 +96,23 @@ impl StateMachine for Counter {
 
     fn end_restore(&mut self) -> Result<(), RestoreError> {
         let image = std::mem::take(&mut self.image);
-        let image = image.try_into().map_err(|_| RestoreError::Incomplete)?;
-        let digest = u128::from_le_bytes(image);
+        let (digest, numbers) = image.split_first_chunk().ok_or(RestoreError::Incomplete)?;
+        let digest = u128::from_le_bytes(*digest);
         (self.sum, self.entries) = ((digest >> 64) as u64, digest as u64);
+        for mut row in numbers.chunks(24) {
+            let client = take(&mut row).map(u128::from_le_bytes);
+            let number = take(&mut row).map(u64::from_le_bytes);
+            let row = client.zip(number).ok_or(RestoreError::Incomplete)?;
+            self.numbers.extend([row]);
+        }
         Ok(())
     }
+}
+
+fn take<const BYTES: usize>(row: &mut &[u8]) -> Option<[u8; BYTES]> {
+    let (taken, rest) = row.split_first_chunk()?;
+    *row = rest;
+    Some(*taken)
 }
 
 /// What the log of a core may take.
@@ -153,6 +186,18 @@ impl Cluster {
         client
     }
 
+    /// What every core that runs says of itself, for whoever reads of a failure.
+    fn states(&self) -> String {
+        let mut states = String::new();
+        for node in self.nodes.iter().flatten() {
+            for core in 0..CORES {
+                let state = inspect(&self.layout, node.id(), core);
+                states.push_str(&format!("\nnode {}, core {core}: {state:?}", node.id().0));
+            }
+        }
+        states
+    }
+
     /// Waits until a node has applied as much as is expected of a group.
     fn await_sum(&self, client: &mut Client, id: u32, group: u64, expected: u64) {
         let until = SystemClock.now().plus(100_000_000_000);
@@ -173,6 +218,21 @@ impl Cluster {
             thread::yield_now();
         }
     }
+}
+
+fn inspect(layout: &Layout, node: NodeId, core: u16) -> Result<Bytes, ConnectionError> {
+    let address = layout.address_of(node, core).expect("a node of the layout");
+    let options = ClientOptions {
+        timeout: Duration::from_secs(10),
+        ..ClientOptions::new(layout.cluster)
+    };
+    let mut connection = ClientConnection::connect_with(address, options)?;
+    connection.ask(&InspectHead {
+        id: 1,
+        topic: Topic::Status,
+        argument: 0,
+    })?;
+    Ok(connection.receive(Duration::from_secs(10))?.bulk)
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -295,20 +355,26 @@ fn a_node_that_missed_more_than_the_log_keeps_is_given_the_state(io: Io) {
     let mut expected = add(&mut client, 0, 1);
     cluster.await_sum(&mut client, away, 0, expected);
     cluster.stop(away);
-    let much = |client: &mut Client, amount: u64| {
+    let much = |cluster: &Cluster, client: &mut Client, amount: u64| {
         let mut body = vec![7; BODY_BYTES];
         body[..8].copy_from_slice(&amount.to_le_bytes());
         let sum = client.request(GroupId(0), ADD_MUCH, body);
-        number(&sum.expect("a majority runs, and its log has room"))
+        match sum {
+            Ok(sum) => number(&sum),
+            Err(error) => panic!(
+                "a majority runs, and its log has room: {error}{}",
+                cluster.states()
+            ),
+        }
     };
     let missed = LOG_BYTES_MAX.div_ceil(BODY_BYTES as u64) + 5;
     for amount in 0..missed {
         expected += amount;
-        assert_eq!(much(&mut client, amount), expected);
+        assert_eq!(much(&cluster, &mut client, amount), expected);
     }
     cluster.start(away, io);
     expected += 5;
-    assert_eq!(much(&mut client, 5), expected);
+    assert_eq!(much(&cluster, &mut client, 5), expected);
     let until = SystemClock.now().plus(100_000_000_000);
     loop {
         // While it takes the state it answers nothing.
