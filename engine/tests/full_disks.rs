@@ -22,6 +22,8 @@ const DISK_MIB: usize = 96;
 /// What is left when the nodes have started: a segment or two.
 const ROOM_BYTES: usize = 6 << 20;
 const WRITE_BYTES: usize = 900_000;
+/// Longer than anything takes that happens at all.
+const PATIENCE_NS: u64 = 100_000_000_000;
 
 /// Runs the named test in a namespace of its own with a small disk; inside, returns its place.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
@@ -107,7 +109,7 @@ pub(crate) fn status(cluster: &Cluster, node: u32) -> String {
         .layout
         .address_of(NodeId(node), 0)
         .expect("the node is there");
-    let timeout = Duration::from_secs(30);
+    let timeout = Duration::from_secs(100);
     let connection = ClientConnection::connect(address, cluster.layout.cluster, timeout);
     let mut connection = connection.expect("a node with a full disk answers");
     let head = InspectHead {
