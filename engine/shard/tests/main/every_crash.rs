@@ -229,11 +229,6 @@ fn every_crash_of(history: Option<History>, vault: Option<Vault>) {
         }
     }
     let (upkeep, sealing) = (world.shard(1).upkeep_counts(), world.shard(1).seal_counts());
-    println!(
-        "{points} moments, {} crashes, {} of them second ones, {carried} with files on their way",
-        counts.0 + counts.1,
-        counts.1
-    );
     assert!(counts.0 > 700 && counts.1 > 300, "{counts:?} crashes");
     assert!(
         points > 100 && upkeep.images > 2 && upkeep.chapters > 2 && upkeep.entries_released > 8

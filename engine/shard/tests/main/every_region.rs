@@ -30,7 +30,7 @@ fn victim(world: &World, kind: FileKind) -> Name {
         .filter(|name| name.kind == kind && name.group == 0);
     let name = match kind {
         FileKind::Chapter => found.next(),
-        _ => found.last(),
+        _ => found.next_back(),
     };
     name.unwrap_or_else(|| panic!("there is a {kind:?}"))
 }
