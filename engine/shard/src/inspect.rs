@@ -16,6 +16,8 @@ use raft::state_machine::StateMachine;
 use serde::Serialize;
 use wal::{Damage, Device};
 
+use crate::history::HistoryCounts;
+use crate::offload::StoreCounts;
 use crate::past::SealCounts;
 use crate::replica::Replica;
 use crate::shard::{Counts, Shard};
@@ -45,6 +47,9 @@ struct Status {
     waiting_requests: usize,
     counters: Counters,
     network: Network,
+    /// What this node did with its object store; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreCounts>,
     peers: Vec<PeerStatus>,
     /// What was found wrong with the log, the first things only.
     log_damage: Vec<DamageStatus>,
@@ -73,6 +78,8 @@ struct Counters {
     upkeep: UpkeepCounts,
     #[serde(flatten)]
     sealing: SealCounts,
+    #[serde(flatten)]
+    histories: HistoryCounts,
     /// Durable writes of the log that were begun, each with a flush of its own.
     fsyncs_issued: u64,
     /// Those of them that are done.
@@ -265,6 +272,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(
             replies: shard.replies.counts,
             upkeep: shard.upkeep.counts,
             sealing: shard.sealing.counts,
+            histories: shard.histories.counts,
             fsyncs_issued: log.writes,
             fsyncs: log.syncs,
             log_bytes: log.written_bytes,
@@ -276,6 +284,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(
             log_segments_used: log.segments_used as u64,
         },
         network: shard.transport.counters().into(),
+        store: shard.offloading.store_counts(),
         peers: shard
             .peers
             .iter()
