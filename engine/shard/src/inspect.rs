@@ -260,12 +260,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(
         cores: shard.setup.cores,
         groups_total: shard.setup.groups,
         durability: "dsync",
-        storage: match shard.storage {
-            Persisted::All => "ok",
-            Persisted::Waiting => "busy",
-            Persisted::Full => "full",
-            Persisted::Failed => "failed",
-        },
+        storage: storage_name(shard.storage),
         waiting_requests: shard.waiting.requests,
         counters: Counters {
             shard: shard.counts,
@@ -323,6 +318,15 @@ fn group_status<D: Device, T, M: StateMachine>(
         log_bytes: shard.wal.group_bytes(replica.group.0),
         chapters: replica.shelf.chapters.len(),
         damage: damage_name(replica.raft.damage()),
+    }
+}
+
+const fn storage_name(storage: Persisted) -> &'static str {
+    match storage {
+        Persisted::All => "ok",
+        Persisted::Waiting => "busy",
+        Persisted::Full => "full",
+        Persisted::Failed => "failed",
     }
 }
 

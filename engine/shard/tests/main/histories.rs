@@ -11,7 +11,7 @@ use wal::device::memory::Crash;
 use crate::images::{SMALL, add_many, numbers, payload};
 use crate::past::TINY;
 use crate::vault::Vault;
-use crate::world::{SECOND, Terms, World};
+use crate::world::{SECOND, World};
 
 /// Asks one node from here on, once; the status and, when it is well, the answer's body.
 fn ask(world: &mut World, node: u32, group: u64, index: u64, offset: u64) -> (Status, Vec<u8>) {
@@ -106,20 +106,29 @@ fn entries_are_read_from_any_index_from_log_files_and_store_on_every_node() {
 }
 
 #[test]
-fn an_entry_larger_than_an_answer_comes_in_pieces() {
-    let terms = Terms {
-        segment_bytes: 4 << 20,
-        ..SMALL
-    };
-    let mut world = World::keeping(1, 1, terms, Some(TINY), Some(Vault::default()));
+fn an_entry_that_does_not_fit_an_answer_comes_in_pieces() {
+    let mut world = World::keeping(1, 1, SMALL, Some(TINY), None);
     world.elect();
-    let large = limits::HISTORY_REPLY_BYTES / 8;
-    add_many(&mut world, 0..20, large * 10);
+    add_many(&mut world, 0..60, 60_000);
     world.settle(0);
     world.run_for(2 * SECOND);
+    let (mut index, mut cut) = (1, 0);
+    while index < 30 {
+        let (_, body) = ask(&mut world, 1, 0, index, 0);
+        let (head, pieces) = parse(&body).expect("an answer");
+        assert!(body.len() <= limits::HISTORY_REPLY_BYTES && !pieces.is_empty());
+        let (last, _) = pieces.last().expect("one");
+        let is_cut = last.here < last.bytes;
+        assert_eq!(is_cut, head.next.offset.get() > 0);
+        cut += u32::from(is_cut);
+        index += 1;
+    }
+    assert!(cut > 5, "{cut} answers ended within an entry");
     let (found, gaps) = read_all(&mut world, 1, 1);
-    assert_eq!(gaps, []);
-    assert_eq!(told(&found), (0..20).collect::<Vec<u32>>());
+    assert_eq!(
+        (told(&found), gaps),
+        ((0..60).collect::<Vec<u32>>(), Vec::new())
+    );
 }
 
 #[test]
