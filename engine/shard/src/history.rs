@@ -534,9 +534,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 }
 
+/// A piece of an entry, in an answer.
+pub type Piece<'a> = (PieceHead, &'a [u8]);
+
 /// The pieces of an answer; `None` when it is no answer.
 #[must_use]
-pub fn parse(body: &[u8]) -> Option<(AnswerHead, Vec<(PieceHead, &[u8])>)> {
+pub fn parse(body: &[u8]) -> Option<(AnswerHead, Vec<Piece<'_>>)> {
     let (head, mut rest) = AnswerHead::read_from_prefix(body).ok()?;
     let mut pieces = Vec::new();
     while !rest.is_empty() {
