@@ -27,9 +27,14 @@ fn ask(world: &mut World, node: u32, group: u64, index: u64, offset: u64) -> (St
     (head.status, body.clone())
 }
 
+/// Entries with their payloads.
+type Read = Vec<(u64, Vec<u8>)>;
+/// First and last entries of what is missing.
+type Gaps = Vec<(u64, u64)>;
+
 /// Everything that a node tells from an index on: entries with their payloads, and gaps as (from, to).
-fn read_all(world: &mut World, node: u32, from: u64) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, u64)>) {
-    let (mut found, mut gaps) = (Vec::<(u64, Vec<u8>)>::new(), Vec::new());
+fn read_all(world: &mut World, node: u32, from: u64) -> (Read, Gaps) {
+    let (mut found, mut gaps) = (Read::new(), Gaps::new());
     let (mut index, mut offset) = (from, 0);
     loop {
         let (status, body) = ask(world, node, 0, index, offset);
