@@ -10,6 +10,8 @@ mod every_crash;
 mod every_region;
 #[path = "main/formats.rs"]
 mod formats;
+#[path = "main/histories.rs"]
+mod histories;
 #[path = "main/hostile.rs"]
 mod hostile;
 #[path = "main/images.rs"]
