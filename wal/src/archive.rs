@@ -11,6 +11,7 @@
 //! | [`memory`] | memory, with a clock, crashes and faults, for tests and the simulator |
 
 pub mod folder;
+mod leaving;
 pub mod memory;
 
 use std::fmt;

@@ -3,20 +3,25 @@
 //! - A file is written as `NAME.partial`, flushed, renamed, and its folder flushed, before anybody hears of it.
 //! - A step that fails removes what there is: whether a failed flush wrote anything cannot be known.
 //! - Finished files are mapped read-only and never changed; removing one leaves its bytes to those who hold them.
+//! - The disk is asked for little at a time, both to write and to give back ([`crate::archive::leaving`]): what clients wait
+//!   for goes to the same disk.
 //! - The thread ends when the last folder and the last handle are gone.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use bytes::Bytes;
+use memmap2::Mmap;
 use rustc_hash::FxHashMap;
 
+use crate::archive::leaving::Departures;
 use crate::archive::{
     Archive, ArchiveError, Completion, Contents, Name, PIECE_BYTES_MAX, Place, QUEUE_BYTES_MAX,
     READS_MAX,
@@ -25,8 +30,13 @@ use crate::device::Errno;
 use crate::device::file::Waker;
 
 const UNFINISHED: &str = "partial";
-/// Written bytes are flushed in steps of this size, so that no flush holds the disk for long.
-const FLUSH_BYTES: u64 = 8 << 20;
+/// Written bytes are handed to the disk in steps of this size: what waits in the device's cache delays the next durable
+/// write of the log, which empties it.
+const FLUSH_BYTES: u64 = 256 << 10;
+/// Pause between two cuts of files that leave, while nothing else is to be done.
+const CUT_PAUSE: Duration = Duration::from_millis(1);
+/// Pause while all files that leave are still read.
+const READERS_PAUSE: Duration = Duration::from_millis(200);
 /// How much less urgent the thread is than those who serve clients: nice levels.
 const NICENESS: i32 = 10;
 
@@ -85,6 +95,39 @@ struct Shelf {
     waiting: AtomicUsize,
     answers: Sender<Completion>,
     wake: Option<Waker>,
+    /// Files that are read in place, or were.
+    read: Mutex<FxHashMap<Name, Weak<Mmap>>>,
+    /// Numbers the names of files that leave.
+    gone: AtomicU64,
+}
+
+type Readers<'a> = MutexGuard<'a, FxHashMap<Name, Weak<Mmap>>>;
+
+impl Shelf {
+    fn readers(&self) -> Readers<'_> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path_of(&self, name: Name) -> PathBuf {
+        self.path.join(name.to_string())
+    }
+
+    /// A name for a file that leaves: the next start removes what has it.
+    fn way_out(&self, name: Name) -> PathBuf {
+        let number = self.gone.fetch_add(1, Ordering::Relaxed);
+        self.path.join(format!("{name}-{number}.{UNFINISHED}"))
+    }
+
+    /// The file's bytes; who reads it already and who begins to share one mapping.
+    fn open(&self, name: Name) -> io::Result<Contents> {
+        let mut readers = self.readers();
+        if let Some(map) = readers.get(&name).and_then(Weak::upgrade) {
+            return Ok(map);
+        }
+        let map = Arc::new(map(&self.path_of(name))?);
+        readers.insert(name, Arc::downgrade(&map));
+        Ok(map)
+    }
 }
 
 enum Order {
@@ -131,6 +174,8 @@ impl FolderArchive {
             waiting: AtomicUsize::new(0),
             answers: sender,
             wake,
+            read: Mutex::default(),
+            gone: AtomicU64::new(0),
         };
         Ok(Self {
             clerk,
@@ -170,11 +215,13 @@ impl Archive for FolderArchive {
     }
 
     fn open_now(&mut self, name: Name) -> Result<Contents, ArchiveError> {
-        map(&self.shelf.path.join(name.to_string())).map_err(|error| fault(&error))
+        self.shelf.open(name).map_err(|error| fault(&error))
     }
 
     fn remove_now(&mut self, name: Name) -> Result<(), ArchiveError> {
-        remove(&self.shelf, name)
+        let removed = fs::remove_file(self.shelf.path_of(name));
+        self.shelf.readers().remove(&name);
+        unless_missing(removed)
     }
 
     fn write(
@@ -222,6 +269,8 @@ impl Archive for FolderArchive {
 /// A file being made.
 struct Partial {
     file: File,
+    written: u64,
+    /// Of it, not handed to the disk yet.
     unflushed: u64,
 }
 
@@ -233,8 +282,28 @@ fn work(orders: &Receiver<Job>) {
     // Being less urgent is a courtesy to the cores: refused, everything works as well.
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let mut partials = Partials::default();
-    while let Ok(Job { shelf, order }) = orders.recv() {
-        let answer = perform(&shelf, &mut partials, order);
+    let mut leaving = Departures::default();
+    let mut pause = CUT_PAUSE;
+    loop {
+        let order = if leaving.is_empty() {
+            orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            orders.recv_timeout(pause)
+        };
+        let Job { shelf, order } = match order {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                pause = if leaving.cut() {
+                    CUT_PAUSE
+                } else {
+                    READERS_PAUSE
+                };
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let answer = perform(&shelf, &mut partials, &mut leaving, order);
+        leaving.cut();
         if let Some(answer) = answer {
             // A core that has ended does not listen.
             let _ = shelf.answers.send(answer);
@@ -245,11 +314,16 @@ fn work(orders: &Receiver<Job>) {
     }
 }
 
-fn perform(shelf: &Arc<Shelf>, partials: &mut Partials, order: Order) -> Option<Completion> {
+fn perform(
+    shelf: &Arc<Shelf>,
+    partials: &mut Partials,
+    leaving: &mut Departures,
+    order: Order,
+) -> Option<Completion> {
     let key = |name| (Arc::as_ptr(shelf) as usize, name);
     match order {
         Order::Write(name, piece, place) => {
-            let result = write(shelf, partials, key(name), &piece, place);
+            let result = write(shelf, partials, leaving, key(name), &piece, place);
             shelf.waiting.fetch_sub(piece.len(), Ordering::AcqRel);
             match result {
                 Ok(None) => None,
@@ -264,9 +338,9 @@ fn perform(shelf: &Arc<Shelf>, partials: &mut Partials, order: Order) -> Option<
             give_up(shelf, partials, key(name));
             None
         }
-        Order::Remove(name) => Some(Completion::Removed(name, remove(shelf, name))),
+        Order::Remove(name) => Some(Completion::Removed(name, remove(shelf, leaving, name))),
         Order::Read(name, offset, bytes, token) => {
-            let read = read(&shelf.path.join(name.to_string()), offset, bytes);
+            let read = read(&shelf.path_of(name), offset, bytes);
             Some(Completion::Read(token, read.map_err(|error| fault(&error))))
         }
     }
@@ -280,6 +354,7 @@ fn partial_path(shelf: &Shelf, name: Name) -> PathBuf {
 fn write(
     shelf: &Shelf,
     partials: &mut Partials,
+    leaving: &mut Departures,
     key: (usize, Name),
     piece: &[u8],
     place: Place,
@@ -287,31 +362,87 @@ fn write(
     let aside = partial_path(shelf, key.1);
     if place.is_first {
         let file = File::create(&aside)?;
-        partials.insert(key, Partial { file, unflushed: 0 });
+        let partial = Partial {
+            file,
+            written: 0,
+            unflushed: 0,
+        };
+        partials.insert(key, partial);
     }
     let Some(partial) = partials.get_mut(&key) else {
         // It was given up, and whoever writes it was told so or said so.
         return Ok(None);
     };
     partial.file.write_all(piece)?;
+    partial.written += piece.len() as u64;
     partial.unflushed += piece.len() as u64;
     if partial.unflushed >= FLUSH_BYTES {
-        partial.file.sync_data()?;
+        hand_over(
+            &partial.file,
+            partial.written - partial.unflushed,
+            partial.unflushed,
+        )?;
         partial.unflushed = 0;
     }
     if !place.is_last {
         return Ok(None);
     }
     partial.file.sync_all()?;
-    let path = shelf.path.join(key.1.to_string());
-    fs::rename(&aside, &path)?;
+    name_it(shelf, leaving, &aside, key.1)?;
     partials.remove(&key);
-    let named = sync_dir(&shelf.path).and_then(|()| map(&path));
+    let named = sync_dir(&shelf.path).and_then(|()| shelf.open(key.1));
     if named.is_err() {
         // The name may or may not survive a crash: so it must not be relied on.
-        let _ = fs::remove_file(&path);
+        let _ = fs::remove_file(shelf.path_of(key.1));
+        shelf.readers().remove(&key.1);
     }
     named.map(Some)
+}
+
+/// Gives a durable file its name; one that had it leaves.
+fn name_it(shelf: &Shelf, leaving: &mut Departures, aside: &Path, name: Name) -> io::Result<()> {
+    let (path, out) = (shelf.path_of(name), shelf.way_out(name));
+    let mut readers = shelf.readers();
+    let is_replaced = fs::hard_link(&path, &out).is_ok();
+    let renamed = fs::rename(aside, &path);
+    if is_replaced {
+        let held = match renamed {
+            Ok(()) => readers.remove(&name),
+            // It keeps its name and must not be cut: only the second name goes.
+            Err(_) => return fs::remove_file(&out).and(renamed),
+        };
+        leaving.take(out, held.unwrap_or_default());
+    }
+    renamed
+}
+
+/// Has the disk write these bytes and waits until it took them; that they last is promised by a flush later.
+///
+/// An error here may be told only once: it counts as the flush's.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the call has no safe form")]
+fn hand_over(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
+        return file.sync_data();
+    };
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: the descriptor is open as long as `file` is borrowed; no memory is handed over.
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, flags) };
+    if result == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ENOSYS) => file.sync_data(),
+        error => Err(error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hand_over(file: &File, _offset: u64, _bytes: u64) -> io::Result<()> {
+    file.sync_data()
 }
 
 /// Removes what there is of a file that is not finished.
@@ -322,8 +453,19 @@ fn give_up(shelf: &Shelf, partials: &mut Partials, key: (usize, Name)) {
     }
 }
 
-fn remove(shelf: &Shelf, name: Name) -> Result<(), ArchiveError> {
-    match fs::remove_file(shelf.path.join(name.to_string())) {
+fn remove(shelf: &Shelf, leaving: &mut Departures, name: Name) -> Result<(), ArchiveError> {
+    let out = shelf.way_out(name);
+    let mut readers = shelf.readers();
+    let renamed = fs::rename(shelf.path_of(name), &out);
+    if renamed.is_ok() {
+        leaving.take(out, readers.remove(&name).unwrap_or_default());
+    }
+    unless_missing(renamed)
+}
+
+/// What is not there need not be removed.
+fn unless_missing(removed: io::Result<()>) -> Result<(), ArchiveError> {
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(&error)),
         _ => Ok(()),
     }
@@ -340,12 +482,12 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 #[expect(unsafe_code, reason = "a mapping has no safe form")]
-fn map(path: &Path) -> io::Result<Contents> {
+fn map(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: the file is finished: this process never writes to it again, only removes or replaces its name,
-    // which leaves the mapped bytes as they are; the folder is locked against other processes of ours.
-    let map = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Arc::new(map))
+    // which leaves the mapped bytes as they are, and cuts it when no mapping of it is left; the folder is locked
+    // against other processes of ours.
+    unsafe { Mmap::map(&file) }
 }
 
 #[cfg(test)]
@@ -439,10 +581,35 @@ mod tests {
             [Completion::Removed(NAME, Ok(()))]
         ));
         assert_eq!(contents.as_ref().as_ref(), b"one two");
+        assert_eq!(bench.archive.list_now(), Ok(Vec::new()));
         assert!(matches!(
             bench.archive.open_now(NAME),
             Err(ArchiveError::Missing)
         ));
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_stays_as_it_is_for_its_readers() {
+        let mut bench = bench();
+        let older = vec![1; 2 << 20];
+        older
+            .chunks(PIECE_BYTES_MAX)
+            .enumerate()
+            .for_each(|(nth, piece)| bench.write(piece, nth == 0, nth == 1));
+        let ends = bench.ends(2);
+        let [Completion::Finished(NAME, old)] = &ends[..] else {
+            panic!("{ends:?}")
+        };
+        bench.write(b"newer", true, true);
+        let ends = bench.ends(1);
+        let [Completion::Finished(NAME, new)] = &ends[..] else {
+            panic!("{ends:?}")
+        };
+        // Were it cut while it is mapped, this would end the process.
+        assert_eq!(old.as_ref().as_ref(), &older[..]);
+        assert_eq!(new.as_ref().as_ref(), b"newer");
+        let again = bench.archive.open_now(NAME).expect("it is there");
+        assert!(std::ptr::eq(again.as_ref().as_ref(), new.as_ref().as_ref()));
     }
 
     #[test]
