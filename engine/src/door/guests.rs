@@ -155,7 +155,9 @@ impl Guests {
         }
         let crowd = self.places.iter().flatten();
         let crowd = crowd.filter(|guest| counts[&guest.id.origin] == most);
-        crowd.min_by_key(|guest| guest.heard_at).map(|guest| guest.id)
+        crowd
+            .min_by_key(|guest| guest.heard_at)
+            .map(|guest| guest.id)
     }
 
     fn get(&mut self, id: GuestId) -> Option<&mut Guest> {

@@ -101,7 +101,10 @@ mod tests {
         let mut allowances = Allowances::default();
         let most = ORIGINS_MAX as u32;
         assert!((1..=most).all(|origin| allowances.take(origin, Time(0))));
-        assert!(!allowances.take(most + 1, Time(0)), "more than are remembered");
+        assert!(
+            !allowances.take(most + 1, Time(0)),
+            "more than are remembered"
+        );
         assert!(allowances.take(most + 1, Time(REGISTER_EVERY_NS)));
     }
 }

@@ -150,7 +150,9 @@ fn caller_from(host: u8, bank: &Bank, client: u128) -> Caller {
     let mut caller = Caller::connect(bank.door(0), client);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let from = SocketAddr::from(([127, 0, 0, host], 0));
-    socket.bind(&from.into()).expect("all of 127/8 is this host");
+    socket
+        .bind(&from.into())
+        .expect("all of 127/8 is this host");
     let door = bank.door(0).into();
     socket.connect(&door).expect("the door is open");
     caller.stream = socket.into();

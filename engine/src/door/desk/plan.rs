@@ -13,8 +13,8 @@ use shard::sessions;
 use zerocopy::FromBytes;
 
 use crate::door::limits::PARTS_MAX;
-use crate::door::origins::Origin;
 use crate::door::once::{CREATE_ACCOUNTS_ONCE, CREATE_TRANSFERS_ONCE};
+use crate::door::origins::Origin;
 use crate::door::route::{self, Filter, Spread};
 
 /// Where the time stands in an element of a reply.
