@@ -36,7 +36,7 @@ use crate::door::origins::{Allowances, Origin};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GuestId {
     /// The place.
-    pub place: usize,
+    pub place: u32,
     /// Which guest in this place.
     pub turn: u64,
     /// Where it comes from.

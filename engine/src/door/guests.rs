@@ -111,7 +111,7 @@ impl Guests {
         let turn = self.turn;
         self.places[place] = Some(Guest {
             id: GuestId {
-                place,
+                place: place as u32,
                 turn,
                 origin,
             },
@@ -141,7 +141,7 @@ impl Guests {
         };
         self.counters.crowded_out.add(1);
         self.close(leaves);
-        Some(leaves.place)
+        Some(leaves.place as usize)
     }
 
     fn dispensable(&self, newcomer: Origin) -> Option<GuestId> {
@@ -161,7 +161,7 @@ impl Guests {
     }
 
     fn get(&mut self, id: GuestId) -> Option<&mut Guest> {
-        self.places[id.place]
+        self.places[id.place as usize]
             .as_mut()
             .filter(|guest| guest.id == id)
     }
@@ -169,7 +169,7 @@ impl Guests {
     /// Ends a connection.
     pub fn close(&mut self, id: GuestId) {
         if self.get(id).is_some() {
-            self.places[id.place] = None;
+            self.places[id.place as usize] = None;
             self.gone.push(id);
             self.count();
         }

@@ -183,7 +183,7 @@ impl Work {
     fn new(poll: Poll, layout: Layout, identity: u128, shared: Arc<Shared>) -> Self {
         let lane = |place: usize| Lane {
             id: GuestId {
-                place,
+                place: place as u32,
                 turn: 0,
                 origin: 0,
             },
@@ -380,7 +380,7 @@ impl Work {
                         guest,
                         header,
                         body,
-                    } => self.told(guest.place, &header, &body),
+                    } => self.told(guest.place as usize, &header, &body),
                     Effect::Close(_) => {}
                 }
             }
