@@ -147,18 +147,24 @@ fn ask(ledger: &mut Ledger, generator: &mut Generator<'_>, folder: &Folder) {
         ("ids up to 2 s late", &late, None),
         ("random ids", &random, None),
     ] {
-        let start = Instant::now();
-        let known = ids
-            .iter()
-            .filter(|id| ledger.transfer(**id).is_some())
-            .count();
-        let nanos = nanos_since(start) as f64 / ids.len() as f64;
-        assert_eq!(known, 0, "no such id exists");
+        let ask = || {
+            let start = Instant::now();
+            let known = ids
+                .iter()
+                .filter(|id| ledger.transfer(**id).is_some())
+                .count();
+            assert_eq!(known, 0, "no such id exists");
+            nanos_since(start) as f64 / ids.len() as f64
+        };
+        // The first time, pages of mapped files are touched that nobody had touched.
+        let (nanos, again) = (ask(), ask());
         let verdict = match goal {
             Some(goal) if nanos <= goal => "reached, goal 50",
             Some(_) => "MISSED, goal 50",
             None => "no goal",
         };
-        println!("history: {name:<20} {nanos:>8.1} ns to know that an id is new ({verdict})");
+        println!(
+            "history: {name:<20} {nanos:>8.1} ns to know that an id is new ({verdict}), {again:.1} ns when asked again"
+        );
     }
 }
