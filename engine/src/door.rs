@@ -16,6 +16,7 @@ pub mod guests;
 pub mod limits;
 pub mod lines;
 pub mod once;
+pub mod origins;
 pub mod route;
 mod serve;
 

@@ -90,7 +90,7 @@ async function rules() {
   assert.ok(!((await client.lookupAccounts([2n]))[0].flags & A.closed));
   const short = transfer(7n, 1, 1n, 2n, { amount: 5n, timeout: 1, flags: F.pending });
   assert.deepStrictEqual(statuses(await client.createTransfers([short])), [CREATED]);
-  const deadline = Date.now() + 30000;
+  const deadline = Date.now() + 120000;
   while ((await client.lookupAccounts([1n]))[0].debits_pending !== 0n) {
     assert.ok(Date.now() < deadline, 'it expires');
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -121,7 +121,7 @@ async function killedLeader() {
   const sum = () => done.reduce((one, other) => one + other);
   const workers = Promise.all(done.map((_, number) => work(number)));
   const waitForMore = async (more) => {
-    const [want, deadline] = [sum() + more, Date.now() + 60000];
+    const [want, deadline] = [sum() + more, Date.now() + 180000];
     const pause = () => new Promise((resolve) => setTimeout(resolve, 10));
     while (sum() < want) {
       assert.ok(Date.now() < deadline, 'requests are answered');

@@ -33,7 +33,7 @@ class Cluster:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=120)
 
 
 def account(id, ledger, flags=0):
@@ -87,7 +87,7 @@ def everything(binary, groups):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=180)
         assert not failures, failures
         assert client.lookup_accounts([1])[0].debits_posted == 106
 
@@ -114,7 +114,7 @@ def rules(binary):
         short = transfer(7, 1, 1, 2, 5, flags.PENDING)
         short.timeout = 1
         assert statuses(client.create_transfers([short])) == ["CREATED"]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while client.lookup_accounts([1])[0].debits_pending != 0:
             assert time.monotonic() < deadline, "it expires"
             time.sleep(0.05)
@@ -141,7 +141,7 @@ def killed_leader(binary):
                 failures.append(failure)
 
         def wait_for_more(more):
-            want, deadline = sum(done) + more, time.monotonic() + 60
+            want, deadline = sum(done) + more, time.monotonic() + 180
             while sum(done) < want and not failures:
                 assert time.monotonic() < deadline, "requests are answered"
                 time.sleep(0.01)
@@ -158,7 +158,7 @@ def killed_leader(binary):
         wait_for_more(100)
         stop.set()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=180)
         assert not failures, failures
         assert client.lookup_accounts([1])[0].debits_posted == sum(done)
 

@@ -63,6 +63,25 @@ impl Load {
         times
     }
 
+    /// Looks as many accounts up, one in a request; how long each took, in nanoseconds.
+    ///
+    /// # Panics
+    /// If no answer comes, or another one than the account.
+    #[must_use]
+    pub fn look(&self, client: u64, connection: &tb::Client) -> Histogram<u64> {
+        let mut times = Histogram::new(3).expect("three digits");
+        let mut dice = Dice::of(client);
+        for _ in 0..self.per_client {
+            let id = u128::from(dice.below(self.accounts) + 1);
+            let began = Instant::now();
+            let found = block_on(connection.lookup_accounts(&[id])).expect("an answer");
+            let nanos = u64::try_from(began.elapsed().as_nanos()).expect("a run is shorter than 500 years");
+            times.record(nanos).expect("the histogram grows");
+            assert!(found.len() == 1 && found[0].id == id, "the account is there");
+        }
+        times
+    }
+
     fn transfer(&self, client: u64, number: u64, dice: &mut Dice, open: &mut VecDeque<u128>) -> tb::Transfer {
         let id = if self.has_random_ids {
             u128::from(dice.next()) << 64 | u128::from(dice.next())

@@ -7,26 +7,7 @@ use futures_lite::future::block_on;
 use official::{Cluster, Plan, wait_for};
 use tigerbeetle as tb;
 
-use crate::{A, T, account, client, create, create_accounts, transfer};
-
-fn with(flags: tb::TransferFlags, transfer: tb::Transfer) -> tb::Transfer {
-    tb::Transfer { flags, ..transfer }
-}
-
-fn flagged(flags: tb::AccountFlags, id: u128) -> tb::Account {
-    tb::Account { flags, ..account(id, 1) }
-}
-
-/// A post or a void.
-fn resolve(id: u128, pending_id: u128, flags: tb::TransferFlags, amount: u128) -> tb::Transfer {
-    tb::Transfer {
-        id,
-        pending_id,
-        flags,
-        amount,
-        ..Default::default()
-    }
-}
+use crate::{A, T, account, all_of, client, create, create_accounts, flagged, resolve, transfer, with};
 
 fn found(client: &tb::Client, id: u128) -> tb::Account {
     block_on(client.lookup_accounts(&[id])).expect("an answer")[0]
@@ -42,13 +23,13 @@ fn limits_hold_and_balancing_moves_what_there_is() {
     let client = client(&cluster);
     let accounts = [
         account(1, 1),
-        flagged(tb::AccountFlags::DebitsMustNotExceedCredits, 2),
-        flagged(tb::AccountFlags::CreditsMustNotExceedDebits, 3),
+        flagged(tb::AccountFlags::DebitsMustNotExceedCredits, account(2, 1)),
+        flagged(tb::AccountFlags::CreditsMustNotExceedDebits, account(3, 1)),
         account(4, 1),
     ];
     assert_eq!(create_accounts(&client, &accounts), [A::Created; 4]);
     let both = tb::AccountFlags::DebitsMustNotExceedCredits | tb::AccountFlags::CreditsMustNotExceedDebits;
-    assert_eq!(create_accounts(&client, &[flagged(both, 5)]), [A::FlagsAreMutuallyExclusive]);
+    assert_eq!(create_accounts(&client, &[flagged(both, account(5, 1))]), [A::FlagsAreMutuallyExclusive]);
 
     let told = create(
         &client,
@@ -91,7 +72,7 @@ fn limits_hold_and_balancing_moves_what_there_is() {
 fn an_account_is_closed_and_reopened() {
     let cluster = Cluster::start(Plan::new(1));
     let client = client(&cluster);
-    let accounts = [account(1, 1), account(2, 1), flagged(tb::AccountFlags::Closed, 3)];
+    let accounts = [account(1, 1), account(2, 1), flagged(tb::AccountFlags::Closed, account(3, 1))];
     assert_eq!(create_accounts(&client, &accounts), [A::Created; 3]);
     let closing = tb::TransferFlags::ClosingDebit;
     let told = create(
@@ -127,7 +108,7 @@ fn what_is_imported_keeps_its_timestamp() {
     let client = client(&cluster);
     let imported = |id, timestamp| tb::Account {
         timestamp,
-        ..flagged(tb::AccountFlags::Imported, id)
+        ..flagged(tb::AccountFlags::Imported, account(id, 1))
     };
     let told = create_accounts(&client, &[imported(1, 1_000), imported(2, 2_000), imported(3, 1_500), account(4, 1)]);
     let expected = [
@@ -177,7 +158,7 @@ fn what_is_imported_keeps_its_timestamp() {
 fn a_reservation_expires_by_itself_and_its_history_stays() {
     let cluster = Cluster::start(Plan::new(1));
     let client = client(&cluster);
-    let accounts = [flagged(tb::AccountFlags::History, 1), account(2, 1)];
+    let accounts = [flagged(tb::AccountFlags::History, account(1, 1)), account(2, 1)];
     assert_eq!(create_accounts(&client, &accounts), [A::Created; 2]);
     let pending = |id, timeout| tb::Transfer {
         timeout,
@@ -186,25 +167,15 @@ fn a_reservation_expires_by_itself_and_its_history_stays() {
     let began = Instant::now();
     assert_eq!(create(&client, &[pending(1, 1), pending(2, 0), transfer(3, 1, 1, 2, 4)]), [T::Created; 3]);
     let one = found(&client, 1);
-    assert_eq!((one.debits_pending, one.debits_posted), (60, 4));
+    assert_eq!(one.debits_posted, 4);
+    // On a machine that took a second for that much, it may have expired.
+    assert!(one.debits_pending == 60 || began.elapsed() >= Duration::from_secs(1));
     // Nobody writes meanwhile: the cluster lets time pass by itself.
     wait_for("the reservation to expire", || found(&client, 1).debits_pending == 30);
     assert!(began.elapsed() >= Duration::from_secs(1), "not before its time");
     let post = |id, pending| resolve(id, pending, tb::TransferFlags::PostPendingTransfer, u128::MAX);
     assert_eq!(create(&client, &[post(4, 1), post(5, 2)]), [T::PendingTransferExpired, T::Created]);
-    let filter = tb::AccountFilter {
-        account_id: 1,
-        limit: 100,
-        flags: tb::AccountFilterFlags::Debits | tb::AccountFilterFlags::Credits,
-        user_data_128: 0,
-        user_data_64: 0,
-        user_data_32: 0,
-        code: 0,
-        reserved: Default::default(),
-        timestamp_min: 0,
-        timestamp_max: 0,
-    };
-    let balances: Vec<(u128, u128)> = block_on(client.get_account_balances(filter))
+    let balances: Vec<(u128, u128)> = block_on(client.get_account_balances(all_of(1)))
         .expect("an answer")
         .iter()
         .map(|balance| (balance.debits_pending, balance.debits_posted))

@@ -6,7 +6,7 @@
 
 #include "quorate.h"
 
-#define TIMEOUT_MS 20000
+#define TIMEOUT_MS 120000
 #define CREATED 4294967295u
 
 static void check(const char *what, QuorateStatus status) {

@@ -12,6 +12,8 @@ use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
 use engine::{Pending, Teller, TellerError};
+use ledger::status::CreateResult;
+use zerocopy::little_endian::U128;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::records::{
@@ -130,9 +132,14 @@ pub unsafe extern "C" fn quorate_create_accounts(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
-        let events = view(accounts, count);
-        let ask = |teller: &Teller, events: &[_]| teller.create_accounts(events);
-        into_array(call(teller, events, ask, timeout_ms), results, count, None)
+        create(
+            teller,
+            accounts,
+            count,
+            results,
+            timeout_ms,
+            Teller::create_accounts,
+        )
     }
 }
 
@@ -150,9 +157,14 @@ pub unsafe extern "C" fn quorate_create_transfers(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
-        let events = view(transfers, count);
-        let ask = |teller: &Teller, events: &[_]| teller.create_transfers(events);
-        into_array(call(teller, events, ask, timeout_ms), results, count, None)
+        create(
+            teller,
+            transfers,
+            count,
+            results,
+            timeout_ms,
+            Teller::create_transfers,
+        )
     }
 }
 
@@ -172,16 +184,14 @@ pub unsafe extern "C" fn quorate_lookup_accounts(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
-        let ids = view::<_, zerocopy::little_endian::U128>(ids, count);
-        let ask = |teller: &Teller, ids: &[zerocopy::little_endian::U128]| {
-            let ids: Vec<u128> = ids.iter().map(|id| id.get()).collect();
-            teller.lookup_accounts(&ids)
-        };
-        into_array(
-            call(teller, ids, ask, timeout_ms),
-            accounts,
+        look_up(
+            teller,
+            ids,
             count,
-            Some(found),
+            accounts,
+            found,
+            timeout_ms,
+            Teller::lookup_accounts,
         )
     }
 }
@@ -202,16 +212,14 @@ pub unsafe extern "C" fn quorate_lookup_transfers(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
-        let ids = view::<_, zerocopy::little_endian::U128>(ids, count);
-        let ask = |teller: &Teller, ids: &[zerocopy::little_endian::U128]| {
-            let ids: Vec<u128> = ids.iter().map(|id| id.get()).collect();
-            teller.lookup_transfers(&ids)
-        };
-        into_array(
-            call(teller, ids, ask, timeout_ms),
-            transfers,
+        look_up(
+            teller,
+            ids,
             count,
-            Some(found),
+            transfers,
+            found,
+            timeout_ms,
+            Teller::lookup_transfers,
         )
     }
 }
@@ -232,13 +240,14 @@ pub unsafe extern "C" fn quorate_account_transfers(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
-        let filter = view(filter, 1);
-        let ask = |teller: &Teller, filter: &[_]| teller.account_transfers(&filter[0]);
-        into_array(
-            call(teller, filter, ask, timeout_ms),
+        select(
+            teller,
+            filter,
             rows,
             capacity,
-            Some(found),
+            found,
+            timeout_ms,
+            Teller::account_transfers,
         )
     }
 }
@@ -259,13 +268,14 @@ pub unsafe extern "C" fn quorate_account_balances(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
-        let filter = view(filter, 1);
-        let ask = |teller: &Teller, filter: &[_]| teller.account_balances(&filter[0]);
-        into_array(
-            call(teller, filter, ask, timeout_ms),
+        select(
+            teller,
+            filter,
             rows,
             capacity,
-            Some(found),
+            found,
+            timeout_ms,
+            Teller::account_balances,
         )
     }
 }
@@ -286,13 +296,14 @@ pub unsafe extern "C" fn quorate_query_accounts(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
-        let filter = view(filter, 1);
-        let ask = |teller: &Teller, filter: &[_]| teller.query_accounts(&filter[0]);
-        into_array(
-            call(teller, filter, ask, timeout_ms),
+        select(
+            teller,
+            filter,
             rows,
             capacity,
-            Some(found),
+            found,
+            timeout_ms,
+            Teller::query_accounts,
         )
     }
 }
@@ -313,8 +324,88 @@ pub unsafe extern "C" fn quorate_query_transfers(
 ) -> QuorateStatus {
     // SAFETY: handed on, with the caller's words.
     unsafe {
+        select(
+            teller,
+            filter,
+            rows,
+            capacity,
+            found,
+            timeout_ms,
+            Teller::query_transfers,
+        )
+    }
+}
+
+/// Creates what the array holds.
+///
+/// # Safety
+/// As the calls that it serves.
+unsafe fn create<C, T>(
+    teller: *const QuorateTeller,
+    events: *const C,
+    count: usize,
+    results: *mut QuorateResult,
+    timeout_ms: u64,
+    ask: fn(&Teller, &[T]) -> Result<Pending<CreateResult>, TellerError>,
+) -> QuorateStatus
+where
+    T: FromBytes + Immutable + KnownLayout + Unaligned,
+{
+    // SAFETY: handed on, with the caller's words.
+    unsafe {
+        let events = view(events, count);
+        into_array(call(teller, events, ask, timeout_ms), results, count, None)
+    }
+}
+
+/// Finds what has these ids.
+///
+/// # Safety
+/// As the calls that it serves.
+unsafe fn look_up<C, R>(
+    teller: *const QuorateTeller,
+    ids: *const QuorateU128,
+    count: usize,
+    rows: *mut C,
+    found: *mut usize,
+    timeout_ms: u64,
+    ask: fn(&Teller, &[u128]) -> Result<Pending<R>, TellerError>,
+) -> QuorateStatus
+where
+    R: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + Clone,
+{
+    let ask = |teller: &Teller, ids: &[U128]| {
+        let ids: Vec<u128> = ids.iter().map(|id| id.get()).collect();
+        ask(teller, &ids)
+    };
+    // SAFETY: handed on, with the caller's words.
+    unsafe {
+        let ids = view(ids, count);
+        into_array(call(teller, ids, ask, timeout_ms), rows, count, Some(found))
+    }
+}
+
+/// Finds what a filter selects.
+///
+/// # Safety
+/// As the calls that it serves.
+unsafe fn select<F, T, C, R>(
+    teller: *const QuorateTeller,
+    filter: *const F,
+    rows: *mut C,
+    capacity: usize,
+    found: *mut usize,
+    timeout_ms: u64,
+    ask: fn(&Teller, &T) -> Result<Pending<R>, TellerError>,
+) -> QuorateStatus
+where
+    T: FromBytes + Immutable + KnownLayout + Unaligned,
+    R: FromBytes + IntoBytes + Immutable + KnownLayout + Unaligned + Clone,
+{
+    // SAFETY: handed on, with the caller's words.
+    unsafe {
         let filter = view(filter, 1);
-        let ask = |teller: &Teller, filter: &[_]| teller.query_transfers(&filter[0]);
+        let ask = |teller: &Teller, filter: &[T]| ask(teller, &filter[0]);
         into_array(
             call(teller, filter, ask, timeout_ms),
             rows,

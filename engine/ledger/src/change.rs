@@ -166,8 +166,8 @@ const _: () = assert!(size_of::<ChangeEventsFilter>() == 64);
 impl ChangeEventsFilter {
     /// The filter's period, if the filter breaks no rule.
     pub(crate) fn period(&self) -> Option<Period> {
-        let sound = self.limit.get() != 0 && self.reserved == [0; 44];
-        sound.then(|| Period::new(self.timestamp_min.get(), self.timestamp_max.get()))?
+        let (min, max) = (self.timestamp_min, self.timestamp_max);
+        Period::of_filter(min, max, self.limit, &self.reserved)
     }
 }
 
@@ -194,9 +194,8 @@ const _: () = assert!(size_of::<ChangesFilter>() == 64);
 impl ChangesFilter {
     /// Does the filter break no rule?
     pub(crate) fn is_sound(&self) -> bool {
-        self.limit.get() != 0
-            && self.reserved == [0; 44]
-            && Period::new(self.timestamp_min.get(), 0).is_some()
+        let none = 0.into();
+        Period::of_filter(self.timestamp_min, none, self.limit, &self.reserved).is_some()
     }
 }
 

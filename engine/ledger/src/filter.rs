@@ -58,11 +58,10 @@ impl AccountFilter {
         let flags = self.flags.get();
         let sound = id != 0
             && id != u128::MAX
-            && self.limit.get() != 0
             && flags & (Self::DEBITS | Self::CREDITS) != 0
-            && flags & !(Self::DEBITS | Self::CREDITS | Self::REVERSED) == 0
-            && self.reserved == [0; 58];
-        sound.then(|| Period::new(self.timestamp_min.get(), self.timestamp_max.get()))?
+            && flags & !(Self::DEBITS | Self::CREDITS | Self::REVERSED) == 0;
+        let (min, max) = (self.timestamp_min, self.timestamp_max);
+        sound.then(|| Period::of_filter(min, max, self.limit, &self.reserved))?
     }
 
     /// The newest first?
@@ -122,10 +121,9 @@ impl QueryFilter {
 
     /// The filter's period, if the filter breaks no rule.
     pub(crate) fn period(&self) -> Option<Period> {
-        let sound = self.limit.get() != 0
-            && self.flags.get() & !Self::REVERSED == 0
-            && self.reserved == [0; 6];
-        sound.then(|| Period::new(self.timestamp_min.get(), self.timestamp_max.get()))?
+        let sound = self.flags.get() & !Self::REVERSED == 0;
+        let (min, max) = (self.timestamp_min, self.timestamp_max);
+        sound.then(|| Period::of_filter(min, max, self.limit, &self.reserved))?
     }
 
     /// The newest first?
@@ -171,6 +169,12 @@ pub(crate) struct Period {
 }
 
 impl Period {
+    /// The period of a filter, whose limit must be set and whose reserved bytes must not.
+    pub(crate) fn of_filter(min: U64, max: U64, limit: U32, reserved: &[u8]) -> Option<Self> {
+        let sound = limit.get() != 0 && reserved.iter().all(|&byte| byte == 0);
+        sound.then(|| Self::new(min.get(), max.get()))?
+    }
+
     /// The period of a filter's two fields, where 0 is no bound; none if they make no sense.
     pub(crate) fn new(min: u64, max: u64) -> Option<Self> {
         let sound = min <= TIMESTAMP_MAX && max <= TIMESTAMP_MAX && (max == 0 || min <= max);

@@ -83,8 +83,8 @@ const _: () = assert!(size_of::<SumsFilter>() == 64);
 impl SumsFilter {
     /// The filter's period, if the filter breaks no rule.
     pub(crate) fn period(&self) -> Option<Period> {
-        let sound = self.limit.get() != 0 && self.reserved == [0; 18];
-        sound.then(|| Period::new(self.timestamp_min.get(), self.timestamp_max.get()))?
+        let (min, max) = (self.timestamp_min, self.timestamp_max);
+        Period::of_filter(min, max, self.limit, &self.reserved)
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | operation | | body | reply |
 //! |---:|---|---|---|
-//! | 240 | register | nothing | verdict |
+//! | 240 | register | nothing, or where the client comes from, u32 | verdict |
 //! | 241 | session of (a read) | client, u128 | session and last request, u32 each; nothing if there is none |
 //! | a [`Once`]'s | once | batches of the inner operation's elements | batches of its results, and the verdict |
 //!
@@ -16,7 +16,8 @@
 //! - A request number is carried out at most once in a group, and its reply is repeated byte for byte.
 //! - A forgotten session is never taken for a new one: of those below the highest number ever forgotten, a group
 //!   answers only the ones that it still knows.
-//! - At most [`SESSIONS_MAX`] sessions; the one that was quiet for longest makes room.
+//! - At most [`SESSIONS_MAX`] sessions. The origin that has the most of them makes room, with the one that was quiet for
+//!   longest: in group 0, where origins are known.
 
 pub mod image;
 pub mod table;
@@ -152,7 +153,8 @@ impl<M: StateMachine> Sessions<M> {
     }
 
     fn register(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
-        match self.table.register(asker.client, command.index.0) {
+        let origin = U32::read_from_bytes(command.payload).map_or(0, U32::get);
+        match self.table.register(asker.client, origin, command.index.0) {
             Found::New(session) => {
                 let start = reply.len();
                 judge(reply, command, session, Outcome::Done);
@@ -221,7 +223,10 @@ impl<M: StateMachine> StateMachine for Sessions<M> {
     fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
         let fits = |fits: bool, admission| fits.then_some(admission).ok_or(Refusal::MalformedBody);
         match operation {
-            REGISTER => fits(payload.is_empty(), Admission::Write),
+            REGISTER => fits(
+                payload.is_empty() || payload.len() == size_of::<U32>(),
+                Admission::Write,
+            ),
             SESSION_OF => fits(payload.len() == size_of::<U128>(), Admission::Read),
             _ => match self.once(operation) {
                 None => self.inner.admit(operation, payload),

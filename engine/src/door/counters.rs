@@ -63,6 +63,8 @@ counters! {
     replies,
     /// Requests dropped: repeated while under way, of the past, of a view not seen yet, or too many at once.
     ignored,
+    /// Requests for sessions dropped: too many from one origin.
+    flooded,
     /// Requests left to the leader's door.
     left_to_leader,
     /// Sessions ended.

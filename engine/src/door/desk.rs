@@ -30,14 +30,17 @@ use crate::config::Layout;
 use crate::door::counters::Counters;
 use crate::door::desk::order::{Errand, Order, State};
 use crate::door::limits;
+use crate::door::origins::{Allowances, Origin};
 
-/// A client's connection, by its place and how often that was taken.
+/// A client's connection, by its place and how often that was taken; and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GuestId {
     /// The place.
-    pub place: usize,
+    pub place: u32,
     /// Which guest in this place.
     pub turn: u64,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// What the desk asks for.
@@ -93,6 +96,7 @@ pub struct Desk {
     /// What each client waits for.
     under_way: FxHashMap<u128, u64>,
     per_guest: FxHashMap<GuestId, (usize, u32)>,
+    allowances: Allowances,
     known: FxHashMap<u128, Known>,
     /// Requests that were left to the leader: which, and when first.
     heard: FxHashMap<u128, (u32, Time)>,
@@ -131,6 +135,7 @@ impl Desk {
             due: BTreeSet::new(),
             under_way: FxHashMap::default(),
             per_guest: FxHashMap::default(),
+            allowances: Allowances::default(),
             known: FxHashMap::default(),
             heard: FxHashMap::default(),
             leaders: FxHashMap::default(),
@@ -255,6 +260,10 @@ impl Desk {
                 self.counters.ignored.add(1);
                 return;
             }
+        }
+        if registers > 0 && self.place.is_some() && !self.allowances.take(guest.origin, now) {
+            self.counters.flooded.add(1);
+            return;
         }
         let open = self.per_guest.entry(guest).or_default();
         *open = (open.0 + 1, open.1 + registers);

@@ -3,10 +3,12 @@
 //! - A client that sends what is no message, half of one for too long, or reads nothing, loses its connection; nobody
 //!   else notices.
 //! - Places are few and bounded. When all are taken, the oldest connection that has not sent one right message yet is
-//!   closed for the new one; when all have, the new one is.
+//!   closed for the new one. When all have, the origin with the most connections gives up its quietest one, unless the
+//!   new one comes from there: then the new one is closed.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,10 +16,12 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use net::tigerbeetle::reader::{Frame, Reader};
 use raft::ids::Time;
+use rustc_hash::FxHashMap;
 
 use crate::door::counters::Counters;
 use crate::door::desk::GuestId;
 use crate::door::limits;
+use crate::door::origins::{Origin, origin_of};
 
 /// Pieces handed to one system call.
 const SLICES: usize = 64;
@@ -32,6 +36,8 @@ struct Guest {
     /// Bytes of `out`.
     unread: usize,
     opened_at: Time,
+    /// When something last came.
+    heard_at: Time,
     /// When the message that is under way began.
     half_since: Option<Time>,
     /// Since when the client takes nothing.
@@ -81,18 +87,20 @@ impl Guests {
         Some(self.places.get(place)?.as_ref()?.id)
     }
 
-    /// A new connection.
+    /// A new connection from this address.
     ///
     /// # Errors
     /// When the kernel refuses to watch it.
     pub fn accept(
         &mut self,
         mut stream: TcpStream,
+        address: IpAddr,
         registry: &Registry,
         now: Time,
     ) -> io::Result<()> {
+        let origin = origin_of(address);
         let free = self.places.iter().position(Option::is_none);
-        let Some(place) = free.or_else(|| self.crowd_out()) else {
+        let Some(place) = free.or_else(|| self.crowd_out(origin)) else {
             self.counters.crowded_out.add(1);
             return Ok(());
         };
@@ -102,12 +110,17 @@ impl Guests {
         self.turn += 1;
         let turn = self.turn;
         self.places[place] = Some(Guest {
-            id: GuestId { place, turn },
+            id: GuestId {
+                place: place as u32,
+                turn,
+                origin,
+            },
             stream,
             reader: Reader::default(),
             out: VecDeque::new(),
             unread: 0,
             opened_at: now,
+            heard_at: now,
             half_since: None,
             stalled_since: None,
             proven: false,
@@ -118,17 +131,37 @@ impl Guests {
         Ok(())
     }
 
-    /// The place of the oldest stranger.
-    fn crowd_out(&mut self) -> Option<usize> {
+    /// The place of the oldest stranger, or else of the quietest from where the most come.
+    fn crowd_out(&mut self, newcomer: Origin) -> Option<usize> {
         let strangers = self.places.iter().flatten().filter(|guest| !guest.proven);
-        let oldest = strangers.min_by_key(|guest| guest.id.turn)?.id;
+        let oldest = strangers.min_by_key(|guest| guest.id.turn);
+        let leaves = match oldest {
+            Some(stranger) => stranger.id,
+            None => self.dispensable(newcomer)?,
+        };
         self.counters.crowded_out.add(1);
-        self.close(oldest);
-        Some(oldest.place)
+        self.close(leaves);
+        Some(leaves.place as usize)
+    }
+
+    fn dispensable(&self, newcomer: Origin) -> Option<GuestId> {
+        let mut counts: FxHashMap<Origin, usize> = FxHashMap::default();
+        for guest in self.places.iter().flatten() {
+            *counts.entry(guest.id.origin).or_default() += 1;
+        }
+        let most = *counts.values().max()?;
+        if counts.get(&newcomer) == Some(&most) {
+            return None;
+        }
+        let crowd = self.places.iter().flatten();
+        let crowd = crowd.filter(|guest| counts[&guest.id.origin] == most);
+        crowd
+            .min_by_key(|guest| guest.heard_at)
+            .map(|guest| guest.id)
     }
 
     fn get(&mut self, id: GuestId) -> Option<&mut Guest> {
-        self.places[id.place]
+        self.places[id.place as usize]
             .as_mut()
             .filter(|guest| guest.id == id)
     }
@@ -136,7 +169,7 @@ impl Guests {
     /// Ends a connection.
     pub fn close(&mut self, id: GuestId) {
         if self.get(id).is_some() {
-            self.places[id.place] = None;
+            self.places[id.place as usize] = None;
             self.gone.push(id);
             self.count();
         }
@@ -177,6 +210,7 @@ impl Guests {
                 Ok(0) => return self.close(id),
                 Ok(count) => {
                     guest.reader.filled(count);
+                    guest.heard_at = now;
                     taken += count;
                     if !guest.take_frames(frames) {
                         return self.close_malformed(id);

@@ -4,11 +4,13 @@
 //!   reads nothing costs itself its connection, and the others nothing.
 
 use net::tigerbeetle::operation::MESSAGE_BYTES_MAX;
+use shard::limits::SESSIONS_MAX;
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MILLISECOND;
 
-/// Connections at once. When all are taken, the oldest that has not yet sent one right message makes room.
+/// Connections at once. When all are taken, the oldest that has not yet sent one right message makes room; then the
+/// quietest of the origin that has the most.
 pub const GUESTS_MAX: usize = 256;
 /// Bytes read from one connection before the others get their turn.
 pub const READ_PER_TURN: usize = 2 * MESSAGE_BYTES_MAX;
@@ -24,6 +26,13 @@ pub const STALL_NS: u64 = 30 * SECOND;
 pub const ORDERS_PER_GUEST: usize = 64;
 /// Sessions that one connection may register.
 pub const REGISTERS_PER_GUEST: u32 = 64;
+/// Sessions that one origin may ask for at once; each that is left out comes back after [`REGISTER_EVERY_NS`]. Twice what a
+/// group remembers: whatever is beyond would only push out what came before.
+pub const REGISTERS_PER_ORIGIN: u64 = 2 * SESSIONS_MAX as u64;
+/// After how long an origin may ask for one session more.
+pub const REGISTER_EVERY_NS: u64 = 50 * MILLISECOND;
+/// Origins of which it is remembered what they asked for; more at once get no session.
+pub const ORIGINS_MAX: usize = 4096;
 /// Bytes of requests that are being carried out; beyond, no connection is read.
 pub const ORDER_BYTES_MAX: usize = 256 * MESSAGE_BYTES_MAX;
 /// Parts into which one request may be split. One that needs more is no body that is accepted.

@@ -152,7 +152,10 @@ impl Door {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listener.accept() {
                 // A connection that the kernel does not let us watch is dropped.
-                Ok((stream, _)) => drop(self.guests.accept(stream, self.poll.registry(), now)),
+                Ok((stream, from)) => {
+                    let registry = self.poll.registry();
+                    drop(self.guests.accept(stream, from.ip(), registry, now));
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => {
                     self.acceptable = false;

@@ -182,7 +182,11 @@ struct Work {
 impl Work {
     fn new(poll: Poll, layout: Layout, identity: u128, shared: Arc<Shared>) -> Self {
         let lane = |place: usize| Lane {
-            id: GuestId { place, turn: 0 },
+            id: GuestId {
+                place: place as u32,
+                turn: 0,
+                origin: 0,
+            },
             client: identity.wrapping_add(place as u128).max(1),
             session: 0,
             number: 0,
@@ -376,7 +380,7 @@ impl Work {
                         guest,
                         header,
                         body,
-                    } => self.told(guest.place, &header, &body),
+                    } => self.told(guest.place as usize, &header, &body),
                     Effect::Close(_) => {}
                 }
             }

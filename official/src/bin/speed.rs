@@ -62,6 +62,8 @@ enum Kind {
     TwoPhase,
     /// Zipf 0.99.
     Zipf,
+    /// Accounts are looked up: a request's whole way, but no durable write.
+    Looks,
 }
 
 const fn case(
@@ -86,6 +88,7 @@ const CASES: &[Case] = &[
     case("pending_c4_10M", (1, 4, BATCH_MAX), (10_000, 10 * M), Kind::TwoPhase, (188.2, 2465.0)),
     case("randid_c4_10M", (1, 4, BATCH_MAX), (10_000, 10 * M), Kind::RandomIds, (90.3, 2006.0)),
     case("zipf_c4_10M", (1, 4, BATCH_MAX), (10_000, 10 * M), Kind::Zipf, (0.0, 0.0)),
+    case("look1_c1", (1, 1, 1), (10_000, 50_000), Kind::Looks, (0.0, 0.0)),
     case("b1_c1", (1, 1, 1), (10_000, 50_000), Kind::Stock, (1.9, 16081.0)),
     case("b1_c32", (1, 32, 1), (10_000, 200_000), Kind::Stock, (2.2, 18963.0)),
     case("b100_c32_1M", (1, 32, 100), (10_000, M), Kind::Stock, (78.2, 1455.0)),
@@ -163,7 +166,10 @@ fn measure(case: &Case, options: &Options) {
             scope.spawn(move || {
                 let connection = load::connect(addresses);
                 start.wait();
-                let own = load.run(client, &connection);
+                let own = match case.kind {
+                    Kind::Looks => load.look(client, &connection),
+                    _ => load.run(client, &connection),
+                };
                 all.lock().expect("no client failed").add(own).expect("the same digits");
             });
         }
@@ -172,7 +178,7 @@ fn measure(case: &Case, options: &Options) {
     });
     let seconds = began.elapsed().as_secs_f64();
     let moved = load.per_client * case.clients;
-    load::prove(&setup, moved, &load);
+    load::prove(&setup, if case.kind == Kind::Looks { 0 } else { moved }, &load);
     let after = Usage::settled(&cluster.pids());
     let all = all.into_inner().expect("no client failed");
     print(case, moved, seconds, &all, (before, after));

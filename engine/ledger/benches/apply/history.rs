@@ -1,7 +1,7 @@
 //! How long it takes to know that an id is new among a long history, nearly all of which is in chapters on disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,10 +27,15 @@ const CASE: Case = Case::new(
     4.0,
 );
 
+/// Where a chapter's footer tells the bytes of its rows, which come first; counted from the end.
+const ROWS_BYTES: usize = 256 - 88;
+
 /// Chapters in files of a folder that is removed in the end.
 struct Folder {
     path: PathBuf,
     bytes: u64,
+    /// Are rows left out, as holes? Indexes alone decide whether an id is new; five of six bytes are rows.
+    is_hollow: bool,
 }
 
 impl Folder {
@@ -39,7 +44,12 @@ impl Folder {
             std::env::var_os("LEDGER_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from);
         let path = parent.join(format!("quorate-ledger-bench-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
-        Ok(Self { path, bytes: 0 })
+        let is_hollow = std::env::var_os("LEDGER_HOLLOW").is_some();
+        Ok(Self {
+            path,
+            bytes: 0,
+            is_hollow,
+        })
     }
 
     fn keep(&mut self, number: u64, bytes: &[u8]) -> std::io::Result<Map> {
@@ -49,7 +59,13 @@ impl Folder {
             .read(true)
             .write(true)
             .open(path)?;
-        file.write_all(bytes)?;
+        let mut rows = 0;
+        if self.is_hollow {
+            let field = bytes[bytes.len() - ROWS_BYTES..].first_chunk();
+            rows = u64::from_le_bytes(*field.expect("a footer")) as usize;
+            file.seek(SeekFrom::Start(rows as u64))?;
+        }
+        file.write_all(&bytes[rows..])?;
         self.bytes += bytes.len() as u64;
         Map::of(&file)
     }
@@ -131,18 +147,24 @@ fn ask(ledger: &mut Ledger, generator: &mut Generator<'_>, folder: &Folder) {
         ("ids up to 2 s late", &late, None),
         ("random ids", &random, None),
     ] {
-        let start = Instant::now();
-        let known = ids
-            .iter()
-            .filter(|id| ledger.transfer(**id).is_some())
-            .count();
-        let nanos = nanos_since(start) as f64 / ids.len() as f64;
-        assert_eq!(known, 0, "no such id exists");
+        let ask = || {
+            let start = Instant::now();
+            let known = ids
+                .iter()
+                .filter(|id| ledger.transfer(**id).is_some())
+                .count();
+            assert_eq!(known, 0, "no such id exists");
+            nanos_since(start) as f64 / ids.len() as f64
+        };
+        // The first time, pages of mapped files are touched that nobody had touched.
+        let (nanos, again) = (ask(), ask());
         let verdict = match goal {
             Some(goal) if nanos <= goal => "reached, goal 50",
             Some(_) => "MISSED, goal 50",
             None => "no goal",
         };
-        println!("history: {name:<20} {nanos:>8.1} ns to know that an id is new ({verdict})");
+        println!(
+            "history: {name:<20} {nanos:>8.1} ns to know that an id is new ({verdict}), {again:.1} ns when asked again"
+        );
     }
 }

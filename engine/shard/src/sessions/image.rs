@@ -3,6 +3,7 @@
 //! Drawn in `docs/formats-shard.md`, "Sessions".
 //!
 //! - Two replicas at one index write the same bytes.
+//! - Version 1, which knew no origins, is read as well.
 //! - Every length is checked against its limit before memory is spent on it.
 
 use raft::state_machine::RestoreError;
@@ -13,10 +14,12 @@ use crate::limits::SESSION_REPLY_MAX;
 use crate::sessions::table::{Entry, Table};
 
 const MAGIC: [u8; 4] = *b"QSES";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest that can be read.
+const VERSION_MIN: u32 = 1;
 
 /// How every image of sessions begins.
-pub(crate) const START: [u8; 8] = *b"QSES\x01\0\0\0";
+pub(crate) const START: [u8; 8] = *b"QSES\x02\0\0\0";
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -37,7 +40,8 @@ struct Row {
     request: U32,
     used_at: U64,
     reply_bytes: U32,
-    zero: U32,
+    /// Zero in version 1.
+    origin: U32,
 }
 
 const HEAD_BYTES: usize = size_of::<Head>();
@@ -63,7 +67,7 @@ pub(crate) fn encode(table: &Table) -> Vec<u8> {
             request: entry.request.into(),
             used_at: entry.used_at.into(),
             reply_bytes: (entry.reply.len() as u32).into(),
-            zero: 0.into(),
+            origin: entry.origin.into(),
         };
         bytes.extend_from_slice(row.as_bytes());
         bytes.extend_from_slice(&entry.reply);
@@ -71,12 +75,21 @@ pub(crate) fn encode(table: &Table) -> Vec<u8> {
     bytes
 }
 
+/// What the head said.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    version: u32,
+    given: u32,
+    floor: u32,
+    count: usize,
+}
+
 /// A table being read from pieces.
 #[derive(Debug, Default)]
 pub struct Restoring {
     held: Vec<u8>,
     offset: u64,
-    begun: Option<(u32, u32, usize)>,
+    begun: Option<Begun>,
     entries: Vec<(u128, Entry)>,
     done: bool,
 }
@@ -114,14 +127,14 @@ impl Restoring {
 
     /// Bytes of the head, or of the row that comes next; with its reply, once its length is known.
     fn wanted(&self) -> Result<usize, RestoreError> {
-        if self.begun.is_none() {
+        let Some(begun) = self.begun else {
             return Ok(HEAD_BYTES);
-        }
+        };
         let Ok((row, _)) = Row::ref_from_prefix(&self.held) else {
             return Ok(ROW_BYTES);
         };
         let reply = row.reply_bytes.get() as usize;
-        if reply > SESSION_REPLY_MAX || row.zero.get() != 0 {
+        if reply > SESSION_REPLY_MAX || begun.version < 2 && row.origin.get() != 0 {
             return Err(RestoreError::Malformed(self.offset));
         }
         Ok(ROW_BYTES + reply)
@@ -129,52 +142,53 @@ impl Restoring {
 
     fn step(&mut self, table: &mut Table) -> Result<(), RestoreError> {
         let malformed = RestoreError::Malformed(self.offset);
-        let Some((given, floor, count)) = self.begun else {
+        if self.begun.is_none() {
             let head = Head::ref_from_bytes(&self.held).map_err(|_| malformed)?;
             if head.magic != MAGIC || head.zero.get() != 0 {
                 return Err(malformed);
             }
-            if head.version.get() != VERSION {
-                return Err(RestoreError::Version(head.version.get()));
+            let version = head.version.get();
+            if !(VERSION_MIN..=VERSION).contains(&version) {
+                return Err(RestoreError::Version(version));
             }
             let count = head.count.get() as usize;
             if count > table.entries_max() {
                 return Err(RestoreError::Full);
             }
-            self.begun = Some((head.given.get(), head.floor.get(), count));
+            self.begun = Some(Begun {
+                version,
+                given: head.given.get(),
+                floor: head.floor.get(),
+                count,
+            });
             self.offset += HEAD_BYTES as u64;
             self.held.clear();
-            return self.finish(count, table, malformed);
-        };
-        let _ = (given, floor);
+            return self.finish(table, malformed);
+        }
         let (row, reply) = Row::ref_from_prefix(&self.held).map_err(|_| malformed)?;
         if reply.len() < row.reply_bytes.get() as usize {
             // The row alone is here: its reply is wanted next.
             return Ok(());
         }
         let entry = Entry::new(
-            row.session.get(),
-            row.request.get(),
+            (row.session.get(), row.request.get()),
+            row.origin.get(),
             row.used_at.get(),
             reply.to_vec(),
         );
         self.entries.push((row.client.get(), entry));
         self.offset += self.held.len() as u64;
         self.held.clear();
-        self.finish(count, table, malformed)
+        self.finish(table, malformed)
     }
 
-    fn finish(
-        &mut self,
-        count: usize,
-        table: &mut Table,
-        malformed: RestoreError,
-    ) -> Result<(), RestoreError> {
-        if self.entries.len() < count {
+    fn finish(&mut self, table: &mut Table, malformed: RestoreError) -> Result<(), RestoreError> {
+        let begun = self.begun.expect("the head was read");
+        if self.entries.len() < begun.count {
             return Ok(());
         }
-        let (given, floor, _) = self.begun.expect("the head was read");
-        if !table.restore(given, floor, std::mem::take(&mut self.entries)) {
+        let entries = std::mem::take(&mut self.entries);
+        if !table.restore(begun.given, begun.floor, entries) {
             return Err(malformed);
         }
         self.done = true;

@@ -4,7 +4,11 @@
 //! - `floor` is the highest number that was ever forgotten here. A session at or below it that is not in the table was
 //!   forgotten, or is taken for such.
 //! - `sum` is the sum of the digests of all entries, kept as they change.
+//! - Room is made by the origin that has the most sessions, so nobody loses a session to somebody else's flood.
 
+use std::cmp::Reverse;
+
+use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::limits::SESSION_REPLY_MAX;
@@ -27,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) session: u32,
     /// Its last request.
     pub(crate) request: u32,
+    /// Where it came from, as its door says; 0 where nobody said.
+    pub(crate) origin: u32,
     /// Index of the entry that was its last sign of life.
     pub(crate) used_at: u64,
     /// The reply to the last request, verdict included. Empty while that request is carried out.
@@ -86,8 +92,8 @@ impl Table {
         Some((entry.session, entry.request))
     }
 
-    /// A client wants a session; at `index` of the log.
-    pub fn register(&mut self, client: u128, index: u64) -> Found<'_> {
+    /// A client of this origin wants a session; at `index` of the log.
+    pub fn register(&mut self, client: u128, origin: u32, index: u64) -> Found<'_> {
         if !self.registers || client == 0 {
             return Found::Refused(Outcome::NoSession);
         }
@@ -104,7 +110,7 @@ impl Table {
             return Found::Refused(Outcome::NoSession);
         };
         self.given = session;
-        self.insert(client, session, index);
+        self.insert(client, session, origin, index);
         Found::New(session)
     }
 
@@ -114,7 +120,7 @@ impl Table {
             if self.registers || session <= self.floor || client == 0 || request == 0 {
                 return Found::Refused(Outcome::NoSession);
             }
-            self.insert(client, session, index);
+            self.insert(client, session, 0, index);
             return Found::New(session);
         };
         let known = self.entries[place].session;
@@ -126,7 +132,7 @@ impl Table {
                 return Found::Refused(Outcome::NoSession);
             }
             self.remove(place);
-            self.insert(client, session, index);
+            self.insert(client, session, 0, index);
             return Found::New(session);
         }
         self.touch(place, index);
@@ -239,10 +245,9 @@ impl Table {
         self.change(place, client, |entry| entry.used_at = index);
     }
 
-    fn insert(&mut self, client: u128, session: u32, index: u64) {
+    fn insert(&mut self, client: u128, session: u32, origin: u32, index: u64) {
         if self.entries.len() == self.entries_max {
-            let quiet = (0..self.entries.len()).min_by_key(|&place| self.entries[place].used_at);
-            let quiet = quiet.expect("a full table has entries");
+            let quiet = self.dispensable();
             self.floor = self.floor.max(self.entries[quiet].session);
             self.remove(quiet);
         }
@@ -250,12 +255,24 @@ impl Table {
         self.entries.push(Entry {
             session,
             request: 0,
+            origin,
             used_at: index,
             reply: Vec::new(),
             digest: 0,
         });
         let place = self.entries.len() - 1;
         self.change(place, client, |_| {});
+    }
+
+    /// Who makes room: of the origins with the most sessions, the session that was quiet for longest.
+    fn dispensable(&self) -> usize {
+        let mut counts: FxHashMap<u32, usize> = FxHashMap::default();
+        for entry in &self.entries {
+            *counts.entry(entry.origin).or_default() += 1;
+        }
+        let rank = |entry: &Entry| (Reverse(counts[&entry.origin]), entry.used_at);
+        let place = (0..self.entries.len()).min_by_key(|&place| rank(&self.entries[place]));
+        place.expect("a full table has entries")
     }
 
     fn remove(&mut self, place: usize) {
@@ -274,10 +291,17 @@ impl Table {
 }
 
 impl Entry {
-    pub(crate) fn new(session: u32, request: u32, used_at: u64, reply: Vec<u8>) -> Self {
+    /// As an image tells it.
+    pub(crate) fn new(
+        (session, request): (u32, u32),
+        origin: u32,
+        used_at: u64,
+        reply: Vec<u8>,
+    ) -> Self {
         Self {
             session,
             request,
+            origin,
             used_at,
             reply,
             digest: 0,
@@ -285,11 +309,12 @@ impl Entry {
     }
 
     fn compute_digest(&self, client: u128) -> u128 {
-        let mut head = [0; 32];
+        let mut head = [0; 36];
         head[..16].copy_from_slice(&client.to_le_bytes());
         head[16..20].copy_from_slice(&self.session.to_le_bytes());
         head[20..24].copy_from_slice(&self.request.to_le_bytes());
-        head[24..].copy_from_slice(&self.used_at.to_le_bytes());
+        head[24..32].copy_from_slice(&self.used_at.to_le_bytes());
+        head[32..].copy_from_slice(&self.origin.to_le_bytes());
         let seed = xxh3_128(&head);
         xxh3_128_with_seed(&self.reply, seed as u64) ^ seed
     }

@@ -50,6 +50,13 @@ impl Group {
         verdict.session.get()
     }
 
+    fn register_from(&mut self, origin: u32, client: u128) -> u32 {
+        let reply = self.apply(client, 0, REGISTER, &origin.to_le_bytes());
+        let (_, verdict, outcome) = verdict(&reply).expect("a verdict");
+        assert_eq!(outcome, Outcome::Done);
+        verdict.session.get()
+    }
+
     fn add(&mut self, client: u128, session: u32, request: u32) -> Vec<u8> {
         self.apply(client, number(session, request), 250, &body(&[1]))
     }
@@ -57,6 +64,13 @@ impl Group {
     fn outcome(&mut self, client: u128, session: u32, request: u32) -> Outcome {
         let reply = self.add(client, session, request);
         verdict(&reply).expect("a verdict").2
+    }
+
+    fn knows(&self, client: u128) -> bool {
+        let mut reply = Vec::new();
+        self.machine
+            .query(SESSION_OF, &client.to_le_bytes(), &mut reply);
+        !reply.is_empty()
     }
 
     fn count(&self) -> u64 {
@@ -137,6 +151,35 @@ fn the_quietest_makes_room_and_stays_forgotten() {
 }
 
 #[test]
+fn a_flood_from_one_origin_pushes_out_its_own_sessions() {
+    let mut group = Group::new(true);
+    let quiet: Vec<u32> = (1..=100)
+        .map(|client| group.register_from(client % 3 + 1, client.into()))
+        .collect();
+    for client in 1000..3000 {
+        group.register_from(9, client);
+    }
+    for (client, &session) in (1..).zip(&quiet) {
+        assert_eq!(group.outcome(client, session, 1), Outcome::Done, "{client}");
+    }
+    // Of the flood itself the last ones are left: of 256, what the others do not have.
+    let last = |client: u128| (client - 1000) as u32 + 101;
+    assert_eq!(group.outcome(2999, last(2999), 1), Outcome::Done);
+    assert_eq!(group.outcome(2844, last(2844), 1), Outcome::Done);
+    assert_eq!(group.outcome(2843, last(2843), 1), Outcome::NoSession);
+    // Two floods share what there is; an origin that has less than they loses nothing.
+    for client in 5000..8000 {
+        group.register_from(8, client);
+    }
+    for (client, &session) in (1..).zip(&quiet) {
+        assert_eq!(group.outcome(client, session, 2), Outcome::Done, "{client}");
+    }
+    let left = (1000..3000).filter(|&client| group.knows(client)).count();
+    let share = (SESSIONS_MAX - quiet.len()) / 2;
+    assert!((share - 1..=share).contains(&left), "{left} of {share}");
+}
+
+#[test]
 fn a_group_that_gives_no_numbers_never_revives_a_session() {
     let mut group = Group::new(false);
     for session in 1..=SESSIONS_MAX as u32 {
@@ -173,6 +216,7 @@ fn what_is_no_list_of_batches_is_not_admitted() {
         "the inner machine's word"
     );
     assert_eq!(admit(REGISTER, &[1]), Err(Refusal::MalformedBody));
+    assert_eq!(admit(REGISTER, &[1, 2, 3, 4]), Ok(Admission::Write));
     assert_eq!(admit(SESSION_OF, &[0; 15]), Err(Refusal::MalformedBody));
     assert_eq!(admit(SESSION_OF, &[0; 16]), Ok(Admission::Read));
     assert_eq!(admit(LOOK, &[]), Ok(Admission::Read));
@@ -282,7 +326,8 @@ fn an_image_brings_every_session_back() {
         reply
     };
     for client in 1..=40 {
-        apply(&mut machine, client, 0, REGISTER, &[]);
+        let origin = (client as u32 % 5).to_le_bytes();
+        apply(&mut machine, client, 0, REGISTER, &origin);
     }
     let kept = apply(&mut machine, 7, number(7, 1), 250, &body(&[1, 2]));
     let whole = image(&mut machine, 1 << 20);
@@ -313,6 +358,26 @@ fn an_image_brings_every_session_back() {
     }
 }
 
+#[test]
+fn an_image_without_origins_is_read() {
+    let mut machine = Sessions::new(Kept::default(), ONCE, true);
+    let command = Command {
+        index: Index(1),
+        time: 1,
+        operation: REGISTER,
+        payload: &[],
+    };
+    let (client, number) = (5, 0);
+    machine.apply_for(Asker { client, number }, command, &mut Vec::new());
+    let mut bytes = image(&mut machine, 1 << 20);
+    bytes[4] = 1;
+    let mut restored = Sessions::new(Kept::default(), ONCE, true);
+    restored.begin_restore();
+    restored.restore_piece(&bytes).expect("version 1");
+    restored.end_restore().expect("all of it");
+    assert_eq!(restored.digest(), machine.digest());
+}
+
 /// The example of docs/formats-shard.md.
 fn documented() -> Vec<u8> {
     let text = include_str!("../../../../docs/formats-shard.md");
@@ -332,7 +397,7 @@ fn a_damaged_image_is_refused() {
         index: Index(1),
         time: 1,
         operation: REGISTER,
-        payload: &[],
+        payload: &[1, 0, 0, 127],
     };
     machine.apply_for(
         Asker {
@@ -356,7 +421,13 @@ fn a_damaged_image_is_refused() {
         restored.restore_piece(&bytes).err()
     };
     assert_eq!(refused(0, 0), Some(RestoreError::Malformed(0)));
-    assert_eq!(refused(4, 2), Some(RestoreError::Version(2)));
+    assert_eq!(refused(4, 3), Some(RestoreError::Version(3)));
+    assert_eq!(refused(4, 0), Some(RestoreError::Version(0)));
+    assert_eq!(
+        refused(4, 1),
+        Some(RestoreError::Malformed(24)),
+        "version 1 knew no origins"
+    );
     assert_eq!(refused(17, 2), Some(RestoreError::Full));
     assert_eq!(
         refused(24 + 34, 9),

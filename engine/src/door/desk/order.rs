@@ -109,7 +109,13 @@ impl Desk {
         let order = &self.orders[&id];
         let request = &order.request;
         if request.operation == operation::REGISTER {
-            return self.enter(id, Phase::Register, vec![plan::register()], now, out);
+            return self.enter(
+                id,
+                Phase::Register,
+                vec![plan::register(order.guest.origin)],
+                now,
+                out,
+            );
         }
         let known = self.known.get_mut(&request.client).filter(|known| {
             u64::from(known.session) == request.session

@@ -14,6 +14,7 @@ use zerocopy::FromBytes;
 
 use crate::door::limits::PARTS_MAX;
 use crate::door::once::{CREATE_ACCOUNTS_ONCE, CREATE_TRANSFERS_ONCE};
+use crate::door::origins::Origin;
 use crate::door::route::{self, Filter, Spread};
 
 /// Where the time stands in an element of a reply.
@@ -62,11 +63,11 @@ pub(super) struct Reading {
     filters: Vec<(Filter, usize)>,
 }
 
-pub(super) fn register() -> Ask {
+pub(super) fn register(origin: Origin) -> Ask {
     Ask {
         group: 0,
         operation: sessions::REGISTER,
-        body: Bytes::new(),
+        body: Bytes::copy_from_slice(&origin.to_le_bytes()),
     }
 }
 
