@@ -36,6 +36,10 @@ pub enum Mutant {
     DeposedRefuses,
     /// A long append leaves out an entry in the middle.
     EntrySkipped,
+    /// The log is given up before its entries are sealed.
+    GivenUpUnsealed,
+    /// A sealed file is taken for stored as soon as it is there, and its copy goes.
+    GoneBeforeStored,
 }
 
 #[cfg(feature = "mutants")]

@@ -85,6 +85,21 @@ mod list {
             &[7],
         ),
         (
+            "consensus-changes-quorums-in-one-step",
+            Consensus(C::IncompatibleQuorumStep),
+            &[],
+        ),
+        (
+            "consensus-overlaps-changes",
+            Consensus(C::OverlappingChanges),
+            &[],
+        ),
+        (
+            "consensus-lets-the-damaged-vote",
+            Consensus(C::DamagedVotes),
+            &[],
+        ),
+        (
             "turn-promises-before-durable",
             Turn(T::PersistedBeforeDurable),
             &[7],
@@ -134,6 +149,16 @@ mod list {
             &[0],
         ),
         (
+            "turn-gives-up-what-is-not-sealed",
+            Turn(T::GivenUpUnsealed),
+            &[],
+        ),
+        (
+            "turn-lets-go-what-is-not-stored",
+            Turn(T::GoneBeforeStored),
+            &[],
+        ),
+        (
             "log-is-durable-when-appended",
             Log(L::DurableWhenAppended),
             &[7],
@@ -155,6 +180,8 @@ mod list {
             &[1],
         ),
         ("log-overwrites-its-tail", Log(L::TailOverwritten), &[0]),
+        ("log-ends-at-damage", Log(L::CutsAtDamage), &[]),
+        ("log-reuses-files-too-early", Log(L::RetiredTooEarly), &[]),
         (
             "books-accept-a-duplicate",
             Books(B::DuplicateAccepted),
@@ -175,6 +202,11 @@ mod list {
             &[1],
         ),
         ("books-never-expire", Books(B::ExpiryForgotten), &[0]),
+        (
+            "books-forget-ids-with-an-image",
+            Books(B::IdsNotRestored),
+            &[],
+        ),
     ];
 
     pub(crate) fn candidates() -> Vec<Candidate> {
