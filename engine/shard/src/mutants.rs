@@ -38,8 +38,6 @@ pub enum Mutant {
     EntrySkipped,
     /// The log is given up before its entries are sealed.
     GivenUpUnsealed,
-    /// A sealed file is taken for stored as soon as it is there, and its copy goes.
-    GoneBeforeStored,
 }
 
 #[cfg(feature = "mutants")]

@@ -10,7 +10,6 @@ use std::fmt;
 use sealed::{Codec, Damage, OwnedEntry, SegmentReader};
 use wal::archive::{Contents, FileKind, Name};
 
-use crate::mutants::{Mutant, is_planted};
 use crate::shelf::Lent;
 
 /// Whether and how the entries that a core's log gives up are kept. Per core.
@@ -230,15 +229,14 @@ impl Past {
         let mut gone: Vec<u64> = Vec::new();
         for file in self.files.iter().filter(|file| !is_busy(file.first)) {
             let rest = self.stored.rest_of(file.first, file.last);
-            let is_elsewhere = is_planted(Mutant::GoneBeforeStored)
-                || rest.is_none_or(|(first, last)| {
-                    self.files.iter().any(|other| {
-                        other.first != file.first
-                            && !gone.contains(&other.first)
-                            && other.first <= first
-                            && last <= other.last
-                    })
-                });
+            let is_elsewhere = rest.is_none_or(|(first, last)| {
+                self.files.iter().any(|other| {
+                    other.first != file.first
+                        && !gone.contains(&other.first)
+                        && other.first <= first
+                        && last <= other.last
+                })
+            });
             if is_elsewhere {
                 gone.push(file.first);
             }
