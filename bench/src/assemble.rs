@@ -284,6 +284,7 @@ fn generator(options: &Options, measured: &Measured) -> Generator {
             "closed"
         },
         clients: options.clients,
+        connections: options.connections_resolved(),
         window: options.window_resolved(),
         threads: measured.loaded.threads,
         late_pct: share(tally.late),

@@ -6,12 +6,12 @@
 //! - No request is begun outside the timeline's load; what is in flight at its end is waited for.
 
 use crate::acks::StreamLog;
+use crate::carrier::{Carrier, Party, Readiness, Shared};
 use crate::clock::{Clock, nanos};
 use crate::connection::Pool;
 use crate::error::{BenchError, ProtocolFault};
 use crate::progress::Phase;
 use crate::schedule::Schedule;
-use crate::session::{Readiness, Session, Shared};
 use crate::tally::{Departure, Tally, Timeline};
 use crate::target::Target;
 use crate::ticker::Ticker;
@@ -37,10 +37,8 @@ const SPIN_NS: u64 = 2_000;
 pub(crate) struct Task {
     /// Its streams, with the group of each.
     pub(crate) streams: Vec<(u16, u32)>,
-    /// Its sessions: position of the stream, and of the leader of its group.
-    pub(crate) sessions: Vec<(usize, usize)>,
-    /// Requests in flight per session.
-    pub(crate) window: u32,
+    /// Its connections: position of the stream, and of the leader of its group, and the sessions that share it.
+    pub(crate) carriers: Vec<(usize, usize, Party)>,
     /// When requests are meant to leave; `None`: closed loop.
     pub(crate) schedule: Option<Schedule>,
     /// Whether to keep a histogram per second.
@@ -69,7 +67,7 @@ pub(crate) struct Done {
 pub(crate) struct Generator<'a> {
     poll: Poll,
     ticker: Ticker,
-    sessions: Vec<Session>,
+    carriers: Vec<Carrier>,
     shared: Shared<'a>,
     schedule: Option<Schedule>,
     intervals: bool,
@@ -89,7 +87,7 @@ pub(crate) struct Generator<'a> {
 const TICKER: Token = Token(usize::MAX);
 
 impl<'a> Generator<'a> {
-    /// Makes the sessions; none is connected.
+    /// Makes the carriers; none is connected yet.
     pub(crate) fn new(
         task: &Task,
         target: &'a Target,
@@ -105,12 +103,22 @@ impl<'a> Generator<'a> {
         registry
             .register(&mut SourceFd(&timer), TICKER, Interest::READABLE)
             .map_err(failed())?;
-        let session = |(index, &(stream, node)): (usize, &(usize, usize))| {
+        let carrier = |(index, &(stream, node, party)): (usize, &(usize, usize, Party))| {
             let (_, group) = task.streams[stream];
-            Session::new(Token(index), stream, group, node, task.window)
+            Carrier::new(Token(index), stream, group, node, party)
         };
-        let sessions: Vec<Session> = task.sessions.iter().enumerate().map(session).collect();
-        let every_place = (0..task.window).flat_map(|_| 0..sessions.len());
+        let carriers: Vec<Carrier> = task.carriers.iter().enumerate().map(carrier).collect();
+        let most = carriers.iter().map(Carrier::free).max().unwrap_or(0);
+        let rounds = (0..most).flat_map(|round| {
+            carriers
+                .iter()
+                .map(move |of| (of.free(), round))
+                .enumerate()
+        });
+        let every_place: Vec<usize> = rounds
+            .filter(|&(_, (free, round))| free > round)
+            .map(|(at, _)| at)
+            .collect();
         let nothing = Timeline {
             begin: 0,
             open: 0,
@@ -119,13 +127,13 @@ impl<'a> Generator<'a> {
         };
         Ok(Self {
             places: if task.schedule.is_some() {
-                every_place.collect()
+                every_place.into()
             } else {
                 VecDeque::new()
             },
             poll,
             ticker,
-            sessions,
+            carriers,
             shared: Shared {
                 target,
                 workload,
@@ -151,25 +159,25 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Connects all sessions within this time.
+    /// Makes all connections within this time.
     pub(crate) fn connect(&mut self, limit: Duration) -> Result<(), BenchError> {
         let until = self.shared.clock.now().saturating_add(nanos(limit));
         let mut events = Events::with_capacity(EVENTS);
         let now = self.shared.clock.now();
-        for index in 0..self.sessions.len() {
+        for index in 0..self.carriers.len() {
             self.pump(index, now)?;
         }
-        while !self.sessions.iter().all(Session::is_greeted) {
+        while !self.carriers.iter().all(Carrier::is_greeted) {
             let now = self.shared.clock.now();
             if now > until || self.signals.stop.load(Ordering::Relaxed) {
                 let missing = self
-                    .sessions
+                    .carriers
                     .iter()
-                    .filter(|session| !session.is_greeted())
+                    .filter(|carrier| !carrier.is_greeted())
                     .count();
                 let missing = format!(
-                    "{missing} of {} sessions have no connection",
-                    self.sessions.len()
+                    "{missing} of {} connections are not made",
+                    self.carriers.len()
                 );
                 let phase = Phase::Load;
                 return Err(BenchError::Late {
@@ -194,7 +202,7 @@ impl<'a> Generator<'a> {
             if now >= timeline.begin && !std::mem::replace(&mut self.closed, !loading) {
                 self.begin_due(now, &timeline)?;
             }
-            let settled = !loading && self.sessions.iter().all(Session::is_settled);
+            let settled = !loading && self.carriers.iter().all(Carrier::is_settled);
             if settled || now >= timeline.give_up || self.signals.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -216,7 +224,7 @@ impl<'a> Generator<'a> {
         if self.schedule.is_none() {
             // Later ones are begun where their places become free.
             if !std::mem::replace(&mut self.started, true) {
-                for index in 0..self.sessions.len() {
+                for index in 0..self.carriers.len() {
                     self.begin_free(index, now, timeline)?;
                 }
             }
@@ -230,13 +238,13 @@ impl<'a> Generator<'a> {
             };
             let intended = timeline.begin + schedule.take();
             let ready = intended.max(self.free_since);
-            self.sessions[index].begin(Departure { intended, ready }, &mut self.shared.logs);
+            self.carriers[index].begin(Departure { intended, ready }, &mut self.shared.logs);
             self.pump(index, now)?;
         }
         Ok(())
     }
 
-    /// Begins as many requests as the session has free places, in closed loop.
+    /// Begins as many requests as the carrier has free places, in closed loop.
     fn begin_free(
         &mut self,
         index: usize,
@@ -246,8 +254,8 @@ impl<'a> Generator<'a> {
         if now >= timeline.close {
             return Ok(());
         }
-        while self.sessions[index].free() > 0 {
-            self.sessions[index].begin(
+        while self.carriers[index].free() > 0 {
+            self.carriers[index].begin(
                 Departure {
                     intended: now,
                     ready: now,
@@ -320,12 +328,12 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// A session's connection is ready.
+    /// A connection is ready.
     fn serve(&mut self, index: usize, readiness: Readiness, now: u64) -> Result<(), BenchError> {
-        let session = &mut self.sessions[index];
-        let free_before = session.free();
-        let served = session.ready(readiness, now, &mut self.shared);
-        let freed = session.free() - free_before;
+        let carrier = &mut self.carriers[index];
+        let free_before = carrier.free();
+        let served = carrier.ready(readiness, now, &mut self.shared);
+        let freed = carrier.free() - free_before;
         self.after(index, served)?;
         if freed == 0 {
             return Ok(());
@@ -343,16 +351,16 @@ impl<'a> Generator<'a> {
     }
 
     fn pump(&mut self, index: usize, now: u64) -> Result<(), BenchError> {
-        let pumped = self.sessions[index].pump(now, &mut self.shared);
+        let pumped = self.carriers[index].pump(now, &mut self.shared);
         self.after(index, pumped)
     }
 
     /// Names the node of a fault, and remembers a pause.
     fn after(&mut self, index: usize, done: Result<(), ProtocolFault>) -> Result<(), BenchError> {
-        let session = &mut self.sessions[index];
-        let node = self.shared.target.nodes[session.node()].id;
+        let carrier = &mut self.carriers[index];
+        let node = self.shared.target.nodes[carrier.node()].id;
         done.map_err(|fault| BenchError::Protocol { node, fault })?;
-        if let Some(until) = session.take_pause() {
+        if let Some(until) = carrier.take_pause() {
             self.pauses.push(Reverse((until, index)));
         }
         Ok(())

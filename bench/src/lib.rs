@@ -3,6 +3,7 @@
 
 pub mod acks;
 mod assemble;
+mod carrier;
 #[cfg(test)]
 mod ceiling;
 pub mod choice;
@@ -25,7 +26,6 @@ mod render;
 pub mod report;
 mod run;
 pub mod schedule;
-mod session;
 mod setup;
 mod snapshot;
 pub mod stages;

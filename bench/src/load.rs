@@ -1,6 +1,7 @@
 //! Runs the load threads through connection, warm-up, window and drain, and looks on.
 
 use crate::acks::StreamLog;
+use crate::carrier::Party;
 use crate::clock::{Clock, nanos};
 use crate::error::BenchError;
 use crate::generator::{Done, Generator, Signals, Task};
@@ -98,7 +99,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Deals the sessions out to the threads in turn.
+    /// Deals the connections, each with its sessions, out to the threads in turn.
     fn tasks(&self) -> Vec<Task> {
         let options = self.options;
         let threads = options.threads_resolved(host::processors());
@@ -109,8 +110,7 @@ impl Plan<'_> {
         let task = |thread: u32| {
             let mut task = Task {
                 streams: Vec::new(),
-                sessions: Vec::new(),
-                window: options.window_resolved(),
+                carriers: Vec::new(),
                 schedule: per_thread.map(|rate| {
                     Schedule::new(options.seed, thread, threads, options.arrival, rate)
                 }),
@@ -120,18 +120,24 @@ impl Plan<'_> {
                     .get(thread as usize % options.pin.len().max(1))
                     .copied(),
             };
-            // Sessions go round the groups, and of each group round the threads.
-            for session in
-                (0..options.clients).filter(|session| session / options.groups % threads == thread)
-            {
-                let group = session % options.groups;
+            // Connections go round the groups, and of each group round the threads.
+            let connections = options.connections_resolved();
+            let sharing = options.clients / connections;
+            for nth in (0..connections).filter(|nth| nth / options.groups % threads == thread) {
+                let group = nth % options.groups;
                 let known = task.streams.iter().position(|&(_, known)| known == group);
                 let stream = known.unwrap_or_else(|| {
                     task.streams.push((streams_before, group));
                     streams_before += 1;
                     task.streams.len() - 1
                 });
-                task.sessions.push((stream, self.leaders[group as usize]));
+                let party = Party {
+                    first: nth * sharing,
+                    count: sharing,
+                    window: options.window_resolved(),
+                };
+                let leader = self.leaders[group as usize];
+                task.carriers.push((stream, leader, party));
             }
             task
         };

@@ -61,8 +61,10 @@ pub struct Options {
     pub cores: u32,
     /// Raft groups, spread over the cores.
     pub groups: u32,
-    /// Sessions, each with its own connection to the leader of one group.
+    /// Sessions: each has its own requests in flight with the leader of one group.
     pub clients: u32,
+    /// Connections that the sessions share evenly. 0: each has its own.
+    pub connections: u32,
     /// Requests in flight per session. 0: one in closed loop, 64 in open loop.
     pub window: u32,
     /// Threads that carry the sessions. 0: one per four processors.
@@ -125,6 +127,7 @@ impl Default for Options {
             cores: 1,
             groups: 1,
             clients: 8,
+            connections: 0,
             window: 0,
             threads: 0,
             pin: Vec::new(),
@@ -179,6 +182,11 @@ impl Options {
         if self.clients < self.groups {
             return Err(outside("--clients", self.clients, "at least one per group"));
         }
+        let connections = self.connections_resolved();
+        if !self.clients.is_multiple_of(connections) || connections < self.groups {
+            let wanted = "at least one per group, and each with as many of --clients";
+            return Err(outside("--connections", connections, wanted));
+        }
         if self.duration < Duration::from_millis(100) || self.duration > Duration::from_secs(86_400)
         {
             let given = format!("{:?}", self.duration);
@@ -210,6 +218,14 @@ impl Options {
         }
     }
 
+    /// Connections, the default resolved.
+    pub fn connections_resolved(&self) -> u32 {
+        match self.connections {
+            0 => self.clients,
+            connections => connections,
+        }
+    }
+
     /// Load threads, the default resolved for a machine of so many processors.
     pub fn threads_resolved(&self, processors: usize) -> u32 {
         let by_processors = u32::try_from(processors / 4).unwrap_or(u32::MAX).max(1);
@@ -218,7 +234,7 @@ impl Options {
         } else {
             self.threads
         };
-        wanted.min(self.clients)
+        wanted.min(self.connections_resolved())
     }
 }
 

@@ -245,9 +245,11 @@ impl Report {
         };
         row(out, "load", arrival)?;
         let clients = format!(
-            "{} sessions, {} in flight each, {} {}",
+            "{} sessions, {} in flight each, {} {}, {} {}",
             generator.clients,
             generator.window,
+            generator.connections,
+            plural(generator.connections, "connection"),
             generator.threads,
             plural(generator.threads, "thread")
         );

@@ -201,8 +201,10 @@ pub struct Generator {
     pub open_loop: bool,
     /// `poisson`, `uniform` or `closed`.
     pub arrival: &'static str,
-    /// Sessions, each with its own connection.
+    /// Sessions.
     pub clients: u32,
+    /// Connections that they share.
+    pub connections: u32,
     /// Most requests in flight per session.
     pub window: u32,
     /// Load threads.

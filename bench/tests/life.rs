@@ -14,8 +14,8 @@ pub(crate) fn short() -> Options {
         accounts: 100,
         warmup: Duration::from_millis(50),
         duration: Duration::from_millis(200),
-        settle_limit: Duration::from_secs(5),
-        start_limit: Duration::from_secs(5),
+        settle_limit: Duration::from_secs(60),
+        start_limit: Duration::from_secs(60),
         ..Options::default()
     }
 }

@@ -20,7 +20,9 @@ pub mod teller;
 pub use raft::ids::{GroupId, NodeId};
 pub use shard::manifest;
 
-pub use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
+pub use raft::state_machine::{
+    Admission, Asker, Command, Refusal, RestoreError, Shelved, StateMachine,
+};
 
 pub use crate::client::{Client, ClientError};
 pub use crate::config::size::ByteSize;

@@ -4,83 +4,21 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine::clock::SystemClock;
 use engine::{
-    Admission, ByteSize, Client, Command, EngineError, FormatOptions, GroupId, Io, Layout, Node,
-    NodeAddress, Options, Refusal, RestoreError, StateMachine, format,
+    ByteSize, Client, EngineError, FormatOptions, GroupId, Io, Layout, Node, NodeAddress, Options,
+    format,
 };
+use net::client::{ClientConnection, ClientError as ConnectionError, ClientOptions};
+use net::inspect::{InspectHead, Topic};
 use raft::ids::NodeId;
 
+use crate::counter::{ADD, ADD_MUCH, Counter, READ};
 use crate::ports::free_address;
 
-const ADD: u8 = 1;
-const READ: u8 = 2;
-/// As `ADD`, with anything behind the number.
-const ADD_MUCH: u8 = 3;
 const CORES: u16 = 2;
 const GROUPS: u64 = 5;
-
-/// Counts what is added, and how often.
-#[derive(Default)]
-struct Counter {
-    sum: u64,
-    entries: u64,
-    image: Vec<u8>,
-}
-
-impl StateMachine for Counter {
-    fn admit(&self, operation: u8, body: &[u8]) -> Result<Admission, Refusal> {
-        match (operation, body.len()) {
-            (ADD, 8) => Ok(Admission::Write),
-            (ADD_MUCH, 8..) => Ok(Admission::Write),
-            (READ, 0) => Ok(Admission::Read),
-            (ADD | READ, _) => Err(Refusal::MalformedBody),
-            _ => Err(Refusal::UnknownOperation),
-        }
-    }
-
-    fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
-        let amount = command.payload.first_chunk();
-        self.sum += u64::from_le_bytes(*amount.expect("admitted with eight bytes"));
-        self.entries += 1;
-        self.query(READ, &[], reply);
-    }
-
-    fn query(&self, _operation: u8, _body: &[u8], reply: &mut Vec<u8>) {
-        reply.extend(self.sum.to_le_bytes());
-    }
-
-    fn digest(&self) -> u128 {
-        u128::from(self.sum) << 64 | u128::from(self.entries)
-    }
-
-    fn begin_image(&mut self) -> bool {
-        self.image = self.digest().to_le_bytes().to_vec();
-        true
-    }
-
-    fn next_image_piece(&mut self, _budget: usize, piece: &mut Vec<u8>) -> bool {
-        piece.append(&mut self.image);
-        true
-    }
-
-    fn begin_restore(&mut self) {
-        *self = Self::default();
-    }
-
-    fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
-        self.image.extend_from_slice(piece);
-        Ok(())
-    }
-
-    fn end_restore(&mut self) -> Result<(), RestoreError> {
-        let image = std::mem::take(&mut self.image);
-        let image = image.try_into().map_err(|_| RestoreError::Incomplete)?;
-        let digest = u128::from_le_bytes(image);
-        (self.sum, self.entries) = ((digest >> 64) as u64, digest as u64);
-        Ok(())
-    }
-}
 
 /// What the log of a core may take.
 const LOG_BYTES_MAX: u64 = 10 * engine::config::SEGMENT_BYTES_MIN;
@@ -153,6 +91,18 @@ impl Cluster {
         client
     }
 
+    /// What every core that runs says of itself, for whoever reads of a failure.
+    fn states(&self) -> String {
+        let mut states = String::new();
+        for node in self.nodes.iter().flatten() {
+            for core in 0..CORES {
+                let state = inspect(&self.layout, node.id(), core);
+                states.push_str(&format!("\nnode {}, core {core}: {state:?}", node.id().0));
+            }
+        }
+        states
+    }
+
     /// Waits until a node has applied as much as is expected of a group.
     fn await_sum(&self, client: &mut Client, id: u32, group: u64, expected: u64) {
         let until = SystemClock.now().plus(100_000_000_000);
@@ -173,6 +123,21 @@ impl Cluster {
             thread::yield_now();
         }
     }
+}
+
+fn inspect(layout: &Layout, node: NodeId, core: u16) -> Result<Bytes, ConnectionError> {
+    let address = layout.address_of(node, core).expect("a node of the layout");
+    let options = ClientOptions {
+        timeout: Duration::from_secs(10),
+        ..ClientOptions::new(layout.cluster)
+    };
+    let mut connection = ClientConnection::connect_with(address, options)?;
+    connection.ask(&InspectHead {
+        id: 1,
+        topic: Topic::Status,
+        argument: 0,
+    })?;
+    Ok(connection.receive(Duration::from_secs(10))?.bulk)
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -295,20 +260,26 @@ fn a_node_that_missed_more_than_the_log_keeps_is_given_the_state(io: Io) {
     let mut expected = add(&mut client, 0, 1);
     cluster.await_sum(&mut client, away, 0, expected);
     cluster.stop(away);
-    let much = |client: &mut Client, amount: u64| {
+    let much = |cluster: &Cluster, client: &mut Client, amount: u64| {
         let mut body = vec![7; BODY_BYTES];
         body[..8].copy_from_slice(&amount.to_le_bytes());
         let sum = client.request(GroupId(0), ADD_MUCH, body);
-        number(&sum.expect("a majority runs, and its log has room"))
+        match sum {
+            Ok(sum) => number(&sum),
+            Err(error) => panic!(
+                "a majority runs, and its log has room: {error}{}",
+                cluster.states()
+            ),
+        }
     };
     let missed = LOG_BYTES_MAX.div_ceil(BODY_BYTES as u64) + 5;
     for amount in 0..missed {
         expected += amount;
-        assert_eq!(much(&mut client, amount), expected);
+        assert_eq!(much(&cluster, &mut client, amount), expected);
     }
     cluster.start(away, io);
     expected += 5;
-    assert_eq!(much(&mut client, 5), expected);
+    assert_eq!(much(&cluster, &mut client, 5), expected);
     let until = SystemClock.now().plus(100_000_000_000);
     loop {
         // While it takes the state it answers nothing.

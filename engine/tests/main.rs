@@ -2,6 +2,7 @@
 
 mod bad_streams;
 mod clusters;
+mod counter;
 mod door;
 mod drivers;
 mod echo;

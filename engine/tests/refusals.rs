@@ -126,7 +126,7 @@ impl Cluster {
 
     pub(crate) fn client(&self) -> Client {
         let mut client = Client::new(self.layout.clone(), 9);
-        client.set_patience(Duration::from_secs(30));
+        client.set_patience(Duration::from_secs(100));
         client
     }
 }
@@ -164,7 +164,7 @@ fn a_node_that_was_away_catches_up(io: Io) {
             .expect("two of three are a quorum");
     }
     cluster.start(1).expect("it starts again");
-    let deadline = engine::clock::SystemClock.now().plus(30_000_000_000);
+    let deadline = engine::clock::SystemClock.now().plus(100_000_000_000);
     loop {
         let reply = client
             .read_local(NodeId(1), GroupId(0), READ, Vec::new())
@@ -186,7 +186,7 @@ fn a_log_that_may_not_grow_says_storage_full(io: Io) {
     cluster.options.log_bytes_max = ByteSize(4 * cluster.layout.segment_bytes);
     cluster.start_all();
     let mut client = cluster.client();
-    client.set_patience(Duration::from_secs(2));
+    client.set_patience(Duration::from_secs(6));
     let mut acknowledged = 0;
     let refusal = loop {
         let mut body = vec![0; 1_000_000];
@@ -219,7 +219,7 @@ fn a_client_of_another_cluster_is_refused_by_name(io: Io) {
     let mut layout = cluster.layout.clone();
     layout.cluster = 78;
     let mut stranger = Client::new(layout, 1);
-    stranger.set_patience(Duration::from_millis(300));
+    stranger.set_patience(Duration::from_secs(3));
     let error = add(&mut stranger, 0, 1).expect_err("another cluster");
     assert!(format!("{error:?}").contains("Cluster"), "{error:?}");
     assert_eq!(

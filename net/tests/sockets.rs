@@ -25,7 +25,7 @@ use net::transport::{ConnectionId, Event, Outgoing, Remote, SendError, Transport
 use crate::world::{CLUSTER, bulk, check_envelope, config, echo, envelope};
 
 const TURNS_MAX: usize = 20_000;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 #[expect(
     clippy::disallowed_methods,

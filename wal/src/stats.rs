@@ -36,7 +36,7 @@ pub struct Stats {
     pub storage_full: u64,
     /// Writes that a full disk refused and that were begun again.
     pub refused_writes: u64,
-    /// Newest metadata records moved out of an old segment.
+    /// Newest metadata records, and entries, written again so that an old segment could go.
     pub relocations: u64,
     /// Segments in use.
     pub segments_used: usize,

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::block::BLOCK_HEADER_BYTES;
 use crate::block::buffer::Buffer;
 use crate::block::tally::Tally;
 use crate::damage::Damage;
@@ -344,6 +345,57 @@ impl<D: Device> Wal<D> {
         self.append_with(record, true)
     }
 
+    /// Appends all entries that a group holds once more, unchanged and in one block, so that the segments they lie in
+    /// may go: after a crash the old ones are there or the new ones, all of them. Even when the log is full, into what
+    /// is kept back to relieve it.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was appended then. `TooLarge` when they do not fit one block.
+    ///
+    /// # Panics
+    /// When they are not all that the group holds.
+    pub fn append_again(&mut self, entries: &[Record<'_>]) -> Result<Lsn, AppendError> {
+        let first = entries.first().expect("there is something to append");
+        assert_eq!(
+            self.entries(first.group),
+            Some((first.index, entries.len() as u64)),
+            "what is left out would be superseded"
+        );
+        if let Some(failure) = self.failed {
+            return Err(AppendError::Failed(failure));
+        }
+        let size = |entry: &Record<'_>| record::record_bytes(entry.head.len(), entry.payload.len());
+        let bytes = entries.iter().map(size).sum();
+        let most = self.block_room();
+        if bytes > most {
+            return Err(AppendError::TooLarge { bytes, most });
+        }
+        if self.flight.is_refused() {
+            return Err(AppendError::StorageFull);
+        }
+        if self.filling.as_ref().is_none_or(|it| !it.fits(bytes)) {
+            self.close_filling();
+            // One of the files kept back stays.
+            if !self.space.has_reserve() && bytes + BLOCK_HEADER_BYTES > self.room() {
+                return Err(AppendError::StorageFull);
+            }
+            self.make_room(bytes, true)?;
+        }
+        let mut lsn = self.appended();
+        for entry in entries {
+            lsn = self
+                .append_with(entry, true)
+                .expect("there is room for all of them");
+        }
+        self.stats.relocations += entries.len() as u64;
+        Ok(lsn)
+    }
+
+    /// Bytes of records that fit the largest block.
+    pub fn block_room(&self) -> usize {
+        self.options.block_bytes_max - BLOCK_HEADER_BYTES - SEGMENT_HEADER_BYTES
+    }
+
     fn check_size(&self, record: &Record<'_>) -> Result<(), AppendError> {
         let too_large = |bytes, most| Err(AppendError::TooLarge { bytes, most });
         let payload_max = if record.kind == Kind::Meta {
@@ -428,7 +480,7 @@ impl<D: Device> Wal<D> {
             return Err(AppendError::Busy);
         };
         let room = self.room();
-        let needed = crate::block::BLOCK_HEADER_BYTES + bytes;
+        let needed = BLOCK_HEADER_BYTES + bytes;
         if needed <= room {
             self.filling = Some(Filling::new(
                 buffer,

@@ -7,6 +7,7 @@ mod decoding;
 mod formats;
 mod inspecting;
 mod kill;
+mod moving;
 mod pressure;
 mod scrubbing;
 mod support;

@@ -32,6 +32,7 @@ pub mod limits;
 pub mod losses;
 pub mod manifest;
 mod mending;
+mod moving;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 #[cfg(not(feature = "mutants"))]

@@ -46,6 +46,8 @@ pub struct UpkeepCounts {
     pub archive_failures: u64,
     /// Entries of the log given up.
     pub entries_released: u64,
+    /// Entries of groups that finish nothing, written again so that the log's oldest segment could go.
+    pub entries_moved: u64,
     /// States installed from peers.
     pub installs: u64,
     /// Installations that were given up.
@@ -609,11 +611,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             holders.clear();
             self.wal
                 .oldest(&mut |group, first, last| holders.push((group, first, last)));
-            let mut is_free = !holders.is_empty();
+            let mut stay = Vec::new();
             for &(group, first, last) in &holders {
-                is_free &= self.release(GroupId(group), first, last, presses);
+                if !self.release(GroupId(group), first, last, presses) {
+                    stay.push(group);
+                }
             }
-            if !is_free || self.wal.segments().0 == segments {
+            if presses && !stay.is_empty() {
+                self.move_on(&stay);
+            }
+            if !stay.is_empty() || self.wal.segments().0 == segments {
                 return;
             }
         }

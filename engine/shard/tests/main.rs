@@ -16,6 +16,8 @@ mod images;
 mod laggards;
 #[path = "main/mending.rs"]
 mod mending;
+#[path = "main/moving.rs"]
+mod moving;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]

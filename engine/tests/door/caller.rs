@@ -18,7 +18,9 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 pub(crate) const CLUSTER: u64 = 77;
 /// Longer than anything takes that happens at all.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A request that is not answered in this time is sent again, as every client of theirs does.
+const REPEAT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Caller {
     pub(crate) stream: TcpStream,
@@ -122,6 +124,29 @@ impl Caller {
         }
     }
 
+    /// Sends a request with this number until it is answered, and takes the reply's context: the first that hears it may
+    /// leave it to a leader that is gone.
+    pub(crate) fn ask(&mut self, bytes: &[u8], number: u32) -> (Reply, Bytes) {
+        let deadline = SystemClock.now().plus(PATIENCE.as_nanos() as u64);
+        while SystemClock.now() < deadline {
+            self.send(bytes);
+            let until = SystemClock.now().plus(REPEAT.as_nanos() as u64);
+            while let Some(frame) = self.receive_until(until) {
+                let frame = frame.expect("the door is open");
+                match frame.announced.message {
+                    // What was asked twice may be answered twice.
+                    Message::Reply(reply) if reply.number < number => {}
+                    Message::Reply(reply) => {
+                        self.parent = reply.context;
+                        return (reply, frame.body);
+                    }
+                    other => panic!("{other:?} where a reply was due"),
+                }
+            }
+        }
+        panic!("request {number} is not answered");
+    }
+
     /// Waits for a reply and takes its context.
     pub(crate) fn reply(&mut self) -> (Reply, Bytes) {
         let frame = self.receive().expect("the door is open");
@@ -147,8 +172,7 @@ impl Caller {
 
     pub(crate) fn register(&mut self) {
         let bytes = self.bytes_of(0, REGISTER, &[0; 256]);
-        self.send(&bytes);
-        let (reply, body) = self.reply();
+        let (reply, body) = self.ask(&bytes, 0);
         assert_eq!(body.len(), 64);
         assert_eq!(body[..4], (1_048_320_u32).to_le_bytes());
         self.session = reply.commit;
@@ -163,8 +187,7 @@ impl Caller {
     pub(crate) fn request(&mut self, operation: u8, body: &[u8]) -> Bytes {
         self.number += 1;
         let bytes = self.bytes_of(self.number, operation, body);
-        self.send(&bytes);
-        let (reply, body) = self.reply();
+        let (reply, body) = self.ask(&bytes, self.number);
         assert_eq!(reply.number, self.number);
         assert_eq!(reply.operation, operation);
         body

@@ -59,9 +59,13 @@ pub(crate) struct Arguments {
     )]
     pub(crate) data_dir: Option<PathBuf>,
 
-    /// Client sessions, each with a connection of its own
+    /// Client sessions
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Load")]
     pub(crate) clients: u32,
+
+    /// Connections that the sessions share evenly [default: each has its own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535), help_heading = "Load")]
+    pub(crate) connections: Option<u32>,
 
     /// Batches in flight per session [default: 1; with --rate 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024), help_heading = "Load")]
@@ -151,6 +155,15 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
         );
         return refuse(cause, "--clients and --groups");
     }
+    if let Some(connections) = arguments.connections
+        && (!arguments.clients.is_multiple_of(connections) || connections < arguments.groups)
+    {
+        let cause = format!(
+            "{} clients on {connections} connections: each connection carries as many, and each of {} groups has one",
+            arguments.clients, arguments.groups
+        );
+        return refuse(cause, "--clients and --connections");
+    }
     Ok(())
 }
 
@@ -161,6 +174,7 @@ fn measure(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         cores: arguments.cores,
         groups: arguments.groups,
         clients: arguments.clients,
+        connections: arguments.connections.unwrap_or(0),
         window: arguments.window.unwrap_or(0),
         threads: arguments.threads.unwrap_or(0),
         batch: arguments.batch,
@@ -243,6 +257,8 @@ mod tests {
     fn values_that_contradict_each_other_are_refused() {
         for line in [
             ["--groups", "9", "--clients", "8"],
+            ["--connections", "3", "--clients", "8"],
+            ["--connections", "16", "--clients", "8"],
             ["--replicas", "2", "--clients", "8"],
         ] {
             assert!(

@@ -13,6 +13,7 @@ use raft::ids::{GroupId, Index, PersistSeq, Time};
 use wal::{AppendError, Device, Kind, Lsn, Record, Wal};
 use zerocopy::IntoBytes;
 
+use crate::entry::Entry;
 use crate::mutants::{Mutant, is_planted};
 use crate::promise::PROMISE_BYTES_MAX;
 use crate::replica::Replica;
@@ -139,6 +140,14 @@ impl Journal {
                 append.last = Index(first.0 - 1);
             }
         }
+    }
+
+    /// The group's entries in the log, up to `last`, are durable, and nothing on its way changes them.
+    #[must_use]
+    pub fn has_settled(&self, slot: u32, last: Index) -> bool {
+        let goes_on = |job: &Job| job.persist.append.is_none() || job.next > last;
+        let mut jobs = self.jobs.iter().filter(|job| job.slot == slot);
+        jobs.all(goes_on) && self.written.iter().all(|written| written.slot != slot)
     }
 
     /// Nothing waits to enter the log.
@@ -276,15 +285,7 @@ impl Job {
                 .window
                 .get(self.next)
                 .expect("an entry stays in the window until it is in the log");
-            self.lsn = wal.append(&record(
-                replica.group,
-                entry.index,
-                entry.term.0,
-                Kind::Entry,
-                entry.head.as_bytes(),
-                &entry.payload,
-                entry.payload_crc,
-            ))?;
+            self.lsn = wal.append(&record_of(replica.group, entry))?;
             let bytes = crate::entry::HEAD_BYTES + entry.payload.len();
             replica.shelf.log_bytes += bytes as u64;
             self.next = self.next.next();
@@ -294,6 +295,19 @@ impl Job {
         }
         Ok(())
     }
+}
+
+/// An entry as the log takes it.
+pub(crate) fn record_of(group: GroupId, entry: &Entry) -> Record<'_> {
+    record(
+        group,
+        entry.index,
+        entry.term.0,
+        Kind::Entry,
+        entry.head.as_bytes(),
+        &entry.payload,
+        entry.payload_crc,
+    )
 }
 
 fn record<'a>(
@@ -329,7 +343,7 @@ mod tests {
     use wal::{Identity, Options};
 
     use super::*;
-    use crate::entry::{Entry, EntryHead, EntryKind};
+    use crate::entry::{EntryHead, EntryKind};
     use crate::promise::Promise;
     use crate::window::Window;
 

@@ -1,4 +1,5 @@
-//! One session: a bounded number of requests in flight, each sent until it is answered for good.
+//! One connection and the sessions that share it, each with a bounded number of requests in flight, each sent until it
+//! is answered for good.
 //!
 //! - A request is sent again with the same ids after "busy", after a change of leader and after a lost
 //!   connection; `exists` is then success. So an answer is never taken for granted nor given up.
@@ -26,7 +27,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 const PAUSE_NS_MIN: u64 = 100_000;
 const PAUSE_NS_MAX: u64 = 50_000_000;
 
-/// What all sessions of a thread share.
+/// What all carriers of a thread share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) target: &'a Target,
@@ -53,14 +54,24 @@ pub(crate) struct Readiness {
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     sequence: u32,
+    /// Its session.
+    client: u32,
     departure: Departure,
     left: u64,
     tries: u32,
 }
 
-/// A session and its connection.
+/// Sessions that share a connection: the first, how many, and how many requests each may have in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Party {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    pub(crate) window: u32,
+}
+
+/// A connection and its sessions.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Carrier {
     token: Token,
     group: u32,
     node: usize,
@@ -69,7 +80,8 @@ pub(crate) struct Session {
     /// In order of sequence.
     flights: VecDeque<Flight>,
     unsent: VecDeque<u32>,
-    window: usize,
+    /// A session's number for each request that may still be begun.
+    free: Vec<u32>,
     failures: u32,
     /// Nothing is sent before this instant, and no connection is made.
     paused_until: u64,
@@ -78,18 +90,20 @@ pub(crate) struct Session {
     stream: usize,
 }
 
-impl Session {
-    /// A session of this stream that first turns to the node at this position.
-    pub(crate) fn new(token: Token, stream: usize, group: u32, node: usize, window: u32) -> Self {
+impl Carrier {
+    /// One for these sessions of this stream, that first turns to the node at this position.
+    pub(crate) fn new(token: Token, stream: usize, group: u32, node: usize, party: Party) -> Self {
+        let sessions = party.first..party.first + party.count;
+        let free: Vec<u32> = (0..party.window).flat_map(|_| sessions.clone()).collect();
         Self {
             token,
             group,
             node,
             connection: None,
             connected_before: false,
-            flights: VecDeque::with_capacity(window as usize),
-            unsent: VecDeque::with_capacity(window as usize),
-            window: window as usize,
+            flights: VecDeque::with_capacity(free.len()),
+            unsent: VecDeque::with_capacity(free.len()),
+            free,
             failures: 0,
             paused_until: 0,
             pause_told: 0,
@@ -99,7 +113,7 @@ impl Session {
 
     /// Requests that may still be begun.
     pub(crate) fn free(&self) -> usize {
-        self.window - self.flights.len()
+        self.free.len()
     }
 
     /// Whether every request has its answer.
@@ -126,10 +140,11 @@ impl Session {
 
     /// Begins a request; it leaves with the next `pump`.
     pub(crate) fn begin(&mut self, departure: Departure, logs: &mut [StreamLog]) {
-        debug_assert!(self.free() > 0, "the window is kept by the caller");
+        let client = self.free.pop().expect("the caller asked before");
         let BatchKey { sequence, .. } = logs[self.stream].begin();
         self.flights.push_back(Flight {
             sequence,
+            client,
             departure,
             left: 0,
             tries: 0,
@@ -237,7 +252,9 @@ impl Session {
                     operation: CREATE_TRANSFERS,
                     consistency: Consistency::Linearizable,
                     sent_at: now,
-                    ..RequestHead::default()
+                    // Zero names nobody.
+                    client: u128::from(flight.client) + 1,
+                    number: sequence.into(),
                 };
                 let key = shared.logs[self.stream].key(sequence);
                 outbox.push_request(shared.target.cluster, &head, bulk, |records| {
@@ -307,6 +324,7 @@ impl Session {
     /// The request has its answer.
     fn land(&mut self, place: usize, now: u64, reply: Option<&ReplyHead>, shared: &mut Shared) {
         let flight = self.flights.remove(place).expect("found above");
+        self.free.push(flight.client);
         if let Some(reply) = reply {
             let server_ns = reply.replied_at.saturating_sub(reply.arrived_at);
             shared
