@@ -82,15 +82,19 @@ impl World {
             | Kind::StoreSlow
             | Kind::StoreShort
             | Kind::StoreStale
-            | Kind::StoreMute => {
-                let cluster = self.nodes[node].cluster;
-                let Some(vault) = &self.nodes[node].vault else {
-                    return false;
-                };
-                vault.strike(kind, self.dice.roll());
-                self.later(lasts, Undo::Store(cluster, kind));
-            }
+            | Kind::StoreMute => return self.fail_store(kind, node, lasts),
         }
+        true
+    }
+
+    /// The object store of a node's cluster goes wrong for a while; false where there is none.
+    fn fail_store(&mut self, kind: Kind, node: usize, lasts: u64) -> bool {
+        let cluster = self.nodes[node].cluster;
+        let Some(vault) = &self.nodes[node].vault else {
+            return false;
+        };
+        vault.strike(kind, self.dice.roll());
+        self.later(lasts, Undo::Store(cluster, kind));
         true
     }
 

@@ -32,6 +32,7 @@ pub mod clerk;
 pub mod client;
 pub mod clock;
 mod commands;
+pub mod counted;
 pub mod coverage;
 mod damage;
 pub mod door;

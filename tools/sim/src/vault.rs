@@ -32,6 +32,9 @@ const BUDGET_BYTES: usize = 1 << 20;
 /// How long a core waits where tasks wait to be tried again, as in production.
 const PATIENCE_NS: u64 = 50 * MILLISECOND;
 
+/// A group's manifest, and every file that it names.
+pub type ReadBack = (Manifest, Vec<(Segment, Vec<u8>)>);
+
 struct Inner {
     store: Memory,
     faults: Faults,
@@ -117,10 +120,7 @@ impl Vault {
     ///
     /// # Errors
     /// What could not be read, in words.
-    pub fn read_back(
-        &self,
-        groups: u64,
-    ) -> Result<Vec<(Manifest, Vec<(Segment, Vec<u8>)>)>, String> {
+    pub fn read_back(&self, groups: u64) -> Result<Vec<ReadBack>, String> {
         self.0.borrow_mut().store.set_faults(Faults::default());
         let mut tier = Tier::new(Way::new(self), false, BYTES_MAX);
         let mut all = Vec::new();
