@@ -237,6 +237,12 @@ pub enum ConfigError {
         /// Ports per node.
         cores: u16,
     },
+    /// A history is sealed from what images cover, and there would be none.
+    #[error(
+        "a history is asked for, and image_after is 0: without images the log is never given up and nothing is ever \
+         sealed or stored"
+    )]
+    HistoryWithoutImages,
     /// A node's highest core would listen beyond port 65535, or its base port is 0.
     #[error("node {id}: ports {port} to {port} + {cores} - 1 are not all between 1 and 65535")]
     PortOutOfRange {
@@ -502,6 +508,9 @@ impl Options {
             least,
             most.saturating_mul(layout.segment_bytes),
         )?;
+        if self.history.is_some() && self.image_after_bytes.0 == 0 {
+            return Err(ConfigError::HistoryWithoutImages);
+        }
         match &self.cpus {
             Some(cpus) if cpus.len() != usize::from(layout.cores) => {
                 Err(ConfigError::CpusMismatch {

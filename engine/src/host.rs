@@ -21,8 +21,8 @@ use crate::door::counters::Counters;
 use crate::driver::wake::Wake;
 use crate::driver::{Build, Doors, Turn};
 use crate::error::EngineError;
-use crate::history::Porter;
 use crate::log;
+use crate::porter::Porter;
 
 /// Folder of images and chapters in a core's folder.
 const ARCHIVE: &str = "archive";

@@ -15,7 +15,10 @@ pub mod history;
 mod host;
 pub mod log;
 pub mod node;
+pub mod past;
+mod porter;
 pub mod teller;
+mod uploads;
 
 pub use raft::ids::{GroupId, NodeId};
 pub use shard::manifest;

@@ -20,8 +20,8 @@ use crate::door::counters::Counters;
 use crate::driver::{Build, Seat};
 use crate::error::EngineError;
 use crate::folder::Folder;
-use crate::history::Porter;
 use crate::host::Host;
+use crate::porter::Porter;
 
 /// A running node. Dropping it stops it; `stop` and `wait` also tell how it ended.
 #[derive(Debug)]
@@ -45,8 +45,9 @@ impl Node {
     ) -> Result<Self, EngineError> {
         let clerk = Clerk::start().map_err(|source| EngineError::Start { core: 0, source })?;
         let cold = options.history.as_ref();
-        let cold = cold.and_then(|history| history.cold.as_ref());
-        let porter = cold.map(Porter::start).transpose()?;
+        let cold = cold.and_then(|history| Some((history, history.cold.as_ref()?)));
+        let porter = cold.map(|(history, cold)| Porter::start(history, cold, dir));
+        let porter = porter.transpose()?;
         let counters = Arc::<Counters>::default();
         let door = options.tigerbeetle.is_some().then(|| Arc::clone(&counters));
         Self::begin(dir, options, counters, |folder, core| Host {

@@ -11,7 +11,7 @@ use log::LevelFilter;
 use crate::catalogue::usage;
 use crate::failure::Failure;
 use crate::verbs::{
-    bench, cold, completion, doctor, examples, explain, format, inspect, start, status,
+    bench, cold, completion, doctor, examples, explain, format, history, inspect, start, status,
 };
 
 const TEMPLATE: &str = "\
@@ -97,6 +97,8 @@ pub(crate) enum Verb {
     Inspect(inspect::Arguments),
     /// List, verify and fetch what lies in the object store
     Cold(cold::Arguments),
+    /// Read a group's entries from any index on, wherever they are kept
+    History(history::Arguments),
     /// Print a completion script for your shell
     Completion(completion::Arguments),
 }

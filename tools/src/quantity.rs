@@ -4,12 +4,13 @@ use std::time::Duration;
 
 /// A time. A bare number counts seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, f64); 5] = [
+    const UNITS: [(&str, f64); 6] = [
         ("us", 1e-6),
         ("ms", 1e-3),
         ("s", 1.0),
         ("m", 60.0),
         ("h", 3600.0),
+        ("d", 86_400.0),
     ];
     let (number, unit) = split(text);
     let unit = if unit.is_empty() { "s" } else { unit };

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod examples;
 pub(crate) mod explain;
 pub(crate) mod format;
+pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod start;
 pub(crate) mod status;
@@ -27,6 +28,7 @@ pub(crate) fn run(verb: &Verb, output: Output) -> Result<Answer, Failure> {
         Verb::Status(arguments) => status::run(arguments, output),
         Verb::Inspect(arguments) => inspect::run(arguments, output),
         Verb::Cold(arguments) => cold::run(arguments, output),
+        Verb::History(arguments) => history::run(arguments, output),
         Verb::Completion(arguments) => Ok(completion::run(arguments)),
     }
 }

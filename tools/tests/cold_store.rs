@@ -27,6 +27,7 @@ fn fill(folder: &Path) -> Vec<(Segment, Vec<u8>)> {
             last: nth * 100 + 100,
             bytes: file.len() as u64,
             hash: ContentHash::of(&file),
+            copy: 0,
         };
         let id = tier.upload(segment, Arc::new(file.clone()), None);
         finish(&mut tier, id.expect("idle"));

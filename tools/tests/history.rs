@@ -1,18 +1,26 @@
-//! Three processes with an object store are killed with SIGKILL while they seal and store: no entry is out of reach.
+//! Three processes with an object store are killed with SIGKILL while they seal and store: no entry is out of
+//! reach, and the history is read back from the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
-use engine::GroupId;
+use engine::clock::SystemClock;
+use engine::{Client, GroupId, Layout};
 use ledger::instruction::operation;
+use net::client::{ClientConnection, ClientOptions};
+use net::inspect::{InspectHead, Topic};
 use serde_json::Value;
 use zerocopy::IntoBytes;
 
-use crate::processes::{Nodes, client, create_accounts, layout, quorate, transfers};
+use crate::processes::{CLUSTER, Nodes, client, create_accounts, layout, quorate, transfers};
 
 /// Transfers in a request: a mebibyte of them.
 const BATCH: u128 = 8_000;
 const ROUNDS: usize = 3;
+/// How long anything may take on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn json(arguments: &[&str]) -> Value {
     let output = quorate(arguments)
@@ -49,48 +57,223 @@ fn sealed(dir: &str) -> BTreeMap<u64, u64> {
     whole.map(open).collect()
 }
 
+/// How the nodes of a run keep their history, and what is checked with the same words.
+struct Run<'a> {
+    layout: &'a Layout,
+    folders: &'a [String],
+    cold: &'a str,
+    keys: &'a str,
+}
+
+impl Run<'_> {
+    fn start(&self) -> Nodes {
+        let flags = [
+            ["--cold", self.cold],
+            ["--cold-keys", self.keys],
+            ["--cold-compression", "lz4"],
+            ["--cold-chores-every", "1s"],
+            ["--image-after", "4MiB"],
+            ["--log-keep", "4MiB"],
+            ["--log-max", "64MiB"],
+        ];
+        Nodes::start(self.folders, "threads", &flags.concat())
+    }
+
+    /// Writes, kills all nodes with SIGKILL as soon as something more is stored, checks, and starts them again; then reads
+    /// the whole history back.
+    fn go(&self, is_there: &dyn Fn() -> bool) {
+        let mut nodes = self.start();
+        let mut admin = client(self.layout, 1);
+        create_accounts(&mut admin);
+        let mut sent = 0_u128;
+        for round in 1..=ROUNDS {
+            let count = || {
+                if is_there() {
+                    stored(self.cold).len()
+                } else {
+                    0
+                }
+            };
+            let mut seen = count();
+            // Killed as soon as something more is stored: between any two steps of what follows.
+            let mut requests = 0;
+            loop {
+                let body = transfers(1 + sent * BATCH, BATCH).as_bytes().to_vec();
+                admin
+                    .request(GroupId(0), operation::CREATE_TRANSFERS, body)
+                    .expect("acknowledged in the end");
+                (sent, requests) = (sent + 1, requests + 1);
+                let now = count();
+                if requests >= 10 && now > seen {
+                    break;
+                }
+                // What was joined meanwhile makes them fewer.
+                seen = seen.min(now);
+                assert!(requests < 400, "round {round}: nothing reaches the store");
+            }
+            nodes.kill();
+            check(self.cold, self.keys, self.folders);
+            nodes = self.start();
+        }
+        let ids: Vec<u128> = (0..sent).map(|batch| 1 + batch * BATCH).collect();
+        let body: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let found = admin.request(GroupId(0), operation::LOOKUP_TRANSFERS, body);
+        assert_eq!(found.expect("a read").len(), ids.len() * 128);
+        self.read_back(&mut admin, &ids);
+        self.copies_go(&mut admin, sent);
+        nodes.kill();
+        check(self.cold, self.keys, self.folders);
+    }
+
+    /// The log's own entries, from the first one on, hold every batch that was acknowledged, and no gap.
+    fn read_back(&self, admin: &mut Client, ids: &[u128]) {
+        let (mut next, mut found) = (1, BTreeSet::new());
+        loop {
+            let told = admin.history(GroupId(0), next).expect("it is kept");
+            if told.entries.is_empty() {
+                assert!(
+                    next > told.applied,
+                    "entry {next} is kept nowhere: {told:?}"
+                );
+                break;
+            }
+            for entry in &told.entries {
+                assert_eq!(entry.index, next, "in order");
+                next += 1;
+                if entry.operation == operation::CREATE_TRANSFERS {
+                    let id = entry.payload.first_chunk().expect("an id");
+                    found.insert(u128::from_le_bytes(*id));
+                }
+            }
+        }
+        assert!(
+            ids.iter().all(|id| found.contains(id)),
+            "{ids:?}, {found:?}"
+        );
+        let counters: Vec<Value> = self
+            .layout
+            .nodes
+            .iter()
+            .map(|node| status(node.address))
+            .collect();
+        let sum = |name: &str| -> u64 {
+            let of = |status: &Value| status["counters"][name].as_u64().expect("a counter");
+            counters.iter().map(of).sum()
+        };
+        assert!(sum("history_from_store") > 0, "{counters:?}");
+        assert_eq!(sum("history_gaps"), 0);
+        let brought = |status: &Value| status["store"]["downloaded_bytes"].as_u64();
+        assert!(
+            counters.iter().any(|one| brought(one) > Some(0)),
+            "{counters:?}"
+        );
+        // The same by the tool.
+        let addresses = self
+            .layout
+            .nodes
+            .iter()
+            .map(|node| node.address.to_string());
+        let addresses = addresses.collect::<Vec<_>>().join(",");
+        let cluster = CLUSTER.to_string();
+        let asked = [
+            "history",
+            "--cluster",
+            &cluster,
+            "--addresses",
+            &addresses,
+            "--count",
+            "5",
+        ];
+        let report = json(&asked);
+        assert_eq!(
+            report["entries"].as_array().map(Vec::len),
+            Some(5),
+            "{report}"
+        );
+        assert_eq!(report["next"], 6, "{report}");
+    }
+
+    /// What is stored leaves the nodes, once they have applied that it is: waited for, whatever it takes.
+    fn copies_go(&self, admin: &mut Client, mut sent: u128) {
+        let deadline = SystemClock.now().plus(PATIENCE.as_nanos() as u64);
+        loop {
+            let upto = stored(self.cold).last().map_or(0, |one| one.1);
+            let kept = |dir: &String| sealed(dir).values().any(|last| *last <= upto);
+            if !self.folders.iter().any(kept) {
+                return;
+            }
+            assert!(
+                SystemClock.now() < deadline,
+                "copies of what is stored stay"
+            );
+            let body = transfers(1 + sent * BATCH, 1).as_bytes().to_vec();
+            let moved = admin.request(GroupId(0), operation::CREATE_TRANSFERS, body);
+            assert_eq!(moved.expect("acknowledged in the end").len(), 16);
+            sent += 1;
+        }
+    }
+}
+
+/// A core's status.
+fn status(address: SocketAddr) -> Value {
+    let options = ClientOptions {
+        timeout: PATIENCE,
+        clock: || SystemClock.now().0,
+        ..ClientOptions::new(CLUSTER)
+    };
+    let mut connection = ClientConnection::connect_with(address, options).expect("it runs");
+    let asked = connection.ask(&InspectHead {
+        id: 1,
+        topic: Topic::Status,
+        argument: 0,
+    });
+    asked.expect("asked");
+    let frame = connection.receive(PATIENCE).expect("a report");
+    serde_json::from_slice(&frame.bulk).expect("JSON")
+}
+
+/// A folder with a file of keys.
+fn keys(base: &Path) -> String {
+    let keys = base.join("keys").display().to_string();
+    std::fs::write(&keys, format!("first {}\n", "3c".repeat(32))).expect("a file");
+    keys
+}
+
 #[test]
 fn a_kill_while_nodes_seal_and_store_leaves_every_entry_within_reach() {
     let base = tempfile::tempdir().expect("a temporary folder");
     let (layout, folders) = layout(base.path());
     let cold = format!("file://{}", base.path().join("cold").display());
-    let keys = base.path().join("keys").display().to_string();
-    std::fs::write(&keys, format!("first {}\n", "3c".repeat(32))).expect("a file");
-    let flags = [
-        ["--cold", &cold],
-        ["--cold-keys", &keys],
-        ["--cold-compression", "lz4"],
-        ["--image-after", "4MiB"],
-        ["--log-keep", "4MiB"],
-        ["--log-max", "64MiB"],
-    ];
-    let flags = flags.concat();
-    let mut nodes = Nodes::start(&folders, "threads", &flags);
-    let mut admin = client(&layout, 1);
-    create_accounts(&mut admin);
-    let mut sent = 0_u128;
-    for round in 1..=ROUNDS {
-        let before = if round == 1 { 0 } else { stored(&cold).len() };
-        // Killed as soon as something more is stored: between any two steps of what follows.
-        let mut requests = 0;
-        while requests < 10 || !base.path().join("cold").is_dir() || stored(&cold).len() <= before {
-            let body = transfers(1 + sent * BATCH, BATCH).as_bytes().to_vec();
-            admin
-                .request(GroupId(0), operation::CREATE_TRANSFERS, body)
-                .expect("acknowledged in the end");
-            (sent, requests) = (sent + 1, requests + 1);
-            assert!(requests < 400, "nothing reaches the store");
-        }
-        nodes.kill();
-        check(&cold, &keys, &folders);
-        nodes = Nodes::start(&folders, "threads", &flags);
+    let run = Run {
+        layout: &layout,
+        folders: &folders,
+        cold: &cold,
+        keys: &keys(base.path()),
+    };
+    run.go(&|| base.path().join("cold").is_dir());
+}
+
+/// The same against every server that `QUORATE_S3` names, with the credentials of the environment.
+#[test]
+fn a_kill_while_nodes_seal_and_store_in_a_bucket_leaves_every_entry_within_reach() {
+    let Ok(servers) = std::env::var("QUORATE_S3") else {
+        println!("SKIPPED: QUORATE_S3 names no servers");
+        return;
+    };
+    for server in servers.split_whitespace() {
+        println!("at {server}");
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let (layout, folders) = layout(base.path());
+        let (place, options) = server.split_once('?').unwrap_or((server, ""));
+        let cold = format!("{place}/nodes-{}?{options}", std::process::id());
+        let run = Run {
+            layout: &layout,
+            folders: &folders,
+            cold: &cold,
+            keys: &keys(base.path()),
+        };
+        run.go(&|| true);
     }
-    let ids: Vec<u128> = (0..sent).map(|batch| 1 + batch * BATCH).collect();
-    let body: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-    let found = admin.request(GroupId(0), operation::LOOKUP_TRANSFERS, body);
-    assert_eq!(found.expect("a read").len(), ids.len() * 128);
-    nodes.kill();
-    check(&cold, &keys, &folders);
 }
 
 /// What is named is there and whole, follows without a gap, and meets what each node still has in files or in its log.
@@ -104,6 +287,8 @@ fn check(cold: &str, keys: &str, folders: &[String]) {
         "{stored:?}"
     );
     for dir in folders {
+        let report = json(&["inspect", "integrity", dir]);
+        assert_eq!(report["intact"], true, "{report}");
         let mut next = stored.last().map_or(1, |one| one.1 + 1);
         for (first, last) in sealed(dir) {
             if first <= next {

@@ -9,6 +9,7 @@ use raft::state_machine::StateMachine;
 use wal::Device;
 
 use crate::clock::Clock;
+use crate::history;
 use crate::inspect;
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
@@ -45,7 +46,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             Event::Sent(_, token, at) => self.replies.left(token, Time(at), &mut self.watch),
             Event::Closed(connection) => match self.peers.by_connection(connection) {
                 Some(peer) => peer.closed(),
-                None => self.replies.closed(connection),
+                None => {
+                    self.replies.closed(connection);
+                    self.histories.closed(connection);
+                }
             },
         }
     }
@@ -88,6 +92,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             }
             return;
         };
+        if head.operation == history::ENTRIES {
+            self.asked_for_entries(connection, &head, &frame, slot, now);
+            return;
+        }
         let replica = &mut self.replicas[slot as usize];
         let received = receive::receive(
             replica,

@@ -16,6 +16,8 @@ use raft::state_machine::StateMachine;
 use serde::Serialize;
 use wal::{Damage, Device};
 
+use crate::history::HistoryCounts;
+use crate::offload::StoreCounts;
 use crate::past::SealCounts;
 use crate::replica::Replica;
 use crate::shard::{Counts, Shard};
@@ -45,6 +47,9 @@ struct Status {
     waiting_requests: usize,
     counters: Counters,
     network: Network,
+    /// What this node did with its object store; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreCounts>,
     peers: Vec<PeerStatus>,
     /// What was found wrong with the log, the first things only.
     log_damage: Vec<DamageStatus>,
@@ -73,6 +78,8 @@ struct Counters {
     upkeep: UpkeepCounts,
     #[serde(flatten)]
     sealing: SealCounts,
+    #[serde(flatten)]
+    histories: HistoryCounts,
     /// Durable writes of the log that were begun, each with a flush of its own.
     fsyncs_issued: u64,
     /// Those of them that are done.
@@ -253,18 +260,14 @@ fn status<D: Device, T: Transport, M: StateMachine>(
         cores: shard.setup.cores,
         groups_total: shard.setup.groups,
         durability: "dsync",
-        storage: match shard.storage {
-            Persisted::All => "ok",
-            Persisted::Waiting => "busy",
-            Persisted::Full => "full",
-            Persisted::Failed => "failed",
-        },
+        storage: storage_name(shard.storage),
         waiting_requests: shard.waiting.requests,
         counters: Counters {
             shard: shard.counts,
             replies: shard.replies.counts,
             upkeep: shard.upkeep.counts,
             sealing: shard.sealing.counts,
+            histories: shard.histories.counts,
             fsyncs_issued: log.writes,
             fsyncs: log.syncs,
             log_bytes: log.written_bytes,
@@ -276,6 +279,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(
             log_segments_used: log.segments_used as u64,
         },
         network: shard.transport.counters().into(),
+        store: shard.offloading.store_counts(),
         peers: shard
             .peers
             .iter()
@@ -314,6 +318,15 @@ fn group_status<D: Device, T, M: StateMachine>(
         log_bytes: shard.wal.group_bytes(replica.group.0),
         chapters: replica.shelf.chapters.len(),
         damage: damage_name(replica.raft.damage()),
+    }
+}
+
+const fn storage_name(storage: Persisted) -> &'static str {
+    match storage {
+        Persisted::All => "ok",
+        Persisted::Waiting => "busy",
+        Persisted::Full => "full",
+        Persisted::Failed => "failed",
     }
 }
 

@@ -25,6 +25,7 @@ pub mod catch_up;
 pub mod clock;
 pub mod entry;
 mod fetch;
+pub mod history;
 pub mod hostile;
 mod inbox;
 mod inspect;

@@ -112,6 +112,19 @@ pub const PARCELS_MAX: usize = 4;
 /// Pause after the object store failed, in nanoseconds.
 pub const STORE_RETRY_NS: u64 = 2_000_000_000;
 
+/// Reads of groups' histories on one core at a time; more are answered "busy".
+pub const HISTORY_READS_MAX: usize = 8;
+
+/// Bytes of an answer to one of them.
+pub const HISTORY_REPLY_BYTES: usize = 768 * 1024;
+
+/// How long one may take, in nanoseconds; then it is answered "unavailable".
+pub const HISTORY_WAIT_NS: u64 = 10_000_000_000;
+
+/// How often the object store is told which groups are led here, in nanoseconds.
+pub const TEND_NS: u64 = 1_000_000_000;
+
+const _: () = assert!(HISTORY_REPLY_BYTES <= net::limits::CLIENT_BULK_BYTES_MAX);
 const _: () = assert!(
     SEALED_PIECE_BYTES + 2 * PAYLOAD_BYTES_MAX / 4 <= wal::archive::PIECE_BYTES_MAX,
     "a piece and what one slice adds to it are within what the archive takes"

@@ -28,6 +28,7 @@ use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::limits;
+use crate::replica::Replica;
 use crate::shard::{Shard, carriers};
 use crate::stages::decide::{self, Carriers};
 
@@ -108,7 +109,71 @@ pub struct Delivery {
     pub receipt: Option<Receipt>,
 }
 
-/// The door to the object store, as a shard sees it: files in, receipts out. Submitted and polled, never waited for.
+/// What the store has of an entry.
+#[derive(Clone)]
+pub enum Found {
+    /// The stored file that holds it, whole.
+    File(Contents),
+    /// It does not hold it; the next entry that it does hold, if any.
+    Nowhere(Option<u64>),
+    /// It does not answer.
+    Failed,
+}
+
+/// The end of a question.
+pub struct Arrival {
+    /// The question's.
+    pub token: u64,
+    /// The answer.
+    pub found: Found,
+}
+
+/// What a node did with its object store since it started; the same for all of its cores.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, FromBytes, IntoBytes, Immutable,
+)]
+#[repr(C)]
+pub struct StoreCounts {
+    /// Requests to the store.
+    pub requests: u64,
+    /// Of them repetitions.
+    pub repeated: u64,
+    /// Jobs given up for the time being.
+    pub failed: u64,
+    /// Bytes of files stored.
+    pub uploaded_bytes: u64,
+    /// Bytes of files brought back.
+    pub downloaded_bytes: u64,
+    /// Reads answered from the cache.
+    pub cache_hits: u64,
+    /// Reads that had to wait for the store.
+    pub cache_misses: u64,
+    /// Bytes in the cache.
+    pub cache_bytes: u64,
+    /// Bytes brought back before anybody asked.
+    pub guessed_bytes: u64,
+    /// Of them, asked for since.
+    pub guessed_used_bytes: u64,
+    /// Of them, dropped without having been asked for.
+    pub guessed_wasted_bytes: u64,
+    /// Groups looked after: expired, joined, swept.
+    pub chores: u64,
+    /// Groups whose chores failed, to be done next time.
+    pub chores_failed: u64,
+    /// Segments whose stay was over.
+    pub expired_segments: u64,
+    /// Segments that others were made of in their place.
+    pub joined_segments: u64,
+    /// Objects deleted since no manifest named them.
+    pub swept_objects: u64,
+    /// Such objects that the store holds under a lock.
+    pub locked_objects: u64,
+    /// Objects for which the store took no lock although one was asked for.
+    pub unlocked_objects: u64,
+}
+
+/// The door to the object store, as a shard sees it: files in, receipts out; entries back. Submitted and polled, never
+/// waited for.
 pub trait Coffer {
     /// Takes a file; a delivery of the same group follows.
     ///
@@ -118,6 +183,19 @@ pub trait Coffer {
 
     /// Appends the deliveries that have ended.
     fn poll(&mut self, deliveries: &mut Vec<Delivery>);
+
+    /// Looks for the stored file that holds an entry of a group; an arrival with this token follows. False when as many
+    /// are looked for as may be: ask again later.
+    fn find(&mut self, token: u64, group: u64, index: u64) -> bool;
+
+    /// Appends what was found.
+    fn poll_found(&mut self, arrivals: &mut Vec<Arrival>);
+
+    /// These groups are led here: what is stored of them is to be looked after.
+    fn tend(&mut self, groups: &[u64]);
+
+    /// What was done since the start.
+    fn counts(&self) -> StoreCounts;
 }
 
 /// One per shard.
@@ -132,11 +210,22 @@ pub(crate) struct Offloading {
     deliveries: Vec<Delivery>,
     /// Receipts on their way through the log: the group, the term of their leader, their index.
     told: Vec<(u32, Term, Index)>,
+    /// When the store is told next which groups are led here.
+    tend_at: Time,
 }
 
 impl Offloading {
     pub(crate) const fn has_coffer(&self) -> bool {
         self.coffer.is_some()
+    }
+
+    pub(crate) fn coffer(&mut self) -> Option<&mut (dyn Coffer + 'static)> {
+        self.coffer.as_deref_mut()
+    }
+
+    /// What was done with the store, if there is one.
+    pub(crate) fn store_counts(&self) -> Option<StoreCounts> {
+        self.coffer.as_ref().map(|coffer| coffer.counts())
     }
 
     pub(crate) fn is_under_way(&self, slot: u32) -> bool {
@@ -180,6 +269,21 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         for slot in 0..self.replicas.len() as u32 {
             self.offer(slot, now);
         }
+    }
+
+    /// Now and then the store is told which groups are led here.
+    pub(crate) fn tend(&mut self, now: Time) {
+        let Some(coffer) = &mut self.offloading.coffer else {
+            return;
+        };
+        if now < self.offloading.tend_at {
+            return;
+        }
+        self.offloading.tend_at = now.plus(limits::TEND_NS);
+        let is_led = |replica: &&Replica<M>| replica.raft.role() == Role::Leader;
+        let led = self.replicas.iter().filter(is_led);
+        let groups: Vec<u64> = led.map(|replica| replica.group.0).collect();
+        coffer.tend(&groups);
     }
 
     /// Receipts that were applied, or whose leader lost its office, hold their groups up no longer.

@@ -18,6 +18,7 @@ use wal::{Device, Opening, Options, OwnedRecord, ReadError, Record, Wal, WalErro
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
 use crate::fetch::Fetches;
+use crate::history::Histories;
 use crate::limits;
 use crate::losses::Losses;
 use crate::offload::Offloading;
@@ -113,6 +114,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             upkeep: Upkeep::default(),
             sealing: Sealing::default(),
             offloading: Offloading::default(),
+            histories: Histories::default(),
             fetches: Fetches::new(keeping.fetch_bytes_per_second, now),
             serves: Serves::new(keeping.serve_bytes_per_second, now),
             installs: Vec::new(),

@@ -137,7 +137,7 @@ impl SealedFile {
         SegmentReader::open(Lent(self.contents.clone()))
     }
 
-    fn holds(&self, index: u64) -> bool {
+    pub(crate) fn holds(&self, index: u64) -> bool {
         (self.first..=self.last).contains(&index)
     }
 }

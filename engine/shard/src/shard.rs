@@ -21,6 +21,7 @@ use crate::catch_up::CatchUp;
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::fetch::Fetches;
+use crate::history::{Histories, HistoryCounts};
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
 use crate::offload::Offloading;
@@ -86,6 +87,7 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) upkeep: Upkeep,
     pub(crate) sealing: Sealing,
     pub(crate) offloading: Offloading,
+    pub(crate) histories: Histories,
     pub(crate) fetches: Fetches,
     pub(crate) serves: Serves,
     /// States that groups' cores want installed.
@@ -407,6 +409,12 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     #[must_use]
     pub fn seal_counts(&self) -> SealCounts {
         self.sealing.counts
+    }
+
+    /// What was read of histories since the start.
+    #[must_use]
+    pub fn history_counts(&self) -> HistoryCounts {
+        self.histories.counts
     }
 
     /// What the group keeps of its past.

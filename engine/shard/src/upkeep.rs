@@ -364,7 +364,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             && self.fetches.is_empty()
             && self.serves.is_empty()
             && self.sealing.is_idle()
-            && self.offloading.is_idle();
+            && self.offloading.is_idle()
+            && self.histories.is_empty();
         if rests && !has_grown {
             return Wants::Wait(None);
         }
@@ -376,10 +377,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let mut slice = self.slice(began, is_busy, now());
         let served = self.serve(now());
         let fetched = self.fetch(&mut slice, now);
+        let remembered = self.remember(&mut slice, now);
         let (upkeep, replicas) = (&mut self.upkeep, &mut self.replicas);
         let made = upkeep.make(replicas, &mut *self.archive, &mut slice, now);
         let sealed = self.seal(&mut slice, now);
-        served.and(fetched).and(made).and(sealed)
+        served.and(fetched).and(made).and(sealed).and(remembered)
     }
 
     /// What this turn may spend: a share of what it took so far, and more when the log is short of space.
@@ -545,6 +547,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.upkeep.look_again();
         }
         self.mend_on(now);
+        self.tend(now);
         if self.serves.unpin(now) {
             for slot in 0..self.replicas.len() as u32 {
                 self.retire(slot, now);

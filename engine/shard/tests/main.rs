@@ -8,6 +8,8 @@ mod damage;
 mod every_crash;
 #[path = "main/formats.rs"]
 mod formats;
+#[path = "main/histories.rs"]
+mod histories;
 #[path = "main/hostile.rs"]
 mod hostile;
 #[path = "main/images.rs"]

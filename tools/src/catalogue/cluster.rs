@@ -38,4 +38,11 @@ entries! {
         explanation: "In the handshake both ends give a digest of what replicas must agree about: members, cores, \
             groups, limits. The two differ, so the nodes would lay groups out differently or refuse at \
             different entries. The connection is closed before a frame passes." }
+    NO_HISTORY { code: "E4008", title: "the group's history cannot be read", exit: Failed,
+        fix: ["quorate status  tells whether the nodes answer; then ask again, with more --timeout",
+              "quorate cold verify --cold <address>  tells whether what is stored is whole"],
+        explanation: "Old entries are read from the log, from sealed files of the node, or from the object store. \
+            A node that finds its copy damaged, or whose store does not answer in time, says unavailable, and \
+            another node is asked until the time is over. Entries that are kept nowhere, since they expired or no \
+            history was kept, are no error: they are told as gaps." }
 }

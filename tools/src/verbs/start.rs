@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use engine::config::Options;
@@ -22,6 +23,7 @@ use crate::arguments::{Io, Output};
 use crate::catalogue::environment;
 use crate::doctor;
 use crate::failure::Failure;
+use crate::quantity::parse_positive_duration;
 use crate::refusal;
 
 const EXAMPLES: &str = "\
@@ -102,10 +104,23 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CODEC", default_value = "zstd", value_parser = compression)]
     pub(crate) cold_compression: Compression,
 
-    /// How long what is stored stays: keep, expire:DAYS, or lock:DAYS (Quorate deletes nothing before; the
-    /// store's own lock is its own setting)
+    /// How long what is stored stays: keep, expire:DAYS, or lock:DAYS (nobody deletes it before, where the bucket
+    /// has object lock; elsewhere Quorate alone does not). A unit makes it other than days, as in expire:12h
     #[arg(long, requires = "cold", value_name = "CLASS", default_value = "keep", value_parser = stay)]
     pub(crate) cold_retention: Stay,
+
+    /// Bytes of files from the object store kept in memory for who reads the history
+    #[arg(long, requires = "cold", value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) cold_cache: ByteSize,
+
+    /// How often each group is looked after in the object store by its leader: what is over expires, small files are
+    /// joined, what nobody names is swept
+    #[arg(long, requires = "cold", value_name = "TIME", default_value = "1h", value_parser = parse_positive_duration)]
+    pub(crate) cold_chores_every: Duration,
+
+    /// How old an object must be that is swept because nobody names it; what is stored must be named within half of it
+    #[arg(long, requires = "cold", value_name = "TIME", default_value = "24h", value_parser = parse_positive_duration)]
+    pub(crate) cold_grace: Duration,
 
     /// Serve clients of TigerBeetle 0.17 here too: all nodes' addresses, in the order of the layout, are the
     /// client's list of replicas [default: no such door]
@@ -185,6 +200,9 @@ fn history(arguments: &Arguments) -> Option<HistoryOptions> {
             address,
             keys: arguments.cold_keys.clone(),
             stay: arguments.cold_retention,
+            cache: arguments.cold_cache,
+            chores_every: arguments.cold_chores_every,
+            grace: arguments.cold_grace,
         }),
     })
 }
@@ -203,9 +221,11 @@ fn compression(text: &str) -> Result<Compression, String> {
 }
 
 fn stay(text: &str) -> Result<Stay, String> {
-    let days = |days: &str| {
-        days.parse()
-            .map_err(|_| format!("{days} is no number of days"))
+    const DAY: u64 = 86_400;
+    // A bare number is one of days.
+    let days = |text: &str| match text.parse::<u64>() {
+        Ok(days) => Ok(Duration::from_secs(days.saturating_mul(DAY))),
+        Err(_) => parse_positive_duration(text),
     };
     match text.split_once(':') {
         None if text == "keep" => Ok(Stay::Keep),

@@ -17,7 +17,7 @@
 //!
 //! let file = std::sync::Arc::new(b"a sealed segment".to_vec());
 //! let hash = ContentHash::of(&file);
-//! let segment = Segment { group: 1, first: 1, last: 9, bytes: file.len() as u64, hash };
+//! let segment = Segment { group: 1, first: 1, last: 9, bytes: file.len() as u64, hash, copy: 0 };
 //! let mut tier = tier::Tier::new(Memory::new(), false, 64 << 20);
 //! let mut finish = |tier: &mut tier::Tier<Memory>| loop {
 //!     tier.turn(0, 1 << 20, &mut || 0);
@@ -34,6 +34,8 @@
 //! ```
 
 pub mod check;
+pub mod chores;
+pub mod depot;
 pub mod jobs;
 pub mod key;
 pub mod limits;
@@ -44,6 +46,7 @@ pub mod object;
 pub mod offload;
 pub mod prefetch;
 pub mod reader;
+pub mod recall;
 pub mod retry;
 pub mod store;
 pub mod tier;

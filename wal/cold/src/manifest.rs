@@ -379,6 +379,7 @@ mod tests {
                 last,
                 bytes: 100,
                 hash: ContentHash::of(&first.to_le_bytes()),
+                copy: 0,
             },
             retention: Retention::Until(first),
         }

@@ -1,7 +1,7 @@
 //! What objects are called: by what they hold, so that storing the same file twice is storing it once.
 //!
 //! ```text
-//! v1/{group:016x}/segments/{first:020}-{last:020}-{hash:32 hex}
+//! v1/{group:016x}/segments/{first:020}-{last:020}-{hash:32 hex}[-{copy:2 hex}]
 //! v1/{group:016x}/manifest/{number:020}
 //! v1/{group:016x}/snapshots/{number:020}
 //! ```
@@ -9,6 +9,8 @@
 //! - A group's objects share a prefix; names sort by index and by number.
 //! - A segment's name carries the first 128 bits of the BLAKE3 hash of the file: never are two files stored
 //!   under one name, and an object once written is never overwritten with other content.
+//! - An object that has lain there unnamed for long may be swept at any moment, by somebody who stood still meanwhile as
+//!   well: whoever needs the file again stores it as its next copy, under another name.
 
 use std::fmt;
 
@@ -78,6 +80,14 @@ pub struct Segment {
     pub bytes: u64,
     /// Hash of the file.
     pub hash: ContentHash,
+    /// Which of the objects that hold it; 0 but for those that were stored again.
+    #[serde(default, skip_serializing_if = "is_first_copy")]
+    pub copy: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_first_copy(copy: &u8) -> bool {
+    *copy == 0
 }
 
 impl Segment {
@@ -85,13 +95,36 @@ impl Segment {
     #[must_use]
     pub fn object(&self) -> String {
         let hash = self.hash.to_string();
-        format!(
+        let name = format!(
             "v1/{:016x}/segments/{:020}-{:020}-{}",
             self.group,
             self.first,
             self.last,
             &hash[..32]
-        )
+        );
+        match self.copy {
+            0 => name,
+            copy => format!("{name}-{copy:02x}"),
+        }
+    }
+
+    /// The next object that may hold the same file; `None` when there were too many.
+    #[must_use]
+    pub const fn next_copy(mut self) -> Option<Self> {
+        match self.copy.checked_add(1) {
+            Some(copy) => {
+                self.copy = copy;
+                Some(self)
+            }
+            None => None,
+        }
+    }
+
+    /// Whether both hold the same file.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let copy = self.copy;
+        *self == Self { copy, ..*other }
     }
 }
 
@@ -131,6 +164,7 @@ mod tests {
             last: first + 8,
             bytes: 3,
             hash: ContentHash::of(b"abc"),
+            copy: 0,
         };
         let name = segment(9).object();
         assert_eq!(
@@ -139,6 +173,9 @@ mod tests {
              6437b3ac38465133ffb63b75273a8db5"
         );
         assert!(name < segment(10).object() && name.starts_with(&segments_of(0xfe)));
+        let second = segment(9).next_copy().expect("there were few");
+        assert_eq!(second.object(), format!("{name}-01"));
+        assert!(second.is_same_file(&segment(9)) && !second.is_same_file(&segment(10)));
     }
 
     #[test]

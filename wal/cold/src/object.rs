@@ -4,7 +4,7 @@
 //!   0  8 B   "QRTCOLD1"
 //!   8  u16   version, 1
 //!  10  u8    cipher: 0 none, 1 AES-256-GCM
-//!  11  u8    zero
+//!  11  u8    copy, see the name
 //!  12  u32   bytes of the wrapped key; 0 without cipher
 //!  16  u64   group
 //!  24  u64   index of the first entry
@@ -48,7 +48,7 @@ struct Head {
     magic: [u8; 8],
     version: U16,
     cipher: u8,
-    zero: u8,
+    copy: u8,
     key_bytes: U32,
     group: U64,
     first: U64,
@@ -132,7 +132,7 @@ impl Encoder {
             magic: MAGIC,
             version: VERSION.into(),
             cipher: u8::from(key.is_some()),
-            zero: 0,
+            copy: segment.copy,
             key_bytes: u32::try_from(wrapped.len()).unwrap_or(u32::MAX).into(),
             group: segment.group.into(),
             first: segment.first.into(),
@@ -240,9 +240,7 @@ pub fn read_head(start: &[u8]) -> Result<Headed, ObjectError> {
     if head.cipher > 1 {
         return Err(ObjectError::Cipher(head.cipher));
     }
-    let is_whole = head.bytes.get() <= SEGMENT_BYTES_MAX
-        && head.zero == 0
-        && (head.cipher == 1) == (key_bytes > 0);
+    let is_whole = head.bytes.get() <= SEGMENT_BYTES_MAX && (head.cipher == 1) == (key_bytes > 0);
     if !is_whole {
         return Err(ObjectError::Head);
     }
@@ -253,6 +251,7 @@ pub fn read_head(start: &[u8]) -> Result<Headed, ObjectError> {
             last: head.last.get(),
             bytes: head.bytes.get(),
             hash: ContentHash(head.hash),
+            copy: head.copy,
         },
         key: (head.cipher == 1).then(|| WrappedKey(wrapped.to_vec())),
         object_bytes: object_bytes(head.bytes.get(), key_bytes),
@@ -400,6 +399,7 @@ mod tests {
             last: 12,
             bytes: file.len() as u64,
             hash: ContentHash::of(file),
+            copy: 0,
         }
     }
 

@@ -3,21 +3,24 @@
 //! ```text
 //! read the manifest -> upload, read back, compare -> publish -> receipt
 //!          └─ it names a part of the file already -> read that back -> receipt for what it names
+//!                            └─ it is gone or damaged, and this very file: stored again, as its next copy
 //! ```
 //!
 //! - What the manifest names already is never stored under other cuts: who offered it hears what is there, whole and
 //!   read back, and cuts the rest anew.
 //! - It may be killed at any step: what is begun anew finds what was done, since names carry what is in them.
 //! - A receipt tells how far back the manifest reaches without a gap.
+//! - What was stored is named within half the grace of a sweep, or stored again: no sweep can have doomed it meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::jobs::JobError;
 use crate::jobs::publish::Change;
-use crate::jobs::upload::File;
+use crate::jobs::upload::{File, Resume};
+use crate::limits::NAMED_WITHIN;
 use crate::manifest::{Manifest, ManifestError, Retention};
 use crate::name::{ContentHash, Segment};
-use crate::store::ObjectStore;
+use crate::store::{ObjectStore, StoreError};
 use crate::tier::{Finished, JobId, Tier, TierBusy, stored};
 
 /// Manifests that are remembered to be spared reading.
@@ -25,6 +28,12 @@ const KNOWN_MAX: usize = 1_024;
 
 /// Other writers that may come first before a file is given back.
 const RACES_MAX: u32 = 8;
+
+/// How old an object must be that a sweep takes away when nobody names it: a day, in seconds.
+pub const GRACE: u64 = 86_400;
+
+/// Uploads in parts that are remembered.
+const RESUMES_MAX: usize = 64;
 
 /// Files under way at a time.
 pub const PARCELS_MAX: usize = 16;
@@ -92,6 +101,8 @@ struct Moving {
     stage: Stage,
     job: Option<JobId>,
     races: u32,
+    /// When its upload began: no object older than this and a bit is relied upon.
+    began: u64,
 }
 
 /// A parcel's token and its end.
@@ -101,22 +112,51 @@ pub type Ending = (u64, Result<Receipt, JobError>);
 pub struct Offloads<S> {
     tier: Tier<S>,
     policy: Policy,
+    grace: u64,
     moving: Vec<Moving>,
     known: BTreeMap<u64, Manifest>,
     ended: VecDeque<Ending>,
+    /// Ended jobs of the tier that are none of these files'.
+    others: VecDeque<crate::tier::Ending>,
+    /// Uploads in parts that are under way, or were when the process before ended.
+    resumes: BTreeMap<Segment, Resume>,
+    resumes_changed: bool,
 }
 
 impl<S: ObjectStore> Offloads<S> {
-    /// Over this tier, which does nothing else.
+    /// Over this tier; what else is done with it comes out of [`Offloads::next_other`].
     #[must_use]
     pub const fn new(tier: Tier<S>, policy: Policy) -> Self {
         Self {
             tier,
             policy,
+            grace: GRACE,
             moving: Vec::new(),
             known: BTreeMap::new(),
             ended: VecDeque::new(),
+            others: VecDeque::new(),
+            resumes: BTreeMap::new(),
+            resumes_changed: false,
         }
+    }
+
+    /// With another grace of sweeps than [`GRACE`], seconds.
+    #[must_use]
+    pub const fn with_grace(mut self, grace: u64) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Goes on with uploads in parts that a process before had begun.
+    #[must_use]
+    pub fn with_resumes(mut self, resumes: impl IntoIterator<Item = (Segment, Resume)>) -> Self {
+        self.resumes = resumes.into_iter().collect();
+        self
+    }
+
+    /// Uploads in parts under way, when they changed since the last call: what to remember beyond the process.
+    pub fn changed_resumes(&mut self) -> Option<&BTreeMap<Segment, Resume>> {
+        std::mem::take(&mut self.resumes_changed).then_some(&self.resumes)
     }
 
     /// Takes a file.
@@ -134,35 +174,103 @@ impl<S: ObjectStore> Offloads<S> {
             stage: Stage::Read,
             job: None,
             races: 0,
+            began: 0,
         });
         Ok(())
     }
 
     /// Goes on: see [`Tier::turn`]. `second` is the time since the Unix epoch. Hashing a new file is done in one stroke.
     pub fn turn(&mut self, now_ns: u64, second: u64, budget: usize, dice: &mut dyn FnMut() -> u64) {
-        let retention = self.policy.from(second);
-        for moving in &mut self.moving {
-            moving.begin(&mut self.tier, retention);
-        }
+        self.begin(second);
         self.tier.turn(now_ns, budget, dice);
         while let Some((id, result)) = self.tier.next_finished() {
             let Some(nth) = self.moving.iter().position(|one| one.job == Some(id)) else {
+                self.others.push_back((id, result));
                 continue;
             };
             let moving = &mut self.moving[nth];
             moving.job = None;
-            if let Some(end) = moving.ended(result) {
+            let is_late = second.saturating_sub(moving.began) > self.grace / NAMED_WITHIN;
+            let was_upload = match &moving.stage {
+                Stage::Upload(segment) => Some(*segment),
+                _ => None,
+            };
+            let end = moving.ended(result, is_late);
+            if let Some(segment) = was_upload.filter(|_| !matches!(end, Some(Err(_)))) {
+                let before = self.resumes.len();
+                self.resumes.retain(|one, _| !one.is_same_file(&segment));
+                self.resumes_changed |= self.resumes.len() < before;
+            }
+            if let Some(end) = end {
                 let moving = self.moving.swap_remove(nth);
                 self.ended.push_back((moving.parcel.token, end));
                 self.remember(moving.manifest);
             }
         }
+        self.note_resumes();
+        self.begin(second);
+    }
+
+    fn begin(&mut self, second: u64) {
+        let retention = self.policy.from(second);
         for moving in &mut self.moving {
-            moving.begin(&mut self.tier, retention);
+            moving.begin(&mut self.tier, retention, second, self.grace, &self.resumes);
         }
     }
 
-    fn remember(&mut self, manifest: Manifest) {
+    /// Looks how far the uploads in parts have come.
+    fn note_resumes(&mut self) {
+        for moving in &self.moving {
+            let Some((segment, resume)) = moving.job.and_then(|id| self.tier.resume_of(id)) else {
+                continue;
+            };
+            if self.resumes.get(&segment) != Some(&resume) {
+                self.resumes.insert(segment, resume);
+                self.resumes_changed = true;
+            }
+        }
+        while self.resumes.len() > RESUMES_MAX {
+            self.resumes.pop_first();
+        }
+    }
+
+    /// A file of this group is under way.
+    #[must_use]
+    pub fn is_moving(&self, group: u64) -> bool {
+        self.moving
+            .iter()
+            .any(|moving| moving.parcel.group == group)
+    }
+
+    /// The group's manifest as it was last read.
+    #[must_use]
+    pub fn known(&self, group: u64) -> Option<&Manifest> {
+        self.known.get(&group)
+    }
+
+    /// The tier, and the group's manifest as it was last read.
+    pub fn tier_and_known(&mut self, group: u64) -> (&mut Tier<S>, Option<&Manifest>) {
+        (&mut self.tier, self.known.get(&group))
+    }
+
+    /// What is known of the group's manifest is not to be trusted: the next that needs it reads it anew.
+    pub fn forget(&mut self, group: u64) {
+        self.known.remove(&group);
+    }
+
+    /// An ended job of the tier that somebody else began.
+    pub fn next_other(&mut self) -> Option<crate::tier::Ending> {
+        self.others.pop_front()
+    }
+
+    /// How long what is stored from this second on stays.
+    #[must_use]
+    pub const fn retention(&self, second: u64) -> Retention {
+        self.policy.from(second)
+    }
+
+    /// Remembers a manifest that was read.
+    pub fn remember(&mut self, manifest: Manifest) {
         if self.known.len() >= KNOWN_MAX && !self.known.contains_key(&manifest.group) {
             self.known.pop_first();
         }
@@ -180,7 +288,7 @@ impl<S: ObjectStore> Offloads<S> {
     /// Nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.moving.is_empty() && self.ended.is_empty()
+        self.moving.is_empty() && self.ended.is_empty() && self.others.is_empty()
     }
 
     /// The tier, for its counters and its store.
@@ -191,7 +299,14 @@ impl<S: ObjectStore> Offloads<S> {
 
 impl Moving {
     /// Asks the tier for what is next, when nothing is under way and it has room.
-    fn begin<S: ObjectStore>(&mut self, tier: &mut Tier<S>, retention: Retention) {
+    fn begin<S: ObjectStore>(
+        &mut self,
+        tier: &mut Tier<S>,
+        retention: Retention,
+        second: u64,
+        grace: u64,
+        resumes: &BTreeMap<Segment, Resume>,
+    ) {
         if self.job.is_some() {
             return;
         }
@@ -199,14 +314,23 @@ impl Moving {
         let begun: Result<JobId, TierBusy> = match &self.stage {
             Stage::Read => tier.publish(Change::Read, known),
             Stage::Verify(segment) => tier.verify(*segment),
-            Stage::Upload(segment) => tier.upload(*segment, self.parcel.file.clone(), None),
+            Stage::Upload(segment) => {
+                self.began = second;
+                let (file, resume) = (self.parcel.file.clone(), resumes.get(segment).cloned());
+                let fresh_since = second.saturating_sub(grace / NAMED_WITHIN);
+                tier.upload_since(*segment, file, resume, fresh_since)
+            }
             Stage::Publish(segment) => tier.publish(stored(*segment, retention), known),
         };
         self.job = begun.ok();
     }
 
     /// A job has ended: the parcel's end, if that is it.
-    fn ended(&mut self, result: Result<Finished, JobError>) -> Option<Result<Receipt, JobError>> {
+    fn ended(
+        &mut self,
+        result: Result<Finished, JobError>,
+        is_late: bool,
+    ) -> Option<Result<Receipt, JobError>> {
         match (&self.stage, result) {
             (Stage::Read, Ok(Finished::Published(manifest))) => {
                 self.manifest = manifest;
@@ -215,12 +339,25 @@ impl Moving {
             (Stage::Verify(asked), Ok(Finished::Verified(segment))) if segment == *asked => {
                 return Some(Ok(self.receipt(segment)));
             }
-            (Stage::Upload(asked), Ok(Finished::Uploaded(segment))) if segment == *asked => {
+            // The store lost what it was given back once, or it rotted there; here is the very file.
+            (
+                Stage::Verify(asked),
+                Err(JobError::Store(StoreError::NotFound) | JobError::Object { .. }),
+            ) if asked.is_same_file(&self.segment()) && asked.next_copy().is_some() => {
+                self.stage = Stage::Upload(asked.next_copy()?);
+            }
+            (Stage::Upload(asked), Ok(Finished::Uploaded(segment)))
+                if segment.is_same_file(asked) =>
+            {
                 self.stage = Stage::Publish(segment);
             }
             (Stage::Publish(segment), Ok(Finished::Published(manifest))) => {
                 let segment = *segment;
                 self.manifest = manifest;
+                if is_late && let Some(next) = segment.next_copy() {
+                    self.stage = Stage::Upload(next);
+                    return None;
+                }
                 if self.manifest.names(&segment) {
                     return Some(Ok(self.receipt(segment)));
                 }
@@ -262,6 +399,7 @@ impl Moving {
             last: self.parcel.last,
             bytes: file.len() as u64,
             hash: ContentHash::of(file),
+            copy: 0,
         }
     }
 

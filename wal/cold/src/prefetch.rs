@@ -222,6 +222,7 @@ mod tests {
             last: nth * 10 + 10,
             bytes: 64 << 20,
             hash: ContentHash([0; 32]),
+            copy: 0,
         }
     }
 

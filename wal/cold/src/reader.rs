@@ -74,6 +74,8 @@ pub struct Reader {
     coming: BTreeMap<JobId, (Segment, bool)>,
     prefetch: Prefetch,
     counts: ReaderCounts,
+    /// What came last, for those who wait for it.
+    arrived: Option<(Segment, Bytes)>,
 }
 
 impl Reader {
@@ -88,6 +90,7 @@ impl Reader {
             coming: BTreeMap::new(),
             prefetch: Prefetch::new(),
             counts: ReaderCounts::default(),
+            arrived: None,
         }
     }
 
@@ -167,28 +170,32 @@ impl Reader {
         &mut self,
         id: JobId,
         result: Result<Finished, JobError>,
-    ) -> Result<Option<Ending>, (Segment, JobError)> {
+    ) -> Result<Option<Ending>, Box<(Segment, JobError)>> {
         let Some((segment, is_guess)) = self.coming.remove(&id) else {
             return Ok(Some((id, result)));
         };
         match result {
             Ok(Finished::Downloaded(segment, file)) => {
-                let held = Held {
-                    file: Arc::new(file),
-                    is_guess,
-                };
+                let file = Arc::new(file);
+                self.arrived = Some((segment, Arc::clone(&file)));
+                let held = Held { file, is_guess };
                 let mut wasted = 0;
                 self.cache.insert_with_lifecycle(segment, held, &mut wasted);
                 self.prefetch.wasted(wasted);
                 Ok(None)
             }
-            Ok(_) => Err((segment, JobError::Confused)),
+            Ok(_) => Err(Box::new((segment, JobError::Confused))),
             Err(_) if is_guess => {
                 self.prefetch.wasted(segment.bytes);
                 Ok(None)
             }
-            Err(error) => Err((segment, error)),
+            Err(error) => Err(Box::new((segment, error))),
         }
+    }
+
+    /// What the last job to have ended brought back, once.
+    pub const fn take_arrived(&mut self) -> Option<(Segment, Bytes)> {
+        self.arrived.take()
     }
 
     /// Bytes in the cache.

@@ -63,7 +63,7 @@ pub enum Task {
         /// The bytes.
         range: Range<u64>,
     },
-    /// Asks how long an object is.
+    /// Asks how long an object is, and how old.
     Head {
         /// Its name.
         name: String,
@@ -109,8 +109,8 @@ pub enum Outcome {
     Part(String),
     /// The bytes.
     Bytes(Bytes),
-    /// The object's length.
-    Length(u64),
+    /// The object's length, and when it was last written, seconds since the Unix epoch by the store's clock.
+    Length(u64, u64),
     /// The objects, and whether there are more behind the last.
     Listed(Vec<Listed>, bool),
     /// A data key, open and wrapped.

@@ -160,7 +160,23 @@ impl<S: ObjectStore> Tier<S> {
         file: File,
         resume: Option<Resume>,
     ) -> Result<JobId, TierBusy> {
+        self.upload_since(segment, file, resume, 0)
+    }
+
+    /// The same; an object that is there already counts only when it was written at this second or later. What is
+    /// stored may be another copy than asked for.
+    ///
+    /// # Errors
+    /// When the tier has its hands full.
+    pub fn upload_since(
+        &mut self,
+        segment: Segment,
+        file: File,
+        resume: Option<Resume>,
+        fresh_since: u64,
+    ) -> Result<JobId, TierBusy> {
         let upload = Upload::new(segment, file, self.is_secret, resume);
+        let upload = upload.relying_on_since(fresh_since);
         self.begin(Kind::Upload(Box::new(upload)), segment.bytes)
     }
 

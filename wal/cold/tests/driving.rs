@@ -30,6 +30,7 @@ pub(crate) fn file(nth: u64, bytes: usize) -> (Segment, Arc<Vec<u8>>) {
         last: nth * 10 + 10,
         bytes: bytes as u64,
         hash: ContentHash::of(&content),
+        copy: 0,
     };
     (segment, Arc::new(content))
 }

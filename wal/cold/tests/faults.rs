@@ -240,6 +240,6 @@ fn a_store_that_answers_something_else_is_told() {
     let (segment, content) = file(1, 10);
     let mut upload = Upload::new(segment, content, false, None);
     while !matches!(upload.step(1 << 20), Step::Ask(_)) {}
-    upload.ended(Ok(Outcome::Length(3)));
+    upload.ended(Ok(Outcome::Length(3, 0)));
     assert!(matches!(upload.step(1), Step::Failed(JobError::Confused)));
 }

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use sealed::SegmentReader;
-use shard::offload::{Coffer, Delivery, Parcel, Receipt};
+use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
 
 #[derive(Default)]
 struct Inner {
@@ -17,6 +18,11 @@ struct Inner {
     failing: Vec<u64>,
     /// Steps after which the answer is lost although the file was stored.
     mute: Vec<u64>,
+    /// Questions are not answered; or refused.
+    is_deaf: bool,
+    is_down: bool,
+    /// Groups that somebody asked to have looked after.
+    tended: BTreeMap<u64, u64>,
 }
 
 /// Clones share it.
@@ -27,6 +33,7 @@ pub(crate) struct Vault(Rc<RefCell<Inner>>);
 pub(crate) struct VaultCoffer {
     vault: Vault,
     waiting: Vec<Parcel>,
+    questions: Vec<(u64, u64, u64)>,
 }
 
 impl Vault {
@@ -44,6 +51,7 @@ impl Vault {
         VaultCoffer {
             vault: self.clone(),
             waiting: Vec::new(),
+            questions: Vec::new(),
         }
     }
 
@@ -52,6 +60,24 @@ impl Vault {
         let mut inner = self.0.borrow_mut();
         inner.failing = failing.to_vec();
         inner.mute = mute.to_vec();
+    }
+
+    /// Questions are not answered at all from here on, or answered that it cannot be said.
+    pub(crate) fn silence(&self, is_deaf: bool, is_down: bool) {
+        let mut inner = self.0.borrow_mut();
+        (inner.is_deaf, inner.is_down) = (is_deaf, is_down);
+    }
+
+    /// How often the group's leaders asked to have it looked after.
+    pub(crate) fn tended(&self, group: u64) -> u64 {
+        self.0.borrow().tended.get(&group).copied().unwrap_or(0)
+    }
+
+    /// Everything up to this entry is gone for good, as when it has expired.
+    pub(crate) fn expire(&self, group: u64, upto: u64) {
+        let mut inner = self.0.borrow_mut();
+        let is_kept = |of: u64, last: u64| of != group || last > upto;
+        inner.files.retain(|(of, _), (last, _)| is_kept(*of, *last));
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -144,5 +170,42 @@ impl Coffer for VaultCoffer {
     fn poll(&mut self, deliveries: &mut Vec<Delivery>) {
         let mut inner = self.vault.0.borrow_mut();
         deliveries.extend(self.waiting.drain(..).map(|parcel| inner.store(&parcel)));
+    }
+
+    fn find(&mut self, token: u64, group: u64, index: u64) -> bool {
+        if self.questions.len() >= 2 {
+            return false;
+        }
+        self.questions.push((token, group, index));
+        true
+    }
+
+    fn poll_found(&mut self, arrivals: &mut Vec<Arrival>) {
+        let inner = self.vault.0.borrow();
+        if inner.is_deaf {
+            return;
+        }
+        arrivals.extend(self.questions.drain(..).map(|(token, group, index)| {
+            let holding = inner.files.range((group, 0)..=(group, index)).next_back();
+            let holding = holding.filter(|(_, (last, _))| *last >= index);
+            let later = inner.files.range((group, index + 1)..=(group, u64::MAX));
+            let found = match holding {
+                _ if inner.is_down => Found::Failed,
+                Some((_, (_, bytes))) => Found::File(Arc::new(bytes.clone())),
+                None => Found::Nowhere(later.map(|((_, first), _)| *first).next()),
+            };
+            Arrival { token, found }
+        }));
+    }
+
+    fn tend(&mut self, groups: &[u64]) {
+        let mut inner = self.vault.0.borrow_mut();
+        for group in groups {
+            *inner.tended.entry(*group).or_default() += 1;
+        }
+    }
+
+    fn counts(&self) -> StoreCounts {
+        StoreCounts::default()
     }
 }

@@ -208,7 +208,7 @@ impl Job for Publish {
     fn ended(&mut self, result: Result<Outcome, StoreError>) {
         let state = std::mem::replace(&mut self.state, State::Double(1));
         self.state = match (state, result) {
-            (state @ (State::Double(_) | State::Halve(_)), Ok(Outcome::Length(_))) => {
+            (state @ (State::Double(_) | State::Halve(_)), Ok(Outcome::Length(..))) => {
                 self.probed(&state, true)
             }
             (state @ (State::Double(_) | State::Halve(_)), Err(StoreError::NotFound)) => {

@@ -2,6 +2,8 @@
 //!
 //! - Done means that the store gave back the very file. Whoever put it there does not matter: names carry hashes.
 //! - A large object goes in parts; an upload that was interrupted is resumed from [`Resume`].
+//! - An object that was there before counts only when it is young: an old one that nobody names may be swept at any
+//!   moment, so the file becomes the next copy of itself, under another name.
 
 use std::sync::Arc;
 
@@ -37,8 +39,11 @@ enum State {
     Begin,
     Parts,
     Complete,
-    /// The upload is gone; perhaps since it was completed and the answer lost.
-    Gone,
+    /// Asks what is there: an object in the way of ours, or ours, when the answer was lost or the upload is gone. If
+    /// nothing is, an upload in parts begins, or the object is put.
+    Look {
+        in_parts: bool,
+    },
     Verify(Box<Download>),
     Failed(JobError),
 }
@@ -56,6 +61,8 @@ pub struct Upload {
     resume: Option<Resume>,
     /// How often it was begun anew after the store lost the upload.
     restarts: u32,
+    /// What was written before this second is not relied upon.
+    fresh_since: u64,
 }
 
 /// An upload that the store loses so often is given up for the time being.
@@ -76,6 +83,7 @@ impl Upload {
             pieces: Vec::new(),
             resume: None,
             restarts: 0,
+            fresh_since: 0,
         };
         let bytes = (*upload.file).as_ref().len() as u64;
         if bytes > SEGMENT_BYTES_MAX {
@@ -96,6 +104,13 @@ impl Upload {
     #[must_use]
     pub const fn with_sizes(mut self, put_bytes_max: usize, part_bytes: usize) -> Self {
         (self.put_bytes_max, self.part_bytes) = (put_bytes_max, part_bytes);
+        self
+    }
+
+    /// What is there already counts only when it was written at this second or later, by the store's clock.
+    #[must_use]
+    pub const fn relying_on_since(mut self, second: u64) -> Self {
+        self.fresh_since = second;
         self
     }
 
@@ -131,7 +146,7 @@ impl Upload {
         } else if bytes <= self.put_bytes_max {
             State::Put
         } else {
-            State::Begin
+            State::Look { in_parts: true }
         };
     }
 
@@ -154,13 +169,17 @@ impl Upload {
         part
     }
 
-    fn restart(&mut self) -> State {
+    /// The object that is there, or will be, is too old to be relied upon.
+    fn next_copy(&mut self) -> State {
         self.resume = None;
-        self.restarts += 1;
-        if self.restarts > RESTARTS_MAX {
-            State::Failed(JobError::Store(StoreError::NotFound))
-        } else {
-            State::Begin
+        self.key = None;
+        self.pieces.clear();
+        match self.segment.next_copy() {
+            Some(next) => {
+                self.segment = next;
+                State::Key
+            }
+            None => State::Failed(JobError::Store(StoreError::Exists)),
         }
     }
 
@@ -213,7 +232,7 @@ impl Upload {
                     .map(|resume| resume.parts.clone())
                     .unwrap_or_default(),
             }),
-            State::Gone => Step::Ask(Task::Head { name }),
+            State::Look { .. } => Step::Ask(Task::Head { name }),
             State::Failed(error) => Step::Failed(error.clone()),
             State::Encode(_) | State::Verify(_) => Step::Again,
         }
@@ -255,8 +274,9 @@ impl Job for Upload {
                 self.begin_encoding();
                 return;
             }
+            (State::Put, Ok(Outcome::Done)) => self.verify(),
             // Somebody stored it before, perhaps this very upload: what is there is compared.
-            (State::Put, Ok(Outcome::Done) | Err(StoreError::Exists)) => self.verify(),
+            (State::Put, Err(StoreError::Exists)) => State::Look { in_parts: false },
             // A store without parts takes everything at once.
             (State::Begin, Err(StoreError::Unsupported)) => State::Put,
             (State::Begin, Ok(Outcome::Begun(upload))) => {
@@ -277,12 +297,23 @@ impl Job for Upload {
                 self.resume = None;
                 self.verify()
             }
-            (State::Parts | State::Complete, Err(StoreError::NotFound)) => State::Gone,
-            (State::Gone, Ok(Outcome::Length(_))) => {
+            (State::Parts | State::Complete, Err(StoreError::NotFound)) => {
                 self.resume = None;
-                self.verify()
+                self.restarts += 1;
+                State::Look { in_parts: true }
             }
-            (State::Gone, Err(StoreError::NotFound)) => self.restart(),
+            (State::Look { .. }, Ok(Outcome::Length(_, written))) if written < self.fresh_since => {
+                self.next_copy()
+            }
+            (State::Look { .. }, Ok(Outcome::Length(..))) => self.verify(),
+            (State::Look { .. }, Err(StoreError::NotFound)) if self.restarts > RESTARTS_MAX => {
+                State::Failed(JobError::Store(StoreError::NotFound))
+            }
+            (State::Look { in_parts: true }, Err(StoreError::NotFound)) => State::Begin,
+            (State::Look { in_parts: false }, Err(StoreError::NotFound)) => {
+                self.restarts += 1;
+                State::Put
+            }
             (_, Err(error)) => State::Failed(error.into()),
             (_, Ok(_)) => State::Failed(JobError::Confused),
         };

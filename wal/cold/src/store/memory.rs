@@ -59,6 +59,7 @@ pub struct Memory {
     pub lock_seconds: u64,
     /// How many faults of any kind happened.
     pub faults_injected: u64,
+    done: BTreeMap<&'static str, u64>,
 }
 
 const PAST_MAX: usize = 4;
@@ -85,6 +86,7 @@ impl Memory {
             now: 0,
             lock_seconds: 0,
             faults_injected: 0,
+            done: BTreeMap::new(),
         }
     }
 
@@ -115,6 +117,17 @@ impl Memory {
         self.objects
             .iter()
             .map(|(name, object)| (name.as_str(), &object.bytes))
+    }
+
+    /// How many tasks of a kind were carried out: create, begin, part, complete, abort, get, head, list, delete, key.
+    #[must_use]
+    pub fn tasks_done(&self, kind: &str) -> u64 {
+        self.done.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Loses an object.
+    pub fn lose(&mut self, name: &str) {
+        self.objects.remove(name);
     }
 
     /// Changes an object's bytes by hand.
@@ -171,6 +184,7 @@ impl Memory {
     }
 
     fn perform(&mut self, task: Task) -> Result<Outcome, StoreError> {
+        *self.done.entry(kind(&task)).or_default() += 1;
         match task {
             Task::Create { name, .. } if self.objects.contains_key(&name) => {
                 Err(StoreError::Exists)
@@ -203,7 +217,7 @@ impl Memory {
             Task::Get { name, range } => self.get(&name, range.start, range.end),
             Task::Head { name } => {
                 let object = self.objects.get(&name).ok_or(StoreError::NotFound)?;
-                Ok(Outcome::Length(object.bytes.len() as u64))
+                Ok(Outcome::Length(object.bytes.len() as u64, object.written))
             }
             Task::List { prefix, after } => Ok(self.list(&prefix, &after)),
             Task::Delete { name } => self.delete(&name),
@@ -297,6 +311,21 @@ impl Memory {
                 Ok(Outcome::Done)
             }
         }
+    }
+}
+
+const fn kind(task: &Task) -> &'static str {
+    match task {
+        Task::Create { .. } => "create",
+        Task::Begin { .. } => "begin",
+        Task::Part { .. } => "part",
+        Task::Complete { .. } => "complete",
+        Task::Abort { .. } => "abort",
+        Task::Get { .. } => "get",
+        Task::Head { .. } => "head",
+        Task::List { .. } => "list",
+        Task::Delete { .. } => "delete",
+        Task::NewKey | Task::OpenKey(_) => "key",
     }
 }
 

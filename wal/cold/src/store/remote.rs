@@ -251,7 +251,8 @@ impl Backend {
             }
             Task::Head { name } => {
                 let meta = self.objects().head(&self.path(&name)).await?;
-                Ok(Outcome::Length(meta.size))
+                let listed = self.listed(&meta);
+                Ok(Outcome::Length(listed.bytes, listed.written))
             }
             Task::List { prefix, after } => self.list(&prefix, &after).await,
             Task::Delete { name } => match self.objects().delete(&self.path(&name)).await {
