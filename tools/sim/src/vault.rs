@@ -16,7 +16,7 @@ use cold::offload::{Offloads, Policy};
 use cold::store::memory::{Faults, Memory};
 use cold::store::{Busy, Ended, ObjectStore, Outcome, StoreError, Task};
 use cold::tier::{Finished, Tier};
-use shard::offload::{Coffer, Delivery, Parcel, Receipt};
+use shard::offload::{Arrival, Coffer, Delivery, Parcel, Receipt, StoreCounts};
 use shard::past::Stretches;
 
 use crate::chance::Chance;
@@ -327,5 +327,19 @@ impl Coffer for Courier {
             });
             deliveries.push(Delivery { group, receipt });
         }
+    }
+
+    /// Nobody reads old entries back in this world.
+    fn find(&mut self, _: u64, _: u64, _: u64) -> bool {
+        false
+    }
+
+    fn poll_found(&mut self, _: &mut Vec<Arrival>) {}
+
+    /// Nothing expires and nothing is swept in this world.
+    fn tend(&mut self, _: &[u64]) {}
+
+    fn counts(&self) -> StoreCounts {
+        StoreCounts::default()
     }
 }
