@@ -26,6 +26,8 @@ pub enum Mutant {
     TimestampFromClock,
     /// Reservations never expire.
     ExpiryForgotten,
+    /// Ids that come with an image are not known afterwards.
+    IdsNotRestored,
 }
 
 #[cfg(feature = "mutants")]

@@ -22,6 +22,7 @@ use crate::filter::Period;
 use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
 use crate::limits::{EVENTS_MAX, TIMESTAMP_MAX};
+use crate::mutants::{Mutant, is_planted};
 use crate::shelf::Shelf;
 use crate::transfer::{Transfer, TransferFlags};
 
@@ -288,7 +289,7 @@ impl TransferTable {
             return false;
         }
         let number = self.rows.restore(row, both);
-        if has_id {
+        if has_id && !is_planted(Mutant::IdsNotRestored) {
             self.enter(id, hash, number);
         }
         self.last_timestamp = timestamp;

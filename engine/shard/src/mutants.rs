@@ -36,6 +36,8 @@ pub enum Mutant {
     DeposedRefuses,
     /// A long append leaves out an entry in the middle.
     EntrySkipped,
+    /// The log is given up before its entries are sealed.
+    GivenUpUnsealed,
 }
 
 #[cfg(feature = "mutants")]

@@ -205,6 +205,10 @@ impl StateMachine for Watched {
         self.machine.digest()
     }
 
+    fn due(&self) -> Option<(u64, u8)> {
+        self.machine.ledger()?.due()
+    }
+
     fn begin_image(&mut self) -> bool {
         self.machine
             .ledger_mut()

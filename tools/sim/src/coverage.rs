@@ -74,6 +74,14 @@ points! {
     Unknown "unknown-outcome",
     /// A request that was done before was done again.
     Repeated "repeated",
+    /// A stretch of a log was sealed.
+    Sealed "sealed",
+    /// A sealed file took the place of others.
+    SealedAnew "sealed-anew",
+    /// A log said that a file is in the object store.
+    Stored "stored",
+    /// A file was not stored, for now.
+    StoreFailed "store-failed",
 }
 
 /// Of one run.

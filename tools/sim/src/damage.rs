@@ -113,6 +113,7 @@ impl World {
     fn give(&mut self, node: usize, disks: Vec<Disk>) {
         self.suspects.insert(node);
         self.judges.excuse(node);
+        self.pasts.excuse(node);
         self.end(node, Ending::PowerLoss, "lost its disks");
         let machine = &mut self.nodes[node];
         for (at, (slots, files)) in disks.into_iter().enumerate() {

@@ -106,6 +106,31 @@ kinds! {
     Quorums "quorums",
     /// A member of a group becomes a learner, or a voter again.
     Members "members",
+    /// The object store is busy: it refuses, and nothing was done.
+    StoreBusy "store-busy",
+    /// The object store takes long for everything.
+    StoreSlow "store-slow",
+    /// Reads of the object store give fewer bytes than asked for, or wrong ones.
+    StoreShort "store-short",
+    /// Listings of the object store are those of a while ago.
+    StoreStale "store-stale",
+    /// Answers of the object store are lost, those of conditional writes too: what was asked for is done, or is not.
+    StoreMute "store-mute",
+}
+
+impl Kind {
+    /// It is the object store that goes wrong.
+    #[must_use]
+    pub const fn is_of_store(self) -> bool {
+        matches!(
+            self,
+            Self::StoreBusy
+                | Self::StoreSlow
+                | Self::StoreShort
+                | Self::StoreStale
+                | Self::StoreMute
+        )
+    }
 }
 
 /// What puts something right again.
@@ -143,6 +168,8 @@ pub enum Undo {
     Exchange(usize, u64),
     /// A cluster's clients are as usual again.
     Ease(usize),
+    /// The object store of a cluster is well again in this respect.
+    Store(usize, Kind),
 }
 
 /// Which faults a run has.

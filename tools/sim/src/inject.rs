@@ -1,6 +1,6 @@
 //! How faults strike and how they are put right.
 
-use wal::device::memory::Fault;
+use wal::device::memory::{Fault, MemoryDisk};
 
 use crate::faults::{Kind, Undo};
 use crate::network::Machine;
@@ -78,7 +78,23 @@ impl World {
                 return false;
             }
             Kind::Transfer | Kind::Quorums | Kind::Members => return self.command(kind, node),
+            Kind::StoreBusy
+            | Kind::StoreSlow
+            | Kind::StoreShort
+            | Kind::StoreStale
+            | Kind::StoreMute => return self.fail_store(kind, node, lasts),
         }
+        true
+    }
+
+    /// The object store of a node's cluster goes wrong for a while; false where there is none.
+    fn fail_store(&mut self, kind: Kind, node: usize, lasts: u64) -> bool {
+        let cluster = self.nodes[node].cluster;
+        let Some(vault) = &self.nodes[node].vault else {
+            return false;
+        };
+        vault.strike(kind, self.dice.roll());
+        self.later(lasts, Undo::Store(cluster, kind));
         true
     }
 
@@ -179,6 +195,12 @@ impl World {
             Undo::Thaw(node, since) => self.thaw(node, since),
             Undo::Exchange(node, number) => self.exchange(node, number),
             Undo::Ease(cluster) => self.ease(cluster),
+            Undo::Store(cluster, kind) => {
+                let node = self.nodes.iter().find(|node| node.cluster == cluster);
+                if let Some(vault) = node.and_then(|node| node.vault.as_ref()) {
+                    vault.heal(kind);
+                }
+            }
             Undo::Free(node) => {
                 self.nodes[node].is_full = false;
                 self.nodes[node]
@@ -209,6 +231,10 @@ impl World {
         }
         for node in 0..self.nodes.len() {
             self.nodes[node].paused_until = 0;
+            self.nodes[node]
+                .disks
+                .iter()
+                .for_each(MemoryDisk::heal_writes);
             self.start(node)?;
             self.nudge(node);
         }

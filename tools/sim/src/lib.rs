@@ -6,7 +6,9 @@
 //!     node      client      the process under test, turned as production turns it; who asks it
 //!     door      network     the endpoint of production over made-up streams of bytes
 //!     clock     chance      a node's clocks; everything that is drawn
+//!     vault                 the object store, and production's way to it
 //!   judges, chronicle       promises that are held after every turn
+//!   pasts                   what logs gave up is within reach and unchanged
 //!   finals, history         promises that are held against what clients saw
 //!   plan, faults            what was asked for, and what the seed made of it
 //!   topology, atlas, sites  where things are, measured or modelled; survey: is it so?
@@ -30,6 +32,7 @@ pub mod clerk;
 pub mod client;
 pub mod clock;
 mod commands;
+pub mod counted;
 pub mod coverage;
 mod damage;
 pub mod door;
@@ -48,6 +51,7 @@ pub mod moods;
 mod mutants;
 pub mod network;
 pub mod node;
+pub mod pasts;
 pub mod plan;
 mod planted;
 pub mod reckoning;
@@ -60,5 +64,6 @@ pub mod sites;
 pub mod survey;
 pub mod topology;
 pub mod trace;
+pub mod vault;
 pub mod verdict;
 pub mod world;

@@ -41,8 +41,21 @@ fn main() -> ExitCode {
         let only = arguments.only.as_deref().unwrap_or("");
         return sit_exam(seeds_max, only, arguments.output);
     }
+    let campaign = match campaign(&arguments) {
+        Ok(campaign) => campaign,
+        Err(error) => return usage(&full(&error)),
+    };
     if let Some(seed) = arguments.target {
-        return shrink(seed, &asked, &arguments);
+        let asked = campaign
+            .as_ref()
+            .map_or(&asked, |campaign| campaign.of(seed));
+        // What is left of it is no world of the campaign any more.
+        let arguments = Arguments {
+            campaign: false,
+            topology: asked.topology.name.clone(),
+            ..arguments.clone()
+        };
+        return shrink(seed, asked, &arguments);
     }
     let seeds = match (&arguments.seeds, arguments.seed) {
         (Some(seeds), _) => seeds.clone(),
@@ -54,10 +67,6 @@ fn main() -> ExitCode {
     let began = elapsed();
     let progress = progress(seeds.end - seeds.start);
     let mut report = Report::new(command, &asked.faults);
-    let campaign = match campaign(&arguments) {
-        Ok(campaign) => campaign,
-        Err(error) => return usage(&full(&error)),
-    };
     for seed in seeds {
         let asked = campaign
             .as_ref()

@@ -41,7 +41,7 @@ mod list {
         (
             "consensus-takes-a-stale-completion",
             Consensus(C::StaleAcknowledgement),
-            &[1],
+            &[2],
         ),
         (
             "consensus-commits-old-terms-by-counting",
@@ -51,7 +51,7 @@ mod list {
         (
             "consensus-votes-for-any-log",
             Consensus(C::VoteForAnyLog),
-            &[1],
+            &[2],
         ),
         (
             "consensus-reads-without-a-round",
@@ -61,7 +61,7 @@ mod list {
         (
             "consensus-lowers-its-commit-quorum",
             Consensus(C::CommitQuorumLowered),
-            &[1],
+            &[2],
         ),
         ("consensus-votes-twice", Consensus(C::SecondVote), &[7]),
         (
@@ -72,17 +72,17 @@ mod list {
         (
             "consensus-commits-what-it-did-not-compare",
             Consensus(C::CommitUnverified),
-            &[25],
+            &[10],
         ),
         (
             "consensus-takes-entries-unchecked",
             Consensus(C::LogUnchecked),
-            &[1],
+            &[4],
         ),
         (
             "consensus-reads-before-an-own-entry",
             Consensus(C::ReadBeforeOwnEntry),
-            &[7],
+            &[4],
         ),
         (
             "turn-promises-before-durable",
@@ -92,12 +92,12 @@ mod list {
         (
             "turn-does-not-notice-a-failed-log",
             Turn(T::FailureUnnoticed),
-            &[6],
+            &[3],
         ),
         (
             "turn-vouches-for-what-is-not-written",
             Turn(T::PromiseVouchesForAll),
-            &[7],
+            &[16],
         ),
         ("turn-does-not-write-votes", Turn(T::PromiseUnwritten), &[0]),
         (
@@ -113,14 +113,14 @@ mod list {
         (
             "turn-recovers-what-is-not-committed",
             Turn(T::RecoversUncommitted),
-            &[1],
+            &[0],
         ),
         (
             "turn-applies-twice-after-a-restart",
             Turn(T::AppliedTwiceAfterRestart),
             &[0],
         ),
-        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[85]),
+        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[58]),
         ("turn-takes-the-wrong-group", Turn(T::WrongGroup), &[0]),
         ("turn-reads-too-early", Turn(T::ReadsTooEarly), &[1]),
         (
@@ -134,6 +134,11 @@ mod list {
             &[0],
         ),
         (
+            "turn-gives-up-what-is-not-sealed",
+            Turn(T::GivenUpUnsealed),
+            &[1],
+        ),
+        (
             "log-is-durable-when-appended",
             Log(L::DurableWhenAppended),
             &[7],
@@ -141,13 +146,13 @@ mod list {
         (
             "log-takes-failed-writes-for-done",
             Log(L::FailedWriteTakenAsDone),
-            &[6],
+            &[3],
         ),
-        ("log-accepts-a-torn-tail", Log(L::TornTailAccepted), &[34]),
+        ("log-accepts-a-torn-tail", Log(L::TornTailAccepted), &[4]),
         (
             "log-does-not-verify-checksums",
             Log(L::ChecksumNotVerified),
-            &[34],
+            &[24],
         ),
         (
             "log-loses-a-record-at-rotation",
@@ -155,6 +160,7 @@ mod list {
             &[1],
         ),
         ("log-overwrites-its-tail", Log(L::TailOverwritten), &[0]),
+        ("log-ends-at-damage", Log(L::CutsAtDamage), &[0]),
         (
             "books-accept-a-duplicate",
             Books(B::DuplicateAccepted),
@@ -175,6 +181,11 @@ mod list {
             &[1],
         ),
         ("books-never-expire", Books(B::ExpiryForgotten), &[0]),
+        (
+            "books-forget-ids-with-an-image",
+            Books(B::IdsNotRestored),
+            &[1],
+        ),
     ];
 
     pub(crate) fn candidates() -> Vec<Candidate> {

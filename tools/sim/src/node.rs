@@ -4,6 +4,7 @@ use net::config::TransportConfig;
 use net::frame::Codec;
 use raft::ids::{NodeId, Time};
 use shard::open::OpenError;
+use shard::past::History;
 use shard::setup::Setup;
 use shard::shard::{Next, Shard};
 use wal::archive::memory::MemoryStore;
@@ -13,10 +14,12 @@ use wal::{Identity, Opening, Options, WalError};
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw, Watched};
 use crate::clock::NodeClock;
+use crate::counted::Counted;
 use crate::door::{self, Door};
 use crate::judges::Judged;
 use crate::network::{Machine, Network, Place};
 use crate::plan::Plan;
+use crate::vault::{Courier, Vault};
 use crate::verdict::{Broken, Scope};
 
 /// Largest body of a request in this world, with room to spare.
@@ -45,6 +48,8 @@ pub struct Node {
     pub disks: Vec<MemoryDisk>,
     /// Files beside the log, per core.
     pub stores: Vec<MemoryStore>,
+    /// Its cluster's object store, where there is one.
+    pub vault: Option<Vault>,
     /// The process, while it runs: its cores.
     pub cores: Vec<Core>,
     /// The process does not run before.
@@ -71,6 +76,8 @@ pub struct Node {
 pub struct Core {
     /// Its shard.
     pub shard: WorldShard,
+    /// Its way to the object store.
+    pub courier: Option<Courier>,
     /// It is in its last turn until then.
     pub free_at: u64,
     /// When its timer rings; timers set before are void.
@@ -81,42 +88,6 @@ pub struct Core {
     pub has_cut: bool,
     /// Its counters when they were last looked at.
     pub counted: Counted,
-}
-
-/// Counters of a core that show rare things.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counted {
-    /// Reads of the log.
-    pub reads: u64,
-    /// Segments begun.
-    pub segments: u64,
-    /// Appends that found no room.
-    pub log_busy: u64,
-    /// Appends and writes that found no space.
-    pub storage_full: u64,
-    /// Requests answered "busy".
-    pub busy: u64,
-    /// Peers cut off.
-    pub deaf: u64,
-    /// Leaderships handed over.
-    pub transfers: u64,
-}
-
-impl Counted {
-    /// Of a core as it stands.
-    #[must_use]
-    pub fn of(shard: &WorldShard) -> Self {
-        let (log, counts) = (shard.log_stats(), shard.counts());
-        Self {
-            reads: log.reads as u64,
-            segments: log.segments_used as u64 + log.segments_recycled,
-            log_busy: log.busy,
-            storage_full: log.storage_full + log.refused_writes,
-            busy: shard.reply_counts().busy,
-            deaf: counts.deaf_peers,
-            transfers: counts.transfers,
-        }
-    }
 }
 
 /// How a process ends.
@@ -165,21 +136,22 @@ impl Node {
         (self.may_misread, self.slow_ns) = (false, 0);
         let mut cores = Vec::new();
         for core in 0..plan.cores {
-            let (shard, opening) = match self.open(core, plan, network, chronicle, incarnation, now)
-            {
-                Ok(shard) => shard,
-                Err(OpenError::Log(WalError::Device(_))) if self.is_full => return Ok(false),
-                Err(error) => {
-                    return Err(Broken::CannotOpen {
-                        node: self.number,
-                        core,
-                        error: why(&error),
-                    });
-                }
-            };
+            let (mut shard, opening) =
+                match self.open(core, plan, network, chronicle, incarnation, now) {
+                    Ok(shard) => shard,
+                    Err(OpenError::Log(WalError::Device(_))) if self.is_full => return Ok(false),
+                    Err(error) => {
+                        return Err(Broken::CannotOpen {
+                            node: self.number,
+                            core,
+                            error: why(&error),
+                        });
+                    }
+                };
             cores.push(Core {
                 has_cut: opening.cut.is_some(),
                 counted: Counted::of(&shard),
+                courier: self.give_past(&mut shard, core, plan, incarnation),
                 shard,
                 free_at: now,
                 timer: u64::MAX,
@@ -254,6 +226,34 @@ impl Node {
         Ok((shard, opening))
     }
 
+    /// The shard keeps its past, as far as the run does.
+    fn give_past(
+        &self,
+        shard: &mut WorldShard,
+        core: u16,
+        plan: &Plan,
+        incarnation: u64,
+    ) -> Option<Courier> {
+        let cluster = u128::from(cluster_id(self.cluster));
+        shard.keep_history(History {
+            cluster,
+            ..plan.history?
+        });
+        let courier = Courier::new(
+            self.vault.as_ref()?,
+            plan.seed ^ incarnation << 8 ^ u64::from(core),
+        );
+        shard.set_coffer(Box::new(courier.clone()));
+        Some(courier)
+    }
+
+    /// The running shard that holds a group.
+    #[must_use]
+    pub fn shard_of(&self, group: u64) -> Option<&WorldShard> {
+        let core = (group % self.cores.len().max(1) as u64) as usize;
+        Some(&self.cores.get(core)?.shard)
+    }
+
     fn config(&self, core: u16, cores: u16, incarnation: u64) -> TransportConfig {
         let others = self
             .members
@@ -298,6 +298,9 @@ impl Node {
     /// One turn of a core; answers when it wants the next one, on the world's clock.
     pub fn turn(&mut self, core: u16, now: u64) -> (Next, u64) {
         let clock = self.clock;
+        if let Some(vault) = &self.vault {
+            vault.set_now(now);
+        }
         let running = &mut self.cores[usize::from(core)];
         running.shard.transport().turn_at(clock.local(now));
         let next = running.shard.turn(&clock.at(now));
@@ -314,7 +317,9 @@ impl Node {
         for at in disk.into_iter().chain(store) {
             local = local.min(at);
         }
-        (next, clock.world(local))
+        let stored = self.cores[usize::from(core)].courier.as_ref();
+        let stored = stored.and_then(Courier::next_at).unwrap_or(u64::MAX);
+        (next, clock.world(local).min(stored))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a run is: asked for on the command line, the rest drawn from the seed.
 
+use sealed::Codec;
+use shard::past::History;
 use shard::setup::Keeping;
 
 use crate::chance::Chance;
@@ -100,6 +102,10 @@ pub struct Plan {
     pub segment_bytes: u64,
     /// How much of log and images is kept: little, as the runs are short.
     pub keeping: Keeping,
+    /// What the logs give up is kept in sealed files.
+    pub history: Option<History>,
+    /// These go to an object store.
+    pub has_store: bool,
     /// How often, in permille, a client asks a node at random though it knows the leader.
     pub roaming_permille: u64,
 }
@@ -139,8 +145,18 @@ impl Plan {
         if asked.is_storm || asked.is_restless {
             roaming_permille = 400;
         }
-        let image_bytes =
-            Chance::named(seed, "knobs").pick(&[64 << 10, 256 << 10, 1 << 20, 4 << 20]);
+        let needs_store = asked.faults.iter().any(|kind| kind.is_of_store())
+            && (asked.all_on || asked.faults.iter().all(|kind| kind.is_of_store()));
+        let (history, has_store) = history(seed, needs_store);
+        // Runs are short: where the past is kept, the log gives something up within seconds.
+        let mut knobs = Chance::named(seed, "knobs");
+        let (image_bytes, segment_bytes) = match history {
+            Some(_) => (knobs.pick(&[32 << 10, 64 << 10, 128 << 10]), 256 << 10),
+            None => {
+                let image_bytes = knobs.pick(&[64 << 10, 256 << 10, 1 << 20, 4 << 20]);
+                (image_bytes, segment_mib << 20)
+            }
+        };
         Self {
             seed,
             keeping: Keeping {
@@ -149,6 +165,8 @@ impl Plan {
                 fetch_bytes_per_second: 4 << 20,
                 serve_bytes_per_second: 4 << 20,
             },
+            history,
+            has_store,
             roaming_permille,
             swarm,
             cores: asked.cores.unwrap_or(cores),
@@ -159,8 +177,28 @@ impl Plan {
             jitter_permille,
             window_bytes: usize::try_from(chance.magnitude(1 << 10, 1 << 20)).expect("small"),
             election_ns: chance.pick(&[300_000_000, 500_000_000, SECOND]),
-            segment_bytes: segment_mib << 20,
+            segment_bytes,
             asked,
         }
     }
+}
+
+/// Whether and how the past is kept, and whether it goes to an object store.
+fn history(seed: u64, needs_store: bool) -> (Option<History>, bool) {
+    let mut chance = Chance::named(seed, "history");
+    let has_store = chance.permille(350) || needs_store;
+    let keeps = chance.permille(250) || has_store;
+    let history = History {
+        // Every cluster names its own.
+        cluster: 0,
+        codec: chance.pick(&[Codec::Plain, Codec::Lz4, Codec::Zstd(1)]),
+        file_bytes: chance.magnitude(16 << 10, 512 << 10),
+        // Where there is no store nothing goes for want of room: it would be out of reach.
+        bytes_max: if has_store {
+            chance.magnitude(256 << 10, 4 << 20)
+        } else {
+            u64::MAX
+        },
+    };
+    (keeps.then_some(history), has_store)
 }

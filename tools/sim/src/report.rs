@@ -41,6 +41,10 @@ pub struct Sums {
     pub answered: u64,
     /// Entries applied.
     pub applied: u64,
+    /// Sealed entries that were held against the history.
+    pub sealed: u64,
+    /// Files that were read back from the object store.
+    pub read_back: u64,
     /// Turns.
     pub turns: u64,
     /// Elections won.
@@ -72,6 +76,8 @@ impl Report {
         self.sums.checked += numbers.answered + numbers.refused + numbers.unknown;
         self.coverage.join(&outcome.coverage);
         self.sums.applied += numbers.applied;
+        self.sums.sealed += numbers.sealed;
+        self.sums.read_back += numbers.read_back;
         self.sums.turns += numbers.turns;
         self.sums.elections += numbers.elections;
         self.sums.recovered_ns_max = self.sums.recovered_ns_max.max(numbers.recovered_ns);
@@ -112,6 +118,13 @@ impl Report {
             (
                 "applied",
                 format!("{} entries, all replicas and recoveries", self.sums.applied),
+            ),
+            (
+                "sealed",
+                format!(
+                    "{} entries compared, {} files read back from the object store",
+                    self.sums.sealed, self.sums.read_back
+                ),
             ),
             ("turns", self.sums.turns.to_string()),
             ("elections", self.sums.elections.to_string()),

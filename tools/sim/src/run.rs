@@ -75,6 +75,10 @@ pub struct Numbers {
     pub timeouts: u64,
     /// Entries applied, by all replicas, recoveries included.
     pub applied: u64,
+    /// Sealed entries that were held against the history.
+    pub sealed: u64,
+    /// Files that were read back from the object store.
+    pub read_back: u64,
     /// Elections won.
     pub elections: u64,
     /// The longest way of a request, in nanoseconds.
@@ -144,6 +148,7 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
     world.run_until(world.now().max(healed_at + CALM_NS))?;
     rest(world, healed_at)?;
     world.logs()?;
+    world.judge_pasts()?;
     finals::judge(world.plan.asked.workload, &world.chronicle, &world.history)?;
     for node in &world.nodes {
         for group in 0..node.groups {
@@ -300,6 +305,8 @@ fn numbers(world: &World) -> Numbers {
         attempts: history.attempts,
         timeouts: history.timeouts,
         applied: world.chronicle.applications(),
+        sealed: world.pasts.compared,
+        read_back: world.pasts.read_back,
         elections: world.judges.elections,
         longest_ns: history.longest_ns,
         recovered_ns: 0,

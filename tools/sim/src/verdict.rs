@@ -283,6 +283,54 @@ pub enum Broken {
         /// How many.
         count: u64,
     },
+    /// An entry that was applied is in no log, no sealed file and not in the object store.
+    #[error("the past is within reach: {scope}: entry {index} is nowhere")]
+    OutOfReach {
+        /// Where.
+        scope: Scope,
+        /// The entry.
+        index: u64,
+    },
+    /// A sealed file is not what it was.
+    #[error(
+        "sealed is sealed: {scope}: node {node}: the file that begins with {first} has other bytes"
+    )]
+    SealedChanged {
+        /// Where.
+        scope: Scope,
+        /// Whose file.
+        node: usize,
+        /// Its first entry.
+        first: u64,
+    },
+    /// A sealed entry is not the one that was agreed on.
+    #[error("sealed is what was agreed: {scope}: node {node}: entry {index} is another")]
+    SealedOtherwise {
+        /// Where.
+        scope: Scope,
+        /// Who sealed it; the object store is nobody.
+        node: usize,
+        /// The entry.
+        index: u64,
+    },
+    /// The log says of an entry that the object store has it, and it has not.
+    #[error("stored is stored: {scope}: node {node} says so of {index}, which no manifest names")]
+    NotStored {
+        /// Where.
+        scope: Scope,
+        /// Who.
+        node: usize,
+        /// The entry.
+        index: u64,
+    },
+    /// What a manifest names cannot be read back.
+    #[error("stored is stored: cluster {cluster}: {why}")]
+    StoreUnreadable {
+        /// Whose store.
+        cluster: usize,
+        /// Why not.
+        why: String,
+    },
     /// An assertion of the code under test failed.
     #[error("no assertion fails: {0}")]
     Panicked(String),

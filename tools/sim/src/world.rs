@@ -18,6 +18,7 @@ use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw};
 use crate::client::{Client, Seat};
 use crate::clock::NodeClock;
+use crate::counted::Counted;
 use crate::coverage::{Coverage, sometimes};
 use crate::damage::Disk;
 use crate::errands::Errands;
@@ -25,9 +26,11 @@ use crate::faults::{Kind, Undo};
 use crate::history::History;
 use crate::judges::Judges;
 use crate::network::{Machine, Network};
-use crate::node::{self, Counted, Ending, Node};
+use crate::node::{self, Ending, Node};
+use crate::pasts::{self, Pasts};
 use crate::plan::Plan;
 use crate::trace::{Trace, What, Who};
+use crate::vault::Vault;
 use crate::verdict::{Broken, Scope};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -74,6 +77,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// The judges.
     pub judges: Judges,
+    /// The judges of what the logs gave up.
+    pub pasts: Pasts,
     /// Faults that were injected, by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Turns that were taken.
@@ -126,6 +131,7 @@ impl World {
             nodes: Vec::new(),
             clients: Vec::new(),
             judges: Judges::default(),
+            pasts: Pasts::default(),
             faults: BTreeMap::new(),
             turns: 0,
             coverage: Coverage::default(),
@@ -203,6 +209,12 @@ impl World {
         for (number, cluster) in topology.clusters.iter().enumerate() {
             let first = self.nodes.len();
             let members: Vec<Machine> = (first..first + cluster.sites.len()).collect();
+            let vault = plan.has_store.then(|| {
+                Vault::new(
+                    plan.seed ^ (number as u64) << 40,
+                    (MILLISECOND, 60 * MILLISECOND),
+                )
+            });
             let election_ns = plan.election_ns.max(6 * topology.widest_ns(cluster));
             for (at, site) in cluster.sites.iter().enumerate() {
                 sites.push(*site);
@@ -224,6 +236,7 @@ impl World {
                     stores: (0..plan.cores)
                         .map(|core| store(&plan, node, core))
                         .collect(),
+                    vault: vault.clone(),
                     cores: Vec::new(),
                     paused_until: 0,
                     frozen_at: None,
@@ -453,6 +466,7 @@ impl World {
         let replicas = cores.flat_map(|core| core.shard.replicas());
         let is_scarred = self.scarred.contains(&number) || self.suspects.contains(&number);
         self.judges.restarted(judged, replicas, is_scarred)?;
+        self.pasts.look(&self.nodes[number], &self.chronicle)?;
         self.trace
             .note(self.now, Who::Node(number), What::Started(self.incarnation));
         if let Some(odds) = self.plan.asked.planted.lost_write_one_in {
@@ -523,10 +537,47 @@ impl World {
             }
         }
         self.queues()?;
+        self.within_reach()?;
         self.cover();
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
         let pause = LOGS_NS.max(entries * 200_000);
         self.due(self.now + pause, Due::Logs);
+        Ok(())
+    }
+
+    /// What the logs gave up is somewhere, in every cluster of which all nodes run.
+    fn within_reach(&self) -> Result<(), Broken> {
+        if self.plan.history.is_none() {
+            return Ok(());
+        }
+        for cluster in 0..self.plan.asked.topology.clusters.len() {
+            let nodes = self.nodes_of(cluster);
+            if nodes.iter().all(|node| node.is_up()) {
+                pasts::within_reach(&nodes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn nodes_of(&self, cluster: usize) -> Vec<&Node> {
+        let nodes = self.nodes.iter();
+        nodes.filter(|node| node.cluster == cluster).collect()
+    }
+
+    /// The past as it is at the end: unchanged, within reach, and read back from the object store.
+    ///
+    /// # Errors
+    /// The first promise that was not kept.
+    pub fn judge_pasts(&mut self) -> Result<(), Broken> {
+        self.within_reach()?;
+        let mut pasts = std::mem::take(&mut self.pasts);
+        for node in &self.nodes {
+            pasts.look(node, &self.chronicle)?;
+        }
+        for cluster in 0..self.plan.asked.topology.clusters.len() {
+            pasts.stored(&self.nodes_of(cluster), &self.chronicle)?;
+        }
+        self.pasts = pasts;
         Ok(())
     }
 
@@ -543,6 +594,10 @@ impl World {
             sometimes!(coverage, is.busy > was.busy => Busy, now);
             sometimes!(coverage, is.deaf > was.deaf => DeafPeer, now);
             sometimes!(coverage, is.transfers > was.transfers => Transferred, now);
+            sometimes!(coverage, is.sealed > was.sealed => Sealed, now);
+            sometimes!(coverage, is.sealed_anew > was.sealed_anew => SealedAnew, now);
+            sometimes!(coverage, is.receipts > was.receipts => Stored, now);
+            sometimes!(coverage, is.store_failures > was.store_failures => StoreFailed, now);
         }
         let history = &self.history;
         let is = [

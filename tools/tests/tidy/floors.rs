@@ -19,7 +19,15 @@ const PLAN: [(&str, &[&str]); 12] = [
     ("engine/shard", &["wal", "wal/sealed", "net", "engine/raft"]),
     (
         "tools/sim",
-        &["wal", "net", "engine/raft", "engine/ledger", "engine/shard"],
+        &[
+            "wal",
+            "wal/sealed",
+            "wal/cold",
+            "net",
+            "engine/raft",
+            "engine/ledger",
+            "engine/shard",
+        ],
     ),
     (
         "engine",

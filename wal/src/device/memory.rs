@@ -59,6 +59,17 @@ struct Pending {
     fault: Option<Fault>,
 }
 
+/// A durable write.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    slot: u32,
+    offset: u64,
+    bytes: u64,
+    /// Which of all operations it was, and how many had been begun when it was durable.
+    order: u64,
+    begun: u64,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     segment_bytes: u64,
@@ -77,8 +88,8 @@ struct Inner {
     /// Reads find here what was there before anything was written.
     stale: Vec<(u32, u64, u64)>,
     writes_failed: u64,
-    /// Slot, offset and bytes of the latest writes that are durable, oldest first.
-    written: VecDeque<(u32, u64, u64)>,
+    /// The latest writes that are durable, oldest first.
+    written: VecDeque<Written>,
     random: u64,
     life: u64,
     writes_max: usize,
@@ -253,8 +264,8 @@ impl MemoryDisk {
         self.edit(slot, |bytes| bytes[offset as usize] ^= 1 << (bit & 7));
     }
 
-    /// Slot, offset and bytes of a durable write that later ones have left as it was, but for the last two, which
-    /// nothing vouches for yet; chosen by the roll of a die. `None` where there is none.
+    /// Slot, offset and bytes of a durable write that later ones have left as it was and that at least two of them
+    /// vouch for: they were begun when it was durable already. Chosen by the roll of a die; `None` where there is none.
     #[must_use]
     pub fn settled_write(&self, roll: u64) -> Option<(u32, u64, u64)> {
         let inner = self.lock();
@@ -265,11 +276,20 @@ impl MemoryDisk {
             .filter(|&count| count > 0)?;
         let nth = (roll % count as u64) as usize;
         let chosen = inner.written[nth];
-        let touches = |&(slot, offset, bytes): &(u32, u64, u64)| {
-            slot == chosen.0 && offset < chosen.1 + chosen.2 && chosen.1 < offset + bytes
+        let touches = |other: &Written| {
+            other.slot == chosen.slot
+                && other.offset < chosen.offset + chosen.bytes
+                && chosen.offset < other.offset + other.bytes
         };
-        let is_overwritten = inner.written.iter().skip(nth + 1).any(touches);
-        (!is_overwritten).then_some(chosen)
+        let later = || inner.written.iter().skip(nth + 1);
+        let vouching = later().filter(|other| other.order >= chosen.begun);
+        let is_settled = vouching.count() >= 2 && !later().any(touches);
+        is_settled.then_some((chosen.slot, chosen.offset, chosen.bytes))
+    }
+
+    /// Writes that were to misbehave do not any more.
+    pub fn heal_writes(&self) {
+        self.lock().faults.clear();
     }
 
     /// Changes the bytes of a slot at will.
@@ -411,11 +431,17 @@ impl Inner {
         Ok(())
     }
 
-    fn remember(&mut self, slot: u32, offset: u64, bytes: usize) {
+    fn remember(&mut self, slot: u32, offset: u64, bytes: usize, order: u64) {
         if self.written.len() == WRITTEN_MAX {
             self.written.pop_front();
         }
-        self.written.push_back((slot, offset, bytes as u64));
+        self.written.push_back(Written {
+            slot,
+            offset,
+            bytes: bytes as u64,
+            order,
+            begun: self.begun,
+        });
     }
 
     fn create(&mut self, slot: u32) -> Result<(), DeviceError> {
@@ -430,6 +456,7 @@ impl Inner {
 
     fn complete(&mut self, pending: Pending) -> Completion {
         let Pending {
+            order,
             mut operation,
             is_write,
             fault,
@@ -449,7 +476,7 @@ impl Inner {
         let result = match fault {
             None => {
                 apply(&mut self.slots, &operation, 0, bytes, 0);
-                self.remember(operation.slot, operation.offset, bytes);
+                self.remember(operation.slot, operation.offset, bytes, order);
                 Ok(())
             }
             Some(Fault::Lost) => Ok(()),
@@ -575,7 +602,8 @@ impl Device for MemoryDevice {
             .get_mut(offset as usize..offset as usize + bytes)
             .ok_or(short)?;
         into.copy_from_slice(&buffer[..bytes]);
-        inner.remember(slot, offset, bytes);
+        let order = inner.begun;
+        inner.remember(slot, offset, bytes, order);
         Ok(())
     }
 
