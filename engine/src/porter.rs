@@ -438,6 +438,5 @@ const fn counts(counts: &DepotCounts) -> StoreCounts {
         joined_segments: chores.joined,
         swept_objects: chores.swept.deleted,
         locked_objects: chores.swept.locked,
-        unlocked_objects: 0,
     }
 }

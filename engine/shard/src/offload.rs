@@ -168,8 +168,6 @@ pub struct StoreCounts {
     pub swept_objects: u64,
     /// Such objects that the store holds under a lock.
     pub locked_objects: u64,
-    /// Objects for which the store took no lock although one was asked for.
-    pub unlocked_objects: u64,
 }
 
 /// The door to the object store, as a shard sees it: files in, receipts out; entries back. Submitted and polled, never
