@@ -28,6 +28,7 @@ Run:
   format      Prepare a data folder for a node
   start       Run the node that lives in a data folder
   status      Ask a cluster whether it is safe and who leads
+  history     Read entries of a group back, however old they are
 
 Care:
   inspect     Look into the data folder of a stopped node
