@@ -224,6 +224,15 @@ fn options_are_read_and_checked_against_the_layout() {
         one.check(&good()),
         Err(ConfigError::CpusMismatch { cpus: 1, cores: 2 })
     );
+    let unsealed = Options {
+        image_after_bytes: ByteSize(0),
+        history: Some(crate::history::HistoryOptions::default()),
+        ..Options::default()
+    };
+    assert_eq!(
+        unsealed.check(&good()),
+        Err(ConfigError::HistoryWithoutImages)
+    );
     assert!(matches!(
         Options::parse("iO = \"threads\""),
         Err(ConfigError::UnknownKey {

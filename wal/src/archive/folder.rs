@@ -3,7 +3,7 @@
 //! - A file is written as `NAME.partial`, flushed, renamed, and its folder flushed, before anybody hears of it.
 //! - A step that fails removes what there is: whether a failed flush wrote anything cannot be known.
 //! - Finished files are mapped read-only and never changed; removing one leaves its bytes to those who hold them.
-//! - The disk is asked for little at a time, both to write and to give back ([`crate::archive::leaving`]): what clients wait
+//! - The disk is asked for little at a time, both to write and to give back (`leaving.rs`): what clients wait
 //!   for goes to the same disk.
 //! - The thread ends when the last folder and the last handle are gone.
 
