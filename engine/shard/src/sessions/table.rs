@@ -315,7 +315,9 @@ impl Entry {
         head[20..24].copy_from_slice(&self.request.to_le_bytes());
         head[24..32].copy_from_slice(&self.used_at.to_le_bytes());
         head[32..].copy_from_slice(&self.origin.to_le_bytes());
-        let seed = xxh3_128(&head);
+        // Without an origin it is what it was before there were any: older images carry such digests.
+        let told = if self.origin == 0 { 32 } else { head.len() };
+        let seed = xxh3_128(&head[..told]);
         xxh3_128_with_seed(&self.reply, seed as u64) ^ seed
     }
 }
