@@ -5,6 +5,7 @@
 //! - It ends with the node; what was under way is begun anew after the next start, without harm. Uploads in parts go on
 //!   where they were: the data folder remembers them.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -153,8 +154,8 @@ impl Porter {
             next_token: 0,
             askers: FxHashMap::default(),
             finders: FxHashMap::default(),
-            parcels: Vec::new(),
-            questions: Vec::new(),
+            parcels: VecDeque::new(),
+            questions: VecDeque::new(),
         };
         let thread = thread::Builder::new()
             .name("offload".to_owned())
@@ -292,8 +293,8 @@ struct Work {
     askers: FxHashMap<u64, (Arc<Core>, u64)>,
     finders: FxHashMap<u64, (Arc<Core>, u64)>,
     /// What the depot has no room for yet.
-    parcels: Vec<(Arc<Core>, Parcel)>,
-    questions: Vec<(Arc<Core>, Question)>,
+    parcels: VecDeque<(Arc<Core>, Parcel)>,
+    questions: VecDeque<(Arc<Core>, Question)>,
 }
 
 impl Work {
@@ -307,14 +308,14 @@ impl Work {
             let order = orders.recv_timeout(if rests { REST } else { PATIENCE });
             let second = SystemClock.wall() / 1_000_000_000;
             match order {
-                Ok(Order::Store(core, parcel)) => self.parcels.push((core, parcel)),
+                Ok(Order::Store(core, parcel)) => self.parcels.push_back((core, parcel)),
                 Ok(Order::Find(core, token, group, index)) => {
                     let question = Question {
                         token,
                         group,
                         index,
                     };
-                    self.questions.push((core, question));
+                    self.questions.push_back((core, question));
                 }
                 Ok(Order::Tend(groups)) => {
                     for group in groups {
@@ -334,7 +335,7 @@ impl Work {
     /// Gives the depot what it has room for.
     fn hand_over(&mut self) {
         while self.askers.len() < PARCELS_MAX
-            && let Some((core, parcel)) = self.parcels.pop()
+            && let Some((core, parcel)) = self.parcels.pop_front()
         {
             self.next_token += 1;
             self.askers.insert(self.next_token, (core, parcel.group));
@@ -350,7 +351,7 @@ impl Work {
             }
         }
         while self.finders.len() < RECALLS_MAX
-            && let Some((core, question)) = self.questions.pop()
+            && let Some((core, question)) = self.questions.pop_front()
         {
             self.next_token += 1;
             let token = self.next_token;
