@@ -313,15 +313,7 @@ impl<D: Device> Wal<D> {
             record.payload_crc,
             "the maker's checksum is right"
         );
-        if let Some(failure) = self.failed {
-            return Err(AppendError::Failed(failure));
-        }
-        self.check_size(record)?;
-        if self.flight.is_refused() {
-            self.stats.storage_full += 1;
-            return Err(AppendError::StorageFull);
-        }
-        self.append_with(record, false)
+        self.append_one(record, false)
     }
 
     /// Appends metadata even when the log is full, into what is kept back for that: for a record that says that
@@ -334,15 +326,7 @@ impl<D: Device> Wal<D> {
     /// When the record is an entry: entries wait until there is room.
     pub fn append_relief(&mut self, record: &Record<'_>) -> Result<Lsn, AppendError> {
         assert_eq!(record.kind, Kind::Meta, "only metadata relieves a log");
-        if let Some(failure) = self.failed {
-            return Err(AppendError::Failed(failure));
-        }
-        self.check_size(record)?;
-        if self.flight.is_refused() {
-            self.stats.storage_full += 1;
-            return Err(AppendError::StorageFull);
-        }
-        self.append_with(record, true)
+        self.append_one(record, true)
     }
 
     /// Appends all entries that a group holds once more, unchanged and in one block, so that the segments they lie in
@@ -394,6 +378,22 @@ impl<D: Device> Wal<D> {
     /// Bytes of records that fit the largest block.
     pub fn block_room(&self) -> usize {
         self.options.block_bytes_max - BLOCK_HEADER_BYTES - SEGMENT_HEADER_BYTES
+    }
+
+    fn append_one(
+        &mut self,
+        record: &Record<'_>,
+        may_use_reserve: bool,
+    ) -> Result<Lsn, AppendError> {
+        if let Some(failure) = self.failed {
+            return Err(AppendError::Failed(failure));
+        }
+        self.check_size(record)?;
+        if self.flight.is_refused() {
+            self.stats.storage_full += 1;
+            return Err(AppendError::StorageFull);
+        }
+        self.append_with(record, may_use_reserve)
     }
 
     fn check_size(&self, record: &Record<'_>) -> Result<(), AppendError> {

@@ -51,7 +51,7 @@ const READ_BIT: u64 = 1 << 61;
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
 )]
 #[repr(C)]
-pub struct From {
+pub struct Cursor {
     /// The entry.
     pub index: U64,
     /// Where in its payload.
@@ -65,7 +65,7 @@ pub struct From {
 #[repr(C)]
 pub struct AnswerHead {
     /// What to ask for next.
-    pub next: From,
+    pub next: Cursor,
     /// The last entry that could have been asked for.
     pub applied: U64,
 }
@@ -92,7 +92,7 @@ pub struct PieceHead {
     pub head: [u8; HEAD_BYTES],
 }
 
-const _: () = assert!(size_of::<From>() == 16 && size_of::<AnswerHead>() == 24);
+const _: () = assert!(size_of::<Cursor>() == 16 && size_of::<AnswerHead>() == 24);
 const _: () = assert!(size_of::<PieceHead>() == 80, "as drawn");
 
 /// What was read of histories since the start.
@@ -293,7 +293,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     ) {
         let replica = &self.replicas[slot as usize];
         let leader = replica.raft.leader();
-        let from = From::read_from_bytes(&frame.bulk).ok();
+        let from = Cursor::read_from_bytes(&frame.bulk).ok();
         let from = from.filter(|from| from.index.get() > 0);
         let refused = match from {
             None => Some(Status::Malformed),
@@ -498,7 +498,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     fn answer_history(&mut self, reading: &mut Reading, now: Time) {
         let replica = &self.replicas[reading.slot as usize];
         let answer = AnswerHead {
-            next: From {
+            next: Cursor {
                 index: reading.next.into(),
                 offset: (reading.offset as u64).into(),
             },

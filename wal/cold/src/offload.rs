@@ -263,12 +263,6 @@ impl<S: ObjectStore> Offloads<S> {
         self.others.pop_front()
     }
 
-    /// How long what is stored from this second on stays.
-    #[must_use]
-    pub const fn retention(&self, second: u64) -> Retention {
-        self.policy.from(second)
-    }
-
     /// Remembers a manifest that was read.
     pub fn remember(&mut self, manifest: Manifest) {
         if self.known.len() >= KNOWN_MAX && !self.known.contains_key(&manifest.group) {
