@@ -11,6 +11,7 @@ mod catalogue;
 mod doctor;
 mod failure;
 mod logger;
+mod nodes;
 mod panics;
 mod quantity;
 mod refusal;

@@ -7,7 +7,7 @@ use clap::Args;
 use engine::clock::SystemClock;
 use engine::past::{PastEntry, PastError};
 use engine::{Client, GroupId, Layout, NodeAddress};
-use net::client::{ClientConnection, ClientError, ClientOptions};
+use net::client::ClientError;
 use net::inspect::{InspectHead, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::catalogue::cluster;
 use crate::failure::Failure;
+use crate::nodes::Nodes;
 use crate::quantity::parse_positive_duration;
 
 const EXAMPLES: &str = "\
@@ -28,19 +29,8 @@ Entries that are kept nowhere are told as gaps. A node keeps its history with st
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Number of the cluster
-    #[arg(long, value_name = "ID", env = "QUORATE_CLUSTER")]
-    pub(crate) cluster: u64,
-
-    /// Where core 0 of each node listens
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        value_delimiter = ',',
-        required = true,
-        env = "QUORATE_ADDRESSES"
-    )]
-    pub(crate) addresses: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
 
     /// The group
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -139,7 +129,7 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
 fn layout(arguments: &Arguments) -> Result<Layout, Failure> {
     let mut nodes = Vec::new();
     let (mut shape, mut trouble) = (None, Vec::new());
-    for address in &arguments.addresses {
+    for address in &arguments.nodes.addresses {
         match ask(arguments, *address) {
             Ok(told) => {
                 nodes.push(NodeAddress {
@@ -152,24 +142,14 @@ fn layout(arguments: &Arguments) -> Result<Layout, Failure> {
         }
     }
     let Some((cores, groups)) = shape else {
-        let places: Vec<String> = arguments
-            .addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let (cause, place) = (trouble.join("\n"), places.join(", "));
+        let (cause, place) = (trouble.join("\n"), arguments.nodes.places());
         return Err(Failure::new(&cluster::NOBODY_ANSWERS, cause, place));
     };
-    Ok(Layout::new(arguments.cluster, nodes, cores, groups))
+    Ok(Layout::new(arguments.nodes.cluster, nodes, cores, groups))
 }
 
 fn ask(arguments: &Arguments, address: SocketAddr) -> Result<Told, ClientError> {
-    let options = ClientOptions {
-        timeout: arguments.timeout,
-        clock: || SystemClock.now().0,
-        ..ClientOptions::new(arguments.cluster)
-    };
-    let mut connection = ClientConnection::connect_with(address, options)?;
+    let mut connection = arguments.nodes.connect(address, arguments.timeout)?;
     connection.ask(&InspectHead {
         id: 1,
         topic: Topic::Layout,

@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use engine::clock::SystemClock;
-use net::client::{ClientConnection, ClientError, ClientOptions};
+use net::client::ClientError;
 use net::inspect::{InspectHead, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +14,7 @@ use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::catalogue::cluster;
 use crate::failure::Failure;
+use crate::nodes::Nodes;
 use crate::quantity::parse_positive_duration;
 
 const EXAMPLES: &str = "\
@@ -32,19 +32,8 @@ const PAGES_MAX: usize = 1024;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Number of the cluster
-    #[arg(long, value_name = "ID", env = "QUORATE_CLUSTER")]
-    pub(crate) cluster: u64,
-
-    /// Where core 0 of each node listens
-    #[arg(
-        long,
-        value_name = "IP:PORT",
-        value_delimiter = ',',
-        required = true,
-        env = "QUORATE_ADDRESSES"
-    )]
-    pub(crate) addresses: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) nodes: Nodes,
 
     /// How long to wait for a node's answer
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_positive_duration)]
@@ -113,7 +102,7 @@ enum Trouble {
 
 pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
     let mut answers = Vec::new();
-    for address in &arguments.addresses {
+    for address in &arguments.nodes.addresses {
         answers.push((*address, ask_node(arguments, *address)));
     }
     if answers.iter().all(|(_, answer)| answer.is_err()) {
@@ -124,15 +113,10 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
                 .map(|error| format!("{address}: {error}"))
         };
         let cause: Vec<String> = answers.iter().filter_map(told).collect();
-        let addresses: Vec<String> = arguments
-            .addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect();
         return Err(Failure::new(
             &cluster::NOBODY_ANSWERS,
             cause.join("\n"),
-            addresses.join(", "),
+            arguments.nodes.places(),
         ));
     }
     let cluster = judge(&answers);
@@ -169,12 +153,7 @@ fn ask_core(
     address: SocketAddr,
     pages: &mut Vec<Page>,
 ) -> Result<(), Trouble> {
-    let options = ClientOptions {
-        timeout: arguments.timeout,
-        clock: || SystemClock.now().0,
-        ..ClientOptions::new(arguments.cluster)
-    };
-    let mut connection = ClientConnection::connect_with(address, options)?;
+    let mut connection = arguments.nodes.connect(address, arguments.timeout)?;
     let mut from = 0;
     for id in 0..PAGES_MAX as u64 {
         connection.ask(&InspectHead {
