@@ -4,16 +4,14 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use engine::clock::SystemClock;
 use engine::{
     ByteSize, Client, EngineError, FormatOptions, GroupId, Io, Layout, Node, NodeAddress, Options,
     format,
 };
-use net::client::{ClientConnection, ClientError as ConnectionError, ClientOptions};
-use net::inspect::{InspectHead, Topic};
 use raft::ids::NodeId;
 
+use crate::asking::status;
 use crate::counter::{ADD, ADD_MUCH, Counter, READ};
 use crate::ports::free_address;
 
@@ -96,7 +94,7 @@ impl Cluster {
         let mut states = String::new();
         for node in self.nodes.iter().flatten() {
             for core in 0..CORES {
-                let state = inspect(&self.layout, node.id(), core);
+                let state = status(&self.layout, node.id(), core);
                 states.push_str(&format!("\nnode {}, core {core}: {state:?}", node.id().0));
             }
         }
@@ -123,21 +121,6 @@ impl Cluster {
             thread::yield_now();
         }
     }
-}
-
-fn inspect(layout: &Layout, node: NodeId, core: u16) -> Result<Bytes, ConnectionError> {
-    let address = layout.address_of(node, core).expect("a node of the layout");
-    let options = ClientOptions {
-        timeout: Duration::from_secs(10),
-        ..ClientOptions::new(layout.cluster)
-    };
-    let mut connection = ClientConnection::connect_with(address, options)?;
-    connection.ask(&InspectHead {
-        id: 1,
-        topic: Topic::Status,
-        argument: 0,
-    })?;
-    Ok(connection.receive(Duration::from_secs(10))?.bulk)
 }
 
 fn number(bytes: &[u8]) -> u64 {

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use engine::clock::SystemClock;
 use engine::{Client, ClientError, GroupId, Io, NodeId};
-use net::client::ClientConnection;
-use net::inspect::{InspectHead, Topic};
 use net::request::Status;
 
+use crate::asking;
 use crate::refusals::{ADD, Cluster, READ, number, read};
 
 /// Names the small file system to the process that runs inside the namespace.
@@ -105,21 +104,9 @@ fn is_full(error: &ClientError) -> bool {
 
 /// What the node says of its log.
 pub(crate) fn status(cluster: &Cluster, node: u32) -> String {
-    let address = cluster
-        .layout
-        .address_of(NodeId(node), 0)
-        .expect("the node is there");
-    let timeout = Duration::from_secs(100);
-    let connection = ClientConnection::connect(address, cluster.layout.cluster, timeout);
-    let mut connection = connection.expect("a node with a full disk answers");
-    let head = InspectHead {
-        id: 1,
-        topic: Topic::Status,
-        argument: 0,
-    };
-    connection.ask(&head).expect("it reads");
-    let report = connection.receive(timeout).expect("it reports");
-    String::from_utf8(report.bulk.to_vec()).expect("a text")
+    let said = asking::status(&cluster.layout, NodeId(node), 0);
+    let said = said.expect("a node with a full disk answers");
+    String::from_utf8(said.to_vec()).expect("a text")
 }
 
 /// Waits until the first node says so of itself.
@@ -171,16 +158,19 @@ fn alone(io: Io, test: &str) {
 
     drop(ballast);
     let until = SystemClock.now().plus(PATIENCE_NS);
+    // A machine that is slow enough leaves more in doubt, and nothing else.
+    let mut late = 0;
     while let Err(error) = write(&mut client) {
-        doubtful += u64::from(!is_full(&error));
+        late += u64::from(!is_full(&error));
         assert!(SystemClock.now() < until, "space came back unnoticed");
         std::thread::yield_now();
     }
     acknowledged += 1;
     let sum = read(&mut client, 0);
+    let least = acknowledged + doubtful;
     assert!(
-        sum == acknowledged + doubtful || doubtful > 1 && sum >= acknowledged,
-        "what waited took its place, what was refused did not: {sum}, {acknowledged} + {doubtful}"
+        (least..=least + late).contains(&sum),
+        "what waited took its place, what was refused did not: {sum}, {least} + {late}"
     );
     cluster.stop(1);
     cluster.start(1).expect("it opens again");

@@ -1,5 +1,6 @@
 //! The engine from outside: both drivers under an echoing shard, folders, and whole clusters in one process.
 
+mod asking;
 mod bad_streams;
 mod clusters;
 mod counter;

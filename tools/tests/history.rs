@@ -2,25 +2,21 @@
 //! reach, and the history is read back from the store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use engine::clock::SystemClock;
 use engine::{Client, GroupId, Layout};
 use ledger::instruction::operation;
-use net::client::{ClientConnection, ClientOptions};
-use net::inspect::{InspectHead, Topic};
 use serde_json::Value;
 use zerocopy::IntoBytes;
 
-use crate::processes::{CLUSTER, Nodes, client, create_accounts, layout, quorate, transfers};
+use crate::processes::{
+    CLUSTER, Nodes, PATIENCE, client, create_accounts, layout, quorate, status, transfers,
+};
 
 /// Transfers in a request: a mebibyte of them.
 const BATCH: u128 = 8_000;
 const ROUNDS: usize = 3;
-/// How long anything may take on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn json(arguments: &[&str]) -> Value {
     let output = quorate(arguments)
@@ -233,24 +229,6 @@ fn await_more(count: &impl Fn() -> usize, mut seen: usize, round: usize) {
         );
         std::thread::yield_now();
     }
-}
-
-/// A core's status.
-fn status(address: SocketAddr) -> Value {
-    let options = ClientOptions {
-        timeout: PATIENCE,
-        clock: || SystemClock.now().0,
-        ..ClientOptions::new(CLUSTER)
-    };
-    let mut connection = ClientConnection::connect_with(address, options).expect("it runs");
-    let asked = connection.ask(&InspectHead {
-        id: 1,
-        topic: Topic::Status,
-        argument: 0,
-    });
-    asked.expect("asked");
-    let frame = connection.receive(PATIENCE).expect("a report");
-    serde_json::from_slice(&frame.bulk).expect("JSON")
 }
 
 /// A folder with a file of keys.

@@ -1,5 +1,6 @@
 //! Three replicas as processes of the binary, for tests that kill and stop them.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,6 +9,9 @@ use engine::{Client, GroupId, Layout, NodeAddress};
 use ledger::account::Account;
 use ledger::instruction::operation;
 use ledger::transfer::Transfer;
+use net::client::ClientConnection;
+use net::inspect::{InspectHead, Topic};
+use serde_json::Value;
 use zerocopy::IntoBytes;
 
 use crate::ports::free_address;
@@ -105,6 +109,23 @@ pub(crate) fn client(layout: &Layout, identity: u128) -> Client {
     let mut client = Client::new(layout.clone(), identity);
     client.set_patience(Duration::from_secs(60));
     client
+}
+
+/// How long anything may take on a machine that has other things to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the core that listens there says of itself.
+pub(crate) fn status(address: SocketAddr) -> Value {
+    let connection = ClientConnection::connect(address, CLUSTER, PATIENCE);
+    let mut connection = connection.expect("it answers");
+    let head = InspectHead {
+        id: 1,
+        topic: Topic::Status,
+        argument: 0,
+    };
+    connection.ask(&head).expect("it reads");
+    let report = connection.receive(PATIENCE).expect("it reports");
+    serde_json::from_slice(&report.bulk).expect("a status")
 }
 
 /// Creates the accounts 1 and 2.

@@ -1,37 +1,23 @@
 //! A replica that stops reading, its process stopped with its sockets open: the others go on within their bounds, and it catches up.
 
-use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Duration;
 
 use engine::clock::SystemClock;
 use engine::{Client, GroupId, Layout, NodeId};
 use ledger::instruction::operation;
-use net::client::ClientConnection;
-use net::inspect::{InspectHead, Topic};
 use serde_json::Value;
 use zerocopy::IntoBytes;
 
-use crate::processes::{CLUSTER, Nodes, client, create_accounts, layout, transfers};
+use crate::processes::{self, Nodes, client, create_accounts, layout, transfers};
 
 /// Full batches: about a megabyte each.
 const BATCH: u128 = 8_000;
 /// More than a peer's queue and the kernel's buffers of a connection hold together.
 const BATCHES: u128 = 40;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn status(layout: &Layout, node: u32) -> Value {
-    let address: SocketAddr = layout.address_of(NodeId(node), 0).expect("it is there");
-    let connection = ClientConnection::connect(address, CLUSTER, PATIENCE);
-    let mut connection = connection.expect("it answers");
-    let head = InspectHead {
-        id: 1,
-        topic: Topic::Status,
-        argument: 0,
-    };
-    connection.ask(&head).expect("it reads");
-    let report = connection.receive(PATIENCE).expect("it reports");
-    serde_json::from_slice(&report.bulk).expect("a status")
+    let address = layout.address_of(NodeId(node), 0).expect("it is there");
+    processes::status(address)
 }
 
 fn signal(nodes: &Nodes, node: u32, signal: &str) {

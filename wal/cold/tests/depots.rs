@@ -7,47 +7,19 @@ use std::sync::Arc;
 
 use cold::chores::Plan;
 use cold::depot::{Depot, DepotCounts};
-use cold::jobs::publish::Change;
 use cold::manifest::Manifest;
 use cold::name::Segment;
 use cold::offload::{Offloads, Parcel, Policy};
 use cold::recall::{Answer, Question};
 use cold::store::memory::{Faults, Memory};
-use cold::store::{Busy, Ended, ObjectStore, Task};
+use cold::store::Ended;
 use cold::tier::{Finished, Tier};
 
 use crate::driving::{Driven, GROUP, dice};
+use crate::sharing::{Shared, newest};
 
-/// One store that several nodes use; each hears only what it asked itself.
-#[derive(Clone)]
-struct Shared {
-    who: u64,
-    store: Rc<RefCell<Memory>>,
-    heard: Rc<RefCell<BTreeMap<u64, Vec<Ended>>>>,
-}
-
-const WHO: u32 = 48;
 const GRACE: u64 = 400;
 const ENTRY: usize = 160;
-
-impl ObjectStore for Shared {
-    fn submit(&mut self, token: u64, task: Task) -> Result<(), Busy> {
-        let mut store = self.store.borrow_mut();
-        store.submit(self.who << WHO | token, task)
-    }
-
-    fn poll(&mut self, ended: &mut Vec<Ended>) {
-        let mut all = Vec::new();
-        self.store.borrow_mut().poll(&mut all);
-        let mut heard = self.heard.borrow_mut();
-        for mut one in all {
-            let who = one.token >> WHO;
-            one.token &= (1 << WHO) - 1;
-            heard.entry(who).or_default().push(one);
-        }
-        ended.append(heard.entry(self.who).or_default());
-    }
-}
 
 /// The file of some entries: whoever seals them makes the same bytes, and a join is the files in a row.
 fn file(first: u64, last: u64) -> Arc<Vec<u8>> {
@@ -105,19 +77,9 @@ impl World {
         depot.turn(self.second * 1_000_000_000, self.second, 1 << 20, random);
     }
 
-    fn newest(&mut self) -> Manifest {
-        self.store.borrow_mut().set_faults(Faults::default());
-        let mut driven = Driven::new(self.shared(), false, 1);
-        let read = driven.tier.publish(Change::Read, Manifest::empty(GROUP));
-        match driven.finish(read.expect("idle"), &mut || {}) {
-            Ok(Finished::Published(manifest)) => manifest,
-            other => panic!("the manifest reads: {other:?}"),
-        }
-    }
-
     /// Every segment that the newest manifest names is there, with the bytes of its entries.
     fn check(&mut self, what: &str) -> Manifest {
-        let manifest = self.newest();
+        let manifest = newest(&self.store);
         for one in manifest.segments() {
             let mut driven = Driven::new(self.shared(), false, 1);
             let bytes = driven.fetch(one.segment);
@@ -461,7 +423,7 @@ fn an_upload_in_parts_goes_on_after_a_restart() {
     let begun = world.store.borrow().tasks_done("begin");
     assert_eq!((lives, begun), (7, 1));
     assert!(resumes.is_empty(), "what has ended is forgotten");
-    let manifest = world.newest();
+    let manifest = newest(&world.store);
     let mut driven = Driven::new(world.shared(), false, 1);
     let back = driven.fetch(manifest.segments()[0].segment);
     assert_eq!(back.as_ref(), Ok(&*content));

@@ -8,4 +8,5 @@ mod nonsense;
 mod offloads;
 mod reads;
 mod s3;
+mod sharing;
 mod writers;

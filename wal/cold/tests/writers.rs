@@ -8,58 +8,10 @@ use cold::jobs::publish::Change;
 use cold::manifest::{Manifest, Retention};
 use cold::name::Segment;
 use cold::store::memory::{Faults, Memory};
-use cold::store::{Busy, Ended, ObjectStore, Task};
 use cold::tier::{Finished, Tier, stored};
 
 use crate::driving::{Driven, GROUP, dice, file};
-
-/// One store that several tiers use; each hears only what it asked itself.
-#[derive(Clone)]
-struct Shared {
-    who: u64,
-    store: Rc<RefCell<Memory>>,
-    heard: Rc<RefCell<BTreeMap<u64, Vec<Ended>>>>,
-}
-
-const WHO: u32 = 48;
-
-impl ObjectStore for Shared {
-    fn submit(&mut self, token: u64, task: Task) -> Result<(), Busy> {
-        self.store
-            .borrow_mut()
-            .submit(self.who << WHO | token, task)
-    }
-
-    fn poll(&mut self, ended: &mut Vec<Ended>) {
-        let mut all = Vec::new();
-        self.store.borrow_mut().poll(&mut all);
-        let mut heard = self.heard.borrow_mut();
-        for mut one in all {
-            let who = one.token >> WHO;
-            one.token &= (1 << WHO) - 1;
-            heard.entry(who).or_default().push(one);
-        }
-        ended.append(heard.entry(self.who).or_default());
-    }
-}
-
-fn newest(store: &Rc<RefCell<Memory>>) -> Manifest {
-    store.borrow_mut().set_faults(Faults::default());
-    let shared = Shared {
-        who: 99,
-        store: Rc::clone(store),
-        heard: Rc::default(),
-    };
-    let mut driven = Driven::new(shared, false, 1);
-    let id = driven
-        .tier
-        .publish(Change::Read, Manifest::empty(GROUP))
-        .expect("idle");
-    match driven.finish(id, &mut || {}) {
-        Ok(Finished::Published(manifest)) => manifest,
-        other => panic!("the manifest reads: {other:?}"),
-    }
-}
+use crate::sharing::{Shared, newest};
 
 /// A writer that stores segment after segment, and is killed and begun anew now and then.
 struct Writer {

@@ -8,7 +8,7 @@ use shard::past::History;
 use wal::archive::FileKind;
 use wal::device::memory::Crash;
 
-use crate::images::{SMALL, add_many, numbers, payload};
+use crate::images::{SMALL, add_many, noise, numbers, payload};
 use crate::past::TINY;
 use crate::vault::Vault;
 use crate::world::{SECOND, World};
@@ -153,17 +153,9 @@ fn what_is_kept_nowhere_is_told_as_a_gap() {
         let mut world = World::keeping(1, 1, SMALL, history, with.clone());
         world.elect();
         for number in 0..300_u32 {
-            let mut dice = u64::from(number) + 1;
-            let mut noise: Vec<u8> = (0..9_000)
-                .map(|_| {
-                    dice ^= dice << 13;
-                    dice ^= dice >> 7;
-                    dice ^= dice << 17;
-                    dice as u8
-                })
-                .collect();
-            noise[..4].copy_from_slice(&number.to_le_bytes());
-            world.add(0, &noise);
+            let mut body = noise(u64::from(number) + 1, 9_000);
+            body[..4].copy_from_slice(&number.to_le_bytes());
+            world.add(0, &body);
         }
         world.run_for(2 * SECOND);
         if with.is_some() {

@@ -32,6 +32,18 @@ pub(crate) fn payload(number: u32, bytes: usize) -> Vec<u8> {
     payload
 }
 
+/// Bytes that do not compress.
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut dice = seed;
+    let roll = |_| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice as u8
+    };
+    (0..bytes).map(roll).collect()
+}
+
 /// The numbers of what is there; a payload that is not what was added has none.
 pub(crate) fn numbers(found: &[Vec<u8>]) -> Vec<u32> {
     let number = |found: &Vec<u8>| {

@@ -6,7 +6,7 @@ use shard::past::History;
 use wal::archive::FileKind;
 use wal::device::memory::Crash;
 
-use crate::images::{SMALL, add_many, numbers, payload};
+use crate::images::{SMALL, add_many, noise, numbers, payload};
 use crate::vault::Vault;
 use crate::world::{SECOND, World};
 
@@ -133,17 +133,7 @@ fn a_history_that_is_kept_here_alone_is_bounded() {
     let mut world = World::keeping(1, 1, SMALL, Some(history), None);
     world.elect();
     for number in 0..600_u64 {
-        // Bytes that do not compress.
-        let mut dice = number + 1;
-        let noise: Vec<u8> = (0..9_000)
-            .map(|_| {
-                dice ^= dice << 13;
-                dice ^= dice >> 7;
-                dice ^= dice << 17;
-                dice as u8
-            })
-            .collect();
-        world.add(0, &noise);
+        world.add(0, &noise(number + 1, 9_000));
     }
     world.run_for(SECOND);
     let past = world.shard(1).past_of(GroupId(0)).expect("a group");
