@@ -11,8 +11,8 @@ use cold::manifest::Manifest;
 use cold::name::Segment;
 use cold::offload::{Offloads, Parcel, Policy};
 use cold::recall::{Answer, Question};
-use cold::store::memory::{Faults, Memory};
 use cold::store::Ended;
+use cold::store::memory::{Faults, Memory};
 use cold::tier::{Finished, Tier};
 
 use crate::driving::{Driven, GROUP, dice};
