@@ -110,10 +110,18 @@ pub(crate) fn check_world(world: &World) {
 }
 
 fn check_limits(account: &ChangedAccount) {
-    let [debits_pending, debits_posted, credits_pending, credits_posted] = sums(account);
+    let [
+        debits_pending,
+        debits_posted,
+        credits_pending,
+        credits_posted,
+    ] = sums(account);
     let debits = debits_pending.checked_add(debits_posted);
     let credits = credits_pending.checked_add(credits_posted);
-    let (debits, credits) = (debits.expect("no sum wraps"), credits.expect("no sum wraps"));
+    let (debits, credits) = (
+        debits.expect("no sum wraps"),
+        credits.expect("no sum wraps"),
+    );
     let flags = AccountFlags(account.flags.get());
     if flags.has(AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS) {
         assert!(debits <= credits_posted, "{account:?}");
