@@ -6,6 +6,7 @@
 
 pub mod download;
 pub mod groups;
+pub mod lock_of;
 pub mod publish;
 pub mod sweep;
 pub mod upload;
