@@ -26,7 +26,7 @@ const PATIENCE_NS: u64 = 100_000_000_000;
 
 /// Runs the named test in a namespace of its own with a small disk; inside, returns its place.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn small_disk(test: &str) -> Option<PathBuf> {
+pub(crate) fn small_disk(test: &str) -> Option<PathBuf> {
     if let Some(place) = std::env::var_os(PLACE) {
         return Some(place.into());
     }

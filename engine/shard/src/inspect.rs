@@ -17,7 +17,6 @@ use serde::Serialize;
 use wal::{Damage, Device};
 
 use crate::history::HistoryCounts;
-use crate::offload::StoreCounts;
 use crate::past::SealCounts;
 use crate::replica::Replica;
 use crate::shard::{Counts, Shard};
@@ -25,6 +24,8 @@ use crate::stages::persist::Persisted;
 use crate::stages::reply::ReplyCounts;
 use crate::stopwatch::STAGES;
 use crate::upkeep::UpkeepCounts;
+
+mod stored;
 
 /// Groups in one page of a status.
 const PAGE: usize = 2048;
@@ -49,7 +50,9 @@ struct Status {
     network: Network,
     /// What this node did with its object store; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<StoreCounts>,
+    store: Option<stored::Store>,
+    /// What this core has of sealed files, and what its groups' logs call stored.
+    sealed: stored::Sealed,
     peers: Vec<PeerStatus>,
     /// What was found wrong with the log, the first things only.
     log_damage: Vec<DamageStatus>,
@@ -279,7 +282,8 @@ fn status<D: Device, T: Transport, M: StateMachine>(
             log_segments_used: log.segments_used as u64,
         },
         network: shard.transport.counters().into(),
-        store: shard.offloading.store_counts(),
+        store: stored::store(shard),
+        sealed: stored::sealed(shard),
         peers: shard
             .peers
             .iter()
