@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -75,7 +75,8 @@ impl Counters {
     }
 
     fn told(&self) -> StoreCounts {
-        let values: [u64; COUNTS] = std::array::from_fn(|nth| self.counts[nth].load(Ordering::Relaxed));
+        let values: [u64; COUNTS] =
+            std::array::from_fn(|nth| self.counts[nth].load(Ordering::Relaxed));
         zerocopy::transmute!(values)
     }
 }

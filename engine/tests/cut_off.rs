@@ -1,5 +1,5 @@
-//! A disk that is full while the object store cannot be reached: writes are refused by name, nothing is lost, and when both
-//! come back the node goes on by itself.
+//! An object store that cannot be reached, until the disk or the log is full: writes are refused by name, nothing is lost,
+//! and when it comes back the node goes on by itself.
 //!
 //! - The disk is a small file system of the test's own (`full_disks.rs`). The store is a folder elsewhere; a file that
 //!   stands where its objects' folder should be makes every request to it fail.
@@ -30,7 +30,8 @@ use crate::ports::free_address;
 
 /// Transfers of a request: most of a mebibyte.
 const BATCH: u128 = 7_000;
-const BALLAST_MIB: u64 = 30;
+const DISK_MIB: usize = 240;
+const BALLAST_MIB: u64 = 100;
 /// Longer than anything takes that happens at all.
 const PATIENCE_NS: u64 = 200_000_000_000;
 
@@ -42,7 +43,7 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(io: Io, disk: &Path, store: &Path) -> Self {
+    fn new(io: Io, place: TempDir, store: &Path, history_bytes: u64) -> Self {
         let nodes = vec![NodeAddress {
             id: 1,
             address: free_address(1),
@@ -51,7 +52,6 @@ impl Alone {
         layout.segment_bytes = 4 << 20;
         layout.limits.accounts_max = 100;
         layout.limits.transfers_max = 2_000_000;
-        let place = TempDir::new_in(disk).expect("a folder");
         let dir = place.path().join("node");
         let made = FormatOptions {
             layout: layout.clone(),
@@ -67,7 +67,7 @@ impl Alone {
             log_keep_bytes: ByteSize(4 << 20),
             log_bytes_max: ByteSize(40 << 20),
             history: Some(HistoryOptions {
-                bytes_max: ByteSize(1 << 30),
+                bytes_max: ByteSize(history_bytes),
                 compression: Compression::None,
                 cold: Some(cold),
             }),
@@ -164,24 +164,18 @@ fn read_back(client: &mut Client, batches: u128) {
     assert!(seen.into_iter().eq(0..batches), "every batch is in the log");
 }
 
-fn both_come_back(io: Io, test: &str) {
-    let Some(disk) = small_disk(test) else {
-        return;
-    };
+/// The store is out of reach until nothing can be written any more; `come_back` makes room besides.
+fn comes_back(io: Io, place: TempDir, history_bytes: u64, come_back: impl FnOnce()) {
     let store = tempfile::tempdir().expect("a folder elsewhere");
     let barrier = store.path().join("v1");
     fs::write(&barrier, b"not a folder").expect("written");
-    let ballast = disk.join("ballast");
-    let bytes = vec![1; (BALLAST_MIB << 20) as usize];
-    fs::write(&ballast, bytes).expect("there is room at first");
-
-    let alone = Alone::new(io, &disk, store.path());
+    let alone = Alone::new(io, place, store.path(), history_bytes);
     let node = alone.start();
     let mut client = alone.client(Duration::from_secs(100));
     let accounts = [account(1, 1), account(2, 1)].as_bytes().to_vec();
     let made = client.request(GroupId(0), operation::CREATE_ACCOUNTS, accounts);
     made.expect("acknowledged");
-    // Until the disk is full: what is sealed cannot leave it.
+    // Until there is no room: what is sealed cannot leave.
     let mut client = alone.client(Duration::from_secs(6));
     let (mut acknowledged, mut tries) = (0, 0);
     let mut is_refused = false;
@@ -210,9 +204,8 @@ fn both_come_back(io: Io, test: &str) {
         "reads go on"
     );
 
-    // The store first: what is sealed may go, and the disk has room again.
     fs::remove_file(&barrier).expect("it is there");
-    fs::remove_file(&ballast).expect("it is there");
+    come_back();
     let until = SystemClock.now().plus(PATIENCE_NS);
     let more = acknowledged + 30;
     while acknowledged < more {
@@ -237,6 +230,19 @@ fn both_come_back(io: Io, test: &str) {
     assert_eq!(found(&mut reader, acknowledged), acknowledged as usize);
     read_back(&mut reader, acknowledged);
     node.stop().expect("it stops in order");
+}
+
+fn both_come_back(io: Io, test: &str) {
+    let Some(disk) = small_disk(test, DISK_MIB) else {
+        return;
+    };
+    let ballast = disk.join("ballast");
+    let bytes = vec![1; (BALLAST_MIB << 20) as usize];
+    fs::write(&ballast, bytes).expect("there is room at first");
+    let place = TempDir::new_in(&disk).expect("a folder");
+    comes_back(io, place, 1 << 30, || {
+        fs::remove_file(&ballast).expect("it is there");
+    });
 }
 
 #[test]

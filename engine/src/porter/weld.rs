@@ -60,19 +60,29 @@ mod tests {
     }
 
     fn joined(files: &[Vec<u8>], codec: Codec) -> Option<Vec<u8>> {
-        let files: Vec<Bytes> = files.iter().map(|file| Arc::new(file.clone()) as Bytes).collect();
+        let files: Vec<Bytes> = files
+            .iter()
+            .map(|file| Arc::new(file.clone()) as Bytes)
+            .collect();
         weld(&files, &shape(codec))
     }
 
     #[test]
     fn neighbours_become_the_file_that_sealing_all_of_it_would_have_made() {
         for codec in [Codec::Plain, Codec::Lz4, Codec::Zstd(1)] {
-            let parts = [seal(4, 1..=40, codec), seal(4, 41..=41, codec), seal(4, 42..=99, codec)];
+            let parts = [
+                seal(4, 1..=40, codec),
+                seal(4, 41..=41, codec),
+                seal(4, 42..=99, codec),
+            ];
             assert_eq!(joined(&parts, codec), Some(seal(4, 1..=99, codec)));
         }
         // What was sealed with other compression takes this node's.
         let parts = [seal(4, 5..=9, Codec::Plain), seal(4, 10..=20, Codec::Lz4)];
-        assert_eq!(joined(&parts, Codec::Zstd(3)), Some(seal(4, 5..=20, Codec::Zstd(3))));
+        assert_eq!(
+            joined(&parts, Codec::Zstd(3)),
+            Some(seal(4, 5..=20, Codec::Zstd(3)))
+        );
     }
 
     #[test]
@@ -80,9 +90,21 @@ mod tests {
         let codec = Codec::Lz4;
         let (one, two) = (seal(4, 1..=9, codec), seal(4, 10..=40, codec));
         assert_eq!(joined(&[], codec), None);
-        assert_eq!(joined(&[one.clone(), seal(4, 11..=40, codec)], codec), None, "a gap");
-        assert_eq!(joined(&[two.clone(), one.clone()], codec), None, "out of order");
-        assert_eq!(joined(&[one.clone(), seal(5, 10..=40, codec)], codec), None, "another's");
+        assert_eq!(
+            joined(&[one.clone(), seal(4, 11..=40, codec)], codec),
+            None,
+            "a gap"
+        );
+        assert_eq!(
+            joined(&[two.clone(), one.clone()], codec),
+            None,
+            "out of order"
+        );
+        assert_eq!(
+            joined(&[one.clone(), seal(5, 10..=40, codec)], codec),
+            None,
+            "another's"
+        );
         assert_eq!(joined(&[one.clone(), b"no file".to_vec()], codec), None);
         for place in [20, two.len() / 2, two.len() - 20] {
             let mut bad = two.clone();

@@ -100,7 +100,7 @@ fn an_upload_that_is_given_up_is_gone() {
             assert!(matches!(ended, Ok(Finished::Aborted)), "{time}: {ended:?}");
         }
         let late = real.ask(part(&upload));
-        assert_eq!(late, Err(StoreError::NotFound), "no part is taken any more");
+        assert!(late.is_err(), "no part is taken any more: {late:?}");
     }
 }
 
