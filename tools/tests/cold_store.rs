@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use cold::jobs::publish::Change;
 use cold::location::Location;
 use cold::manifest::{Manifest, Retention};
 use cold::name::{ContentHash, Segment};
@@ -12,7 +11,10 @@ use cold::store::remote::Remote;
 use cold::tier::{Finished, JobId, Tier, stored};
 use serde_json::Value;
 
-/// Stores a few segments of two groups; gives back their files.
+/// A second long after any test.
+const FAR: u64 = 4_000_000_000;
+
+/// Stores a few segments of two groups, those of the second locked; gives back their files.
 fn fill(folder: &Path) -> Vec<(Segment, Vec<u8>)> {
     let store = Remote::open(&Location::Folder(folder.into()), None, Arc::new(|| {}));
     let mut tier = Tier::new(store.expect("the folder is there"), false, 64 << 20);
@@ -32,10 +34,12 @@ fn fill(folder: &Path) -> Vec<(Segment, Vec<u8>)> {
         let id = tier.upload(segment, Arc::new(file.clone()), None);
         finish(&mut tier, id.expect("idle"));
         let newest = Manifest::empty(group);
-        let Change::Put(put) = stored(segment, Retention::Keep) else {
-            unreachable!("that is what it makes");
+        let stay = if group == 40 {
+            Retention::Locked(FAR)
+        } else {
+            Retention::Keep
         };
-        let id = tier.publish(Change::Put(put), newest);
+        let id = tier.publish(stored(segment, stay), newest);
         finish(&mut tier, id.expect("idle"));
         files.push((segment, file));
     }
@@ -75,6 +79,9 @@ fn segments_are_listed_verified_and_fetched() {
     assert_eq!(listed["segments"][2]["group"], 40);
     let whole = quorate(&format!("cold verify {cold}"));
     assert_eq!(whole.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&whole.stdout).into_owned();
+    let lock = format!("locked until {FAR}, by Quorate alone");
+    assert!(told.contains(&lock), "a folder has no locks: {told}");
     let to = folder.path().join("fetched");
     let fetch = format!(
         "cold fetch {cold} --group 2 --index 150 --to {}",

@@ -509,12 +509,14 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return Step::Fails;
         };
         let last = gathering.manifest.last;
-        let replica = &self.replicas[slot as usize];
-        if last.index <= replica.applied && !replica.is_void {
+        let replica = &mut self.replicas[slot as usize];
+        if fetch.want.index <= replica.applied && !replica.is_void {
+            replica.raft.snapshot_installed(fetch.want, now);
+            decide::carry(replica, slot, &mut carriers!(self), now);
             return Step::Ends;
         }
         if last.index < fetch.want.index {
-            // The log that follows it is given up already.
+            // The log that follows it is given up already. It may be older than what is here: this peer lags, too.
             if let Some(inward) = gathering.inward.take() {
                 self.archive.abandon(now.0, inward.name);
             }

@@ -98,6 +98,9 @@ fn seeds_that_failed_once_keep_all_promises() {
     for seed in [91, 171, 205] {
         check(seed, campaign.of(seed));
     }
+    // A follower asked a peer whose image was older than its own state, took its fetch for done, and passed over every
+    // later offer of its leader.
+    check(4261, campaign.of(4261));
 }
 
 #[test]

@@ -12,6 +12,7 @@ entries! {
             shell histories and process lists." }
     COLD_UNREACHABLE { code: "E6002", title: "the object store does not answer as it should", exit: Failed,
         fix: ["check the address, the credentials in the environment, and that the bucket exists",
+              "a bucket that replaces what it should create only once is refused: use one that keeps no versions",
               "try again later; nothing is lost by waiting"],
         explanation: "The store could not be reached, was busy for longer than is waited for, or refused. Segments \
             that are not stored yet stay on the local disk and are offered again, with growing waits. Nothing \

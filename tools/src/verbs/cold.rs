@@ -128,6 +128,9 @@ struct Line {
     last: u64,
     bytes: u64,
     retention: Retention,
+    /// Of a locked one that was verified: up to this second the store itself keeps it, 0 when it is Quorate alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_lock: Option<u64>,
     /// What is wrong with it; absent when it was not verified or is whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<String>,
@@ -297,11 +300,28 @@ impl Session {
                 }
                 Err(error) => return Err(self.failure(&error)),
             };
+            let store_lock = match stored.retention {
+                Retention::Locked(_) if damage.is_none() => Some(self.lock_of(stored)?),
+                _ => None,
+            };
             bar.inc(stored.segment.bytes);
-            report.segments.push(line(stored, damage));
+            report.segments.push(Line {
+                store_lock,
+                ..line(stored, damage)
+            });
         }
         bar.finish_and_clear();
         Ok(answer(report, output))
+    }
+
+    /// Up to when the store itself keeps it; 0: it does not.
+    fn lock_of(&mut self, stored: &Stored) -> Result<u64, Failure> {
+        let job = self.tier.lock_of(stored.segment);
+        match self.finish(job) {
+            Ok(Finished::LockedUntil(_, until)) => Ok(until),
+            Ok(_) => Err(self.failure(&JobError::Confused)),
+            Err(error) => Err(self.failure(&error)),
+        }
     }
 
     fn fetch(
@@ -383,8 +403,19 @@ fn line(stored: &Stored, damage: Option<String>) -> Line {
         bytes: segment.bytes,
         retention: stored.retention,
         what_to_do: damage.is_some().then_some(BRING_BACK),
+        store_lock: None,
         damage,
     }
+}
+
+/// In words, who keeps a file up to this second; the store is not mentioned when it was not asked.
+fn locked(second: u64, store: Option<u64>) -> String {
+    let by = match store {
+        None => "",
+        Some(until) if until >= second => ", by the store",
+        Some(_) => ", by Quorate alone",
+    };
+    format!("locked until {second}{by}")
 }
 
 fn render(report: &Report) -> String {
@@ -405,7 +436,7 @@ fn render(report: &Report) -> String {
             match line.retention {
                 Retention::Keep => "kept".to_owned(),
                 Retention::Until(second) => format!("until {second}"),
-                Retention::Locked(second) => format!("locked until {second}"),
+                Retention::Locked(second) => locked(second, line.store_lock),
             }
         ));
         if let Some(damage) = &line.damage {

@@ -104,8 +104,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CODEC", default_value = "zstd", value_parser = compression)]
     pub(crate) cold_compression: Compression,
 
-    /// How long what is stored stays: keep, expire:DAYS, or lock:DAYS (Quorate does not delete it before; that nobody
-    /// else does takes a default retention of the bucket). A unit makes it other than days, as in expire:12h
+    /// How long what is stored stays: keep, expire:DAYS, or lock:DAYS (nobody deletes it before: a bucket with object lock
+    /// sees to that itself, in compliance mode; elsewhere it is Quorate's promise alone, and `cold verify` tells which). A
+    /// unit makes it other than days, as in expire:12h
     #[arg(long, requires = "cold", value_name = "CLASS", default_value = "keep", value_parser = stay)]
     pub(crate) cold_retention: Stay,
 

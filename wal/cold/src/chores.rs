@@ -345,10 +345,16 @@ impl Doing {
             Stage::Read => tier.publish(Change::Read, known),
             Stage::Expire => tier.publish(Change::Expire(second), known),
             Stage::Fetch { parts, files } => tier.download(parts[files.len()].segment),
-            Stage::Store { segment, file, .. } => {
+            Stage::Store {
+                segment,
+                file,
+                retention,
+                ..
+            } => {
                 self.began = second;
                 let fresh_since = second.saturating_sub(plan.grace / NAMED_WITHIN);
-                tier.upload_since(*segment, file.clone(), resume, fresh_since)
+                let locked = retention.locked_at(second);
+                tier.upload_since(*segment, file.clone(), resume, fresh_since, locked)
             }
             Stage::Publish(put, _) => tier.publish(stored(put.segment, put.retention), known),
             Stage::Sweep => tier.sweep(self.group, second, plan.grace),

@@ -8,6 +8,7 @@ pub mod abort;
 pub mod download;
 pub mod groups;
 pub mod inventory;
+pub mod lock_of;
 pub mod publish;
 pub mod sweep;
 pub mod upload;

@@ -47,6 +47,17 @@ pub struct Stored {
     pub retention: Retention,
 }
 
+impl Retention {
+    /// The second up to which nobody may take it away, while that is still to come.
+    #[must_use]
+    pub const fn locked_at(self, now: u64) -> Option<u64> {
+        match self {
+            Self::Locked(end) if end > now => Some(end),
+            _ => None,
+        }
+    }
+}
+
 impl Stored {
     /// Whether it may go at this second.
     #[must_use]

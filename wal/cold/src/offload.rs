@@ -101,6 +101,8 @@ struct Moving {
     races: u32,
     /// When its upload began: no object older than this and a bit is relied upon.
     began: u64,
+    /// How long it stays, reckoned from when its upload began: what the store and the manifest are told is one.
+    retention: Retention,
 }
 
 /// A parcel's token and its end.
@@ -194,6 +196,7 @@ impl<S: ObjectStore> Offloads<S> {
             job: None,
             races: 0,
             began: 0,
+            retention: Retention::Keep,
         });
         Ok(())
     }
@@ -329,12 +332,13 @@ impl Moving {
             Stage::Read => tier.publish(Change::Read, known),
             Stage::Verify(segment) => tier.verify(*segment),
             Stage::Upload(segment) => {
-                self.began = second;
+                (self.began, self.retention) = (second, retention);
                 let (file, resume) = (self.parcel.file.clone(), unfinished.get(segment).cloned());
                 let fresh_since = second.saturating_sub(grace / NAMED_WITHIN);
-                tier.upload_since(*segment, file, resume, fresh_since)
+                let locked = retention.locked_at(second);
+                tier.upload_since(*segment, file, resume, fresh_since, locked)
             }
-            Stage::Publish(segment) => tier.publish(stored(*segment, retention), known),
+            Stage::Publish(segment) => tier.publish(stored(*segment, self.retention), known),
         };
         self.job = begun.ok();
     }

@@ -4,6 +4,7 @@
 //! - What a store answered `Exists` or `Unknown` to may have happened: ask before doing it again.
 //! - Nobody relies on a listing being fresh for what was written a moment ago; names that are known are asked for.
 
+mod lock;
 pub mod memory;
 pub mod remote;
 
@@ -81,6 +82,19 @@ pub enum Task {
         /// Its name.
         name: String,
     },
+    /// Has the store itself keep an object up to this second since the Unix epoch: nobody deletes or changes it before,
+    /// however entitled. A lock that is longer already stays as it is. `Unsupported` where objects have no locks.
+    Lock {
+        /// Its name.
+        name: String,
+        /// The second.
+        until: u64,
+    },
+    /// Asks up to when the store itself keeps an object. `Unsupported` where objects have no locks.
+    LockOf {
+        /// Its name.
+        name: String,
+    },
     /// Makes a key for one object's data.
     NewKey,
     /// Opens a key that was wrapped once.
@@ -101,7 +115,7 @@ pub struct Listed {
 /// What came of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Created, deleted, completed, aborted.
+    /// Created, deleted, completed, aborted, locked.
     Done,
     /// The upload's name.
     Begun(String),
@@ -113,6 +127,8 @@ pub enum Outcome {
     Length(u64, u64),
     /// The objects, and whether there are more behind the last.
     Listed(Vec<Listed>, bool),
+    /// Up to this second since the Unix epoch the store keeps the object from everybody; 0: it does not.
+    LockedUntil(u64),
     /// A data key, open and wrapped.
     Key(DataKey, WrappedKey),
 }

@@ -13,6 +13,7 @@ use crate::jobs::abort::Abort;
 use crate::jobs::download::Download;
 use crate::jobs::groups::Groups;
 use crate::jobs::inventory::Inventory;
+use crate::jobs::lock_of::LockOf;
 use crate::jobs::publish::{Change, Publish};
 use crate::jobs::sweep::{Sweep, Swept};
 use crate::jobs::upload::{File, Resume, Upload};
@@ -38,6 +39,8 @@ pub enum Finished {
     Downloaded(Segment, Vec<u8>),
     /// The file is in the store, whole.
     Verified(Segment),
+    /// Up to this second the store itself keeps the file; 0: it does not.
+    LockedUntil(Segment, u64),
     /// The group's newest manifest, the change in it.
     Published(Manifest),
     /// What a sweep found.
@@ -63,6 +66,7 @@ enum Kind {
     Download(Box<Download>, bool),
     Publish(Box<Publish>),
     Sweep(Box<Sweep>),
+    LockOf(LockOf),
     Groups(Groups),
     Abort(Abort),
     Inventory(Inventory),
@@ -170,11 +174,11 @@ impl<S: ObjectStore> Tier<S> {
         file: File,
         resume: Option<Resume>,
     ) -> Result<JobId, TierBusy> {
-        self.upload_since(segment, file, resume, 0)
+        self.upload_since(segment, file, resume, 0, None)
     }
 
     /// The same; an object that is there already counts only when it was written at this second or later. What is
-    /// stored may be another copy than asked for.
+    /// stored may be another copy than asked for. The store keeps it up to second `locked_until`, where it can.
     ///
     /// # Errors
     /// When the tier has its hands full.
@@ -184,9 +188,12 @@ impl<S: ObjectStore> Tier<S> {
         file: File,
         resume: Option<Resume>,
         fresh_since: u64,
+        locked_until: Option<u64>,
     ) -> Result<JobId, TierBusy> {
         let upload = Upload::new(segment, file, self.is_secret, resume);
-        let upload = upload.relying_on_since(fresh_since);
+        let upload = upload
+            .relying_on_since(fresh_since)
+            .locked_until(locked_until);
         self.begin(Kind::Upload(Box::new(upload)), segment.bytes)
     }
 
@@ -208,6 +215,14 @@ impl<S: ObjectStore> Tier<S> {
             Kind::Download(Box::new(Download::new(segment, false)), false),
             0,
         )
+    }
+
+    /// Asks up to when the store itself keeps a file.
+    ///
+    /// # Errors
+    /// When the tier has its hands full.
+    pub fn lock_of(&mut self, segment: Segment) -> Result<JobId, TierBusy> {
+        self.begin(Kind::LockOf(LockOf::new(segment)), 0)
     }
 
     /// Changes or reads the manifest of a group, of which `known` was read once ([`Manifest::empty`] if none was). A
@@ -423,6 +438,12 @@ impl Kind {
             }
             Self::Publish(job) => stepped(job.step(budget), Finished::Published),
             Self::Sweep(job) => stepped(job.step(budget), Finished::Swept),
+            Self::LockOf(job) => {
+                let segment = *job.segment();
+                stepped(job.step(budget), |until| {
+                    Finished::LockedUntil(segment, until)
+                })
+            }
             Self::Groups(job) => stepped(job.step(budget), Finished::Groups),
             Self::Abort(job) => stepped(job.step(budget), |()| Finished::Aborted),
             Self::Inventory(job) => stepped(job.step(budget), Finished::Inventory),
@@ -435,6 +456,7 @@ impl Kind {
             Self::Download(job, _) => job.ended(result),
             Self::Publish(job) => job.ended(result),
             Self::Sweep(job) => job.ended(result),
+            Self::LockOf(job) => job.ended(result),
             Self::Groups(job) => job.ended(result),
             Self::Abort(job) => job.ended(result),
             Self::Inventory(job) => job.ended(result),

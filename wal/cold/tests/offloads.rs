@@ -150,3 +150,67 @@ fn what_another_stored_in_part_is_told_and_read_back() {
     let stored = manifest(&store).segments()[0];
     assert_eq!(stored.retention, Retention::Locked(1_060));
 }
+
+/// What the store says of every object under the name of a segment: up to when it keeps it.
+fn locks(store: &Lasting) -> Vec<u64> {
+    let segments = manifest(store);
+    let mut driven = Driven::new(store.clone(), false, 1);
+    let mut asked = |segment| {
+        let id = driven.tier.lock_of(segment).expect("idle");
+        match driven.finish(id, &mut || {}) {
+            Ok(Finished::LockedUntil(_, until)) => until,
+            other => panic!("the lock is told: {other:?}"),
+        }
+    };
+    let segments = segments.segments().iter();
+    segments.map(|one| asked(one.segment)).collect()
+}
+
+#[test]
+fn a_locked_stay_is_the_stores_too_where_it_has_locks() {
+    for has_locks in [true, false] {
+        for seed in 0..40 {
+            let faults = Faults {
+                unavailable: 20,
+                lost_answer: 30,
+                lost_task: 20,
+                ..Faults::default()
+            };
+            let mut memory = Memory::with_faults(faults, dice(seed));
+            memory.has_locks = has_locks;
+            let store = Lasting(Rc::new(RefCell::new(memory)));
+            let mut random = dice(seed + 100);
+            let mut offloads =
+                Offloads::new(Tier::new(store.clone(), false, 1 << 30), Policy::Lock(60));
+            let told = offer(&mut offloads, (1, 9), 2_000, &mut random);
+            store.0.borrow_mut().abandon();
+            let named = manifest(&store);
+            let stays: Vec<Retention> = named.segments().iter().map(|one| one.retention).collect();
+            assert!(told.is_none() || stays.len() == 1, "seed {seed}");
+            for (stay, lock) in stays.iter().zip(locks(&store)) {
+                assert_eq!(*stay, Retention::Locked(1_060));
+                assert_eq!(lock, if has_locks { 1_060 } else { 0 }, "seed {seed}");
+            }
+            if let Some(receipt) = told.filter(|_| has_locks) {
+                let name = receipt.segment.object();
+                let mut objects = store.0.borrow_mut();
+                let mut ended = Vec::new();
+                for (now, is_there) in [(1_059, true), (1_060, false)] {
+                    objects.now = now;
+                    let name = name.clone();
+                    objects
+                        .submit(1, Task::Delete { name })
+                        .expect("it is idle");
+                    objects.poll(&mut ended);
+                    assert_eq!(
+                        objects
+                            .objects()
+                            .any(|(other, _)| other == receipt.segment.object()),
+                        is_there,
+                        "seed {seed}, second {now}"
+                    );
+                }
+            }
+        }
+    }
+}

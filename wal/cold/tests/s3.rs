@@ -1,6 +1,8 @@
 //! Real S3 servers, named by the environment; skipped, and said so, where none is named.
 //!
 //! `QUORATE_S3` holds addresses separated by spaces, as `--cold` takes them; the credentials are in the environment.
+//! `QUORATE_S3_LOCKED` holds those of buckets that were made with object lock, `QUORATE_S3_REPLACING` those of buckets
+//! that replace what they are asked to create only if it is not there.
 
 use cold::jobs::JobError;
 use cold::location::Location;
@@ -15,14 +17,18 @@ use crate::driving::{GROUP, file};
 use crate::folder::{Real, nothing_is_behind_the_end};
 
 #[expect(clippy::print_stdout, reason = "a skip is told")]
-fn locations() -> Vec<Location> {
-    let Ok(text) = std::env::var("QUORATE_S3") else {
-        println!("SKIPPED: QUORATE_S3 names no servers");
+fn addresses(variable: &str) -> Vec<Location> {
+    let Ok(text) = std::env::var(variable) else {
+        println!("SKIPPED: {variable} names no servers");
         return Vec::new();
     };
     text.split_whitespace()
-        .map(|text| text.parse().expect("QUORATE_S3 holds addresses"))
+        .map(|text| text.parse().expect("the variable holds addresses"))
         .collect()
+}
+
+fn locations() -> Vec<Location> {
+    addresses("QUORATE_S3")
 }
 
 /// A place of its own for each test, so that runs do not meet.
@@ -156,6 +162,88 @@ fn of_two_writers_of_one_manifest_number_one_wins() {
                 manifest.names(segment),
                 "{segment:?} was published and is lost"
             );
+        }
+    }
+}
+
+/// Seconds since the Unix epoch: a lock must end in what the server takes for the future.
+#[expect(clippy::disallowed_methods, reason = "real servers keep real time")]
+fn second() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("it is after 1970").as_secs()
+}
+
+/// Uploads one file that is to be locked up to this second.
+fn upload_locked(real: &mut Real, nth: u64, until: u64) -> cold::name::Segment {
+    let (segment, content) = file(nth, 10_000);
+    let id = real
+        .tier
+        .upload_since(segment, content, None, 0, Some(until));
+    match real.finish(id.expect("idle")) {
+        Ok(Finished::Uploaded(stored)) => stored,
+        other => panic!("it is stored: {other:?}"),
+    }
+}
+
+fn lock_of(real: &mut Real, segment: cold::name::Segment) -> u64 {
+    let id = real.tier.lock_of(segment).expect("idle");
+    match real.finish(id) {
+        Ok(Finished::LockedUntil(_, until)) => until,
+        other => panic!("the lock is told: {other:?}"),
+    }
+}
+
+#[test]
+fn a_bucket_with_locks_keeps_what_is_locked() {
+    for location in addresses("QUORATE_S3_LOCKED") {
+        println!("at {location}");
+        let mut real = Real::open(&place(&location, "lock"), false).expect("it opens");
+        // Short, so that a bucket can be emptied after the tests.
+        let until = second() + 600;
+        let segment = upload_locked(&mut real, 1, until);
+        assert_eq!(lock_of(&mut real, segment), until);
+        // Another writer of the same file: a later end is taken, an earlier one is no mistake and changes nothing.
+        assert_eq!(upload_locked(&mut real, 1, until + 60), segment);
+        assert_eq!(lock_of(&mut real, segment), until + 60);
+        assert_eq!(upload_locked(&mut real, 1, until), segment);
+        assert_eq!(lock_of(&mut real, segment), until + 60);
+        let free = real.offload(2, 10_000);
+        assert_eq!(lock_of(&mut real, free), 0);
+        assert_eq!(real.fetch(segment).as_ref(), Ok(&*file(1, 10_000).1));
+        let never = file(3, 10_000).0;
+        let id = real.tier.lock_of(never).expect("idle");
+        assert_eq!(
+            real.finish(id).err(),
+            Some(JobError::Store(StoreError::NotFound))
+        );
+    }
+}
+
+#[test]
+fn a_bucket_without_locks_says_so_and_takes_the_file() {
+    for location in locations() {
+        println!("at {location}");
+        let mut real = Real::open(&place(&location, "no-lock"), false).expect("it opens");
+        let segment = upload_locked(&mut real, 1, second() + 600);
+        assert_eq!(lock_of(&mut real, segment), 0);
+        assert_eq!(real.fetch(segment).as_ref(), Ok(&*file(1, 10_000).1));
+    }
+}
+
+#[test]
+fn a_bucket_that_replaces_what_it_should_create_once_is_refused() {
+    for location in addresses("QUORATE_S3_REPLACING") {
+        println!("at {location}");
+        let mut real = Real::open(&place(&location, "replaces"), false).expect("it opens");
+        for nth in [1, 2] {
+            let (segment, content) = file(nth, 10_000);
+            let id = real.tier.upload(segment, content, None).expect("idle");
+            match real.finish(id) {
+                Err(JobError::Store(StoreError::Denied(why))) => {
+                    assert!(why.contains("create only once"), "{why}");
+                }
+                other => panic!("its manifest would be safe from nobody: {other:?}"),
+            }
         }
     }
 }

@@ -270,6 +270,39 @@ fn a_peer_with_a_rotten_file_is_found_out_and_another_serves() {
 }
 
 #[test]
+fn a_peer_whose_state_is_older_than_ones_own_ends_no_fetch() {
+    let mut world = World::with(5, 1, SMALL);
+    let leader = world.elect();
+    let [older, laggard, third, fourth] = [0, 1, 2, 3].map(|nth| (leader + nth) % 5 + 1);
+    add_many(&mut world, 0..30, BYTES);
+    world.settle(0);
+    world.kill(older, Crash::Everything);
+    add_many(&mut world, 30..60, BYTES);
+    world.settle(0);
+    world.kill(laggard, Crash::Everything);
+    add_many(&mut world, 60..300, BYTES);
+    world.run_for(SECOND);
+    assert_eq!(world.leader(0), Some(leader), "nobody else led meanwhile");
+    // It hears of nothing newer than its own state, which is older than the laggard's.
+    for other in [leader, third, fourth] {
+        world.wire.cut(older, other);
+    }
+    world.start(older);
+    world.start(laggard);
+    world.run_until(SECOND, "a state is asked for", |world| {
+        world.shard(laggard).transfers_open().0 == 1
+    });
+    // The one who was asked falls silent, so that the next in turn is asked: the older one.
+    world.wire.cut(laggard, leader);
+    world.run_for(10 * SECOND);
+    for other in [leader, third, fourth] {
+        world.wire.heal(older, other);
+    }
+    world.wire.heal(laggard, leader);
+    settled(&mut world, 300);
+}
+
+#[test]
 fn no_more_is_moved_than_the_rate_and_nothing_is_kept_for_ever() {
     let rate = 512 << 10;
     let slow = Terms {

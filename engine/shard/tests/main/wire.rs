@@ -78,6 +78,13 @@ impl Wire {
         net.cut.insert((b, a));
     }
 
+    /// The two hear each other again.
+    pub(crate) fn heal(&self, a: u32, b: u32) {
+        let mut net = self.0.borrow_mut();
+        net.cut.remove(&(a, b));
+        net.cut.remove(&(b, a));
+    }
+
     /// When the next event is due anywhere.
     pub(crate) fn next_event(&self) -> Option<u64> {
         self.0

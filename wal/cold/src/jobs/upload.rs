@@ -2,6 +2,7 @@
 //!
 //! - Done means that the store gave back the very file. Whoever put it there does not matter: names carry hashes.
 //! - A large object goes in parts; an upload that was interrupted is resumed from [`Resume`].
+//! - What is to be locked is locked by the store when it was read back, where the store has locks; before anything names it.
 //! - An object that was there before counts only when it is young: an old one that nobody names may be swept at any
 //!   moment, so the file becomes the next copy of itself, under another name.
 
@@ -45,6 +46,8 @@ enum State {
         in_parts: bool,
     },
     Verify(Box<Download>),
+    Lock(u64),
+    Done,
     Failed(JobError),
 }
 
@@ -63,6 +66,7 @@ pub struct Upload {
     restarts: u32,
     /// What was written before this second is not relied upon.
     fresh_since: u64,
+    locked_until: Option<u64>,
 }
 
 /// An upload that the store loses so often is given up for the time being.
@@ -84,6 +88,7 @@ impl Upload {
             resume: None,
             restarts: 0,
             fresh_since: 0,
+            locked_until: None,
         };
         let bytes = (*upload.file).as_ref().len() as u64;
         if bytes > SEGMENT_BYTES_MAX {
@@ -111,6 +116,13 @@ impl Upload {
     #[must_use]
     pub const fn relying_on_since(mut self, second: u64) -> Self {
         self.fresh_since = second;
+        self
+    }
+
+    /// The store is to keep it from everybody up to this second, where it can.
+    #[must_use]
+    pub const fn locked_until(mut self, second: Option<u64>) -> Self {
+        self.locked_until = second;
         self
     }
 
@@ -233,6 +245,11 @@ impl Upload {
                     .unwrap_or_default(),
             }),
             State::Look { .. } => Step::Ask(Task::Head { name }),
+            State::Lock(until) => Step::Ask(Task::Lock {
+                name,
+                until: *until,
+            }),
+            State::Done => Step::Done(self.segment),
             State::Failed(error) => Step::Failed(error.clone()),
             State::Encode(_) | State::Verify(_) => Step::Again,
         }
@@ -253,7 +270,10 @@ impl Job for Upload {
                 Step::Again
             }
             State::Verify(download) => match download.step(budget) {
-                Step::Done(_) => Step::Done(self.segment),
+                Step::Done(_) => {
+                    self.state = self.locked_until.map_or(State::Done, State::Lock);
+                    Step::Again
+                }
                 Step::Ask(task) => Step::Ask(task),
                 Step::Again => Step::Again,
                 Step::Failed(error) => Step::Failed(error),
@@ -275,6 +295,8 @@ impl Job for Upload {
                 return;
             }
             (State::Put, Ok(Outcome::Done)) => self.verify(),
+            // Without locks in the store it is Quorate alone that keeps what is locked.
+            (State::Lock(_), Ok(Outcome::Done) | Err(StoreError::Unsupported)) => State::Done,
             // Somebody stored it before, perhaps this very upload: what is there is compared.
             (State::Put, Err(StoreError::Exists)) => State::Look { in_parts: false },
             // A store without parts takes everything at once.

@@ -57,6 +57,8 @@ pub struct Memory {
     pub now: u64,
     /// Objects written from here on cannot be deleted for so many seconds.
     pub lock_seconds: u64,
+    /// Whether single objects can be locked.
+    pub has_locks: bool,
     /// How many faults of any kind happened.
     pub faults_injected: u64,
     done: BTreeMap<&'static str, u64>,
@@ -85,6 +87,7 @@ impl Memory {
             dice,
             now: 0,
             lock_seconds: 0,
+            has_locks: false,
             faults_injected: 0,
             done: BTreeMap::new(),
         }
@@ -119,7 +122,7 @@ impl Memory {
             .map(|(name, object)| (name.as_str(), &object.bytes))
     }
 
-    /// How many tasks of a kind were carried out: create, begin, part, complete, abort, get, head, list, delete, key.
+    /// How many tasks of a kind were carried out: create, begin, part, complete, abort, get, head, list, delete, lock, key.
     #[must_use]
     pub fn tasks_done(&self, kind: &str) -> u64 {
         self.done.get(kind).copied().unwrap_or(0)
@@ -227,6 +230,18 @@ impl Memory {
             }
             Task::List { prefix, after } => Ok(self.list(&prefix, &after)),
             Task::Delete { name } => self.delete(&name),
+            Task::Lock { .. } | Task::LockOf { .. } if !self.has_locks => {
+                Err(StoreError::Unsupported)
+            }
+            Task::Lock { name, until } => {
+                let object = self.objects.get_mut(&name).ok_or(StoreError::NotFound)?;
+                object.locked_until = object.locked_until.max(until);
+                Ok(Outcome::Done)
+            }
+            Task::LockOf { name } => {
+                let object = self.objects.get(&name).ok_or(StoreError::NotFound)?;
+                Ok(Outcome::LockedUntil(object.locked_until))
+            }
             Task::NewKey => {
                 let (key, wrapped) = self.keeper()?.generate()?;
                 Ok(Outcome::Key(key, wrapped))
@@ -331,6 +346,7 @@ const fn kind(task: &Task) -> &'static str {
         Task::Head { .. } => "head",
         Task::List { .. } => "list",
         Task::Delete { .. } => "delete",
+        Task::Lock { .. } | Task::LockOf { .. } => "lock",
         Task::NewKey | Task::OpenKey(_) => "key",
     }
 }

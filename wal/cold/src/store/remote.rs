@@ -24,12 +24,17 @@ use object_store::{
     PutMode, PutOptions, PutPayload, RetryConfig,
 };
 use thiserror::Error as ThisError;
+use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::lock::Locks;
 use super::{Busy, Ended, Listed, ObjectStore, Outcome, StoreError, Task};
 use crate::key::{KeyError, KeyKeeper};
 use crate::limits::{LIST_MAX, TASKS_MAX};
 use crate::location::{Bucket, Location};
+
+/// The empty object that a bucket is asked for twice.
+const PROBE: &str = "created-once";
 
 /// A task has so long, and one more second for every MiB that it carries.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -177,7 +182,16 @@ fn with_keeper(
 
 enum Backend {
     Folder(LocalFileSystem),
-    Bucket(Box<AmazonS3>, String),
+    Bucket(Box<Place>),
+}
+
+/// What is needed to ask one bucket.
+struct Place {
+    client: AmazonS3,
+    prefix: String,
+    locks: Locks,
+    /// Whether it creates only what is not there; asked once.
+    creates_once: OnceCell<bool>,
 }
 
 impl Backend {
@@ -188,23 +202,22 @@ impl Backend {
                 std::fs::create_dir_all(folder).map_err(named)?;
                 Ok(Self::Folder(open_folder(folder)?))
             }
-            Location::Bucket(bucket) => Ok(Self::Bucket(
-                Box::new(open_bucket(bucket)?),
-                bucket.prefix.clone(),
-            )),
+            Location::Bucket(bucket) => Ok(Self::Bucket(Box::new(open_bucket(bucket)?))),
         }
     }
 
     fn objects(&self) -> &dyn Objects {
         match self {
             Self::Folder(folder) => folder,
-            Self::Bucket(bucket, _) => bucket.as_ref(),
+            Self::Bucket(place) => &place.client,
         }
     }
 
     fn path(&self, name: &str) -> Path {
         match self {
-            Self::Bucket(_, prefix) if !prefix.is_empty() => Path::from(format!("{prefix}/{name}")),
+            Self::Bucket(place) if !place.prefix.is_empty() => {
+                Path::from(format!("{}/{name}", place.prefix))
+            }
             _ => Path::from(name),
         }
     }
@@ -212,8 +225,8 @@ impl Backend {
     fn name(&self, path: &Path) -> String {
         let path = path.as_ref();
         match self {
-            Self::Bucket(_, prefix) if !prefix.is_empty() => path
-                .strip_prefix(prefix.as_str())
+            Self::Bucket(place) if !place.prefix.is_empty() => path
+                .strip_prefix(place.prefix.as_str())
                 .unwrap_or(path)
                 .trim_start_matches('/')
                 .to_owned(),
@@ -236,6 +249,7 @@ impl Backend {
     async fn perform(&self, task: Task) -> Result<Outcome, Error> {
         match task {
             Task::Create { name, pieces } => {
+                self.must_create_once().await?;
                 let options = PutOptions::from(PutMode::Create);
                 self.objects()
                     .put_opts(&self.path(&name), payload(pieces), options)
@@ -259,6 +273,7 @@ impl Backend {
             Task::Begin { .. } | Task::Part { .. } | Task::Complete { .. } | Task::Abort { .. } => {
                 self.in_parts(task).await
             }
+            Task::Lock { .. } | Task::LockOf { .. } => self.locks(task).await,
             Task::NewKey | Task::OpenKey(_) => Err(Error::NotImplemented {
                 operation: "keys".to_owned(),
                 implementer: "the object store".to_owned(),
@@ -285,14 +300,14 @@ impl Backend {
     }
 
     async fn in_parts(&self, task: Task) -> Result<Outcome, Error> {
-        let Self::Bucket(bucket, _) = self else {
+        let Self::Bucket(place) = self else {
             return Err(Error::NotSupported {
                 source: "a folder takes an object whole".into(),
             });
         };
         match task {
             Task::Begin { name } => {
-                let upload = bucket.create_multipart(&self.path(&name)).await?;
+                let upload = place.client.create_multipart(&self.path(&name)).await?;
                 Ok(Outcome::Begun(upload))
             }
             Task::Part {
@@ -301,7 +316,8 @@ impl Backend {
                 part,
                 pieces,
             } => {
-                let part = bucket
+                let part = place
+                    .client
                     .put_part(&self.path(&name), &upload, part, payload(pieces))
                     .await?;
                 Ok(Outcome::Part(part.content_id))
@@ -315,18 +331,68 @@ impl Backend {
                     .into_iter()
                     .map(|content_id| PartId { content_id })
                     .collect();
-                bucket
+                place
+                    .client
                     .complete_multipart(&self.path(&name), &upload, parts)
                     .await?;
                 Ok(Outcome::Done)
             }
             Task::Abort { name, upload } => {
-                bucket.abort_multipart(&self.path(&name), &upload).await?;
+                place
+                    .client
+                    .abort_multipart(&self.path(&name), &upload)
+                    .await?;
                 Ok(Outcome::Done)
             }
             _ => Err(Error::NotImplemented {
                 operation: "a whole object".to_owned(),
                 implementer: "uploads in parts".to_owned(),
+            }),
+        }
+    }
+
+    /// Refuses a bucket that replaces what it was asked to create only if it is not there: two writers would both be
+    /// told that a number of the manifest is theirs. Ceph's gateway does so where a bucket keeps versions.
+    async fn must_create_once(&self) -> Result<(), Error> {
+        let Self::Bucket(place) = self else {
+            return Ok(());
+        };
+        let path = self.path(PROBE);
+        let is_refused = async || {
+            let options = PutOptions::from(PutMode::Create);
+            let put = place.client.put_opts(&path, PutPayload::new(), options);
+            match put.await {
+                Ok(_) => Ok(false),
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(true),
+                Err(error) => Err(error),
+            }
+        };
+        let creates_once = place
+            .creates_once
+            .get_or_try_init(async || Ok::<_, Error>(is_refused().await? || is_refused().await?))
+            .await?;
+        if *creates_once {
+            return Ok(());
+        }
+        Err(Error::PermissionDenied {
+            path: path.to_string(),
+            source: "the bucket replaces objects that it is asked to create only once (Ceph's gateway does where a \
+                     bucket keeps versions); use a bucket that does not, or another server"
+                .into(),
+        })
+    }
+
+    async fn locks(&self, task: Task) -> Result<Outcome, Error> {
+        match (self, task) {
+            (Self::Bucket(place), Task::Lock { name, until }) => {
+                let path = self.path(&name);
+                place.locks.lock(&place.client, &path, until).await
+            }
+            (Self::Bucket(place), Task::LockOf { name }) => {
+                place.locks.lock_of(&place.client, &self.path(&name)).await
+            }
+            _ => Err(Error::NotSupported {
+                source: "a folder has no locks".into(),
             }),
         }
     }
@@ -370,7 +436,7 @@ fn open_folder(folder: &FolderPath) -> Result<LocalFileSystem, Error> {
     Ok(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))
 }
 
-fn open_bucket(bucket: &Bucket) -> Result<AmazonS3, Error> {
+fn open_bucket(bucket: &Bucket) -> Result<Place, Error> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&bucket.name)
         .with_checksum_algorithm(Checksum::SHA256)
@@ -393,7 +459,13 @@ fn open_bucket(bucket: &Bucket) -> Result<AmazonS3, Error> {
         .with_allow_http(is_plain)
         .with_connect_timeout(Duration::from_secs(5))
         .with_timeout_disabled();
-    builder.with_client_options(options).build()
+    let locks = Locks::new(&options)?;
+    Ok(Place {
+        client: builder.with_client_options(options).build()?,
+        prefix: bucket.prefix.clone(),
+        locks,
+        creates_once: OnceCell::new(),
+    })
 }
 
 fn payload(pieces: Vec<Bytes>) -> PutPayload {
@@ -404,7 +476,7 @@ fn payload(pieces: Vec<Bytes>) -> PutPayload {
 const fn changes(task: &Task) -> bool {
     !matches!(
         task,
-        Task::Get { .. } | Task::Head { .. } | Task::List { .. }
+        Task::Get { .. } | Task::Head { .. } | Task::List { .. } | Task::LockOf { .. }
     )
 }
 
