@@ -245,6 +245,16 @@ fn both_come_back(io: Io, test: &str) {
     });
 }
 
+/// The history may take no more of the disk, so that the log is not given up, and is full in the end: what tells that files
+/// were stored has to go through that very log.
+#[test]
+fn a_log_that_is_full_since_its_history_cannot_leave_goes_on_when_the_store_is_back() {
+    for io in [Io::Threads, Io::Glommio] {
+        let place = tempfile::tempdir().expect("a folder");
+        comes_back(io, place, 8 << 20, || {});
+    }
+}
+
 #[test]
 fn a_full_disk_and_a_store_out_of_reach_lose_nothing_and_come_back_under_glommio() {
     let name =

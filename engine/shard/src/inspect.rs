@@ -263,7 +263,11 @@ fn status<D: Device, T: Transport, M: StateMachine>(
         cores: shard.setup.cores,
         groups_total: shard.setup.groups,
         durability: "dsync",
-        storage: storage_name(shard.storage),
+        storage: if shard.is_cut_off() {
+            storage_name(Persisted::Full)
+        } else {
+            storage_name(shard.storage)
+        },
         waiting_requests: shard.waiting.requests,
         counters: Counters {
             shard: shard.counts,
