@@ -2,8 +2,9 @@
 //!
 //! A transfer touches an index bucket for its id and one for each account, and the accounts' rows. None
 //! of it is near the other in memory, so the loop works in three steps, [`AHEAD`] events apart: hash
-//! the ids and fetch the buckets; guess the accounts' rows and fetch them; judge and carry out. No
-//! allocation, no logging, no locks.
+//! the ids and fetch the buckets; guess the accounts' rows and fetch them; judge and carry out. An id that is
+//! not above all others is looked for in history as well: the first step fetches where its group begins in each
+//! index, the second one the group. No allocation, no logging, no locks.
 //!
 //! - Guessing reads only indexes that this command does not change (accounts), or hints (transfers).
 //! - A judgement that passes cannot fail to be carried out.
@@ -119,6 +120,7 @@ impl<'a> TransferCreation<'a> {
         let Some(event) = self.events.get(place) else {
             return;
         };
+        self.books.transfers.prefetch_entries(event.id.get());
         let ahead = &mut self.ahead[place % PLACES];
         if event.flags().has(TransferFlags::RESOLVING) {
             self.books.pendings.prefetch_slot(ahead.pending_hash);

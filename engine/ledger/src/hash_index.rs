@@ -19,6 +19,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::{U32, U64};
 
 use crate::find_blocks::Key;
+use crate::prefetch::prefetch;
 
 /// Bits of a hash.
 pub(crate) const HASH_BITS: u32 = 30;
@@ -161,8 +162,8 @@ pub(crate) struct HashIndex<'a> {
 }
 
 impl<'a> HashIndex<'a> {
-    /// The entries of a group.
-    fn entries(&self, group: usize) -> Option<&'a [U32]> {
+    /// The slice of a group: where its groups begin, and its entries.
+    fn slice(&self, group: usize) -> Option<&'a [U32]> {
         let shape = self.shape;
         let directory_bytes = (shape.slices() + 1) * size_of::<u64>();
         let slices_bytes = self.bytes.len().checked_sub(directory_bytes)?;
@@ -171,11 +172,36 @@ impl<'a> HashIndex<'a> {
         let slice = group / shape.slice_groups();
         let offset = |slice: usize| usize::try_from(directory.get(slice)?.get()).ok();
         let slice_bytes = slices.get(offset(slice)?..offset(slice + 1)?)?;
-        let numbers = <[U32]>::ref_from_bytes(slice_bytes).ok()?;
+        <[U32]>::ref_from_bytes(slice_bytes).ok()
+    }
+
+    /// The entries of a group.
+    fn entries(&self, group: usize) -> Option<&'a [U32]> {
+        let shape = self.shape;
+        let numbers = self.slice(group)?;
         let in_slice = group % shape.slice_groups();
         let start = numbers.get(in_slice)?.get() as usize;
         let end = numbers.get(in_slice + 1)?.get() as usize;
         numbers.get(shape.slice_groups() + 1..)?.get(start..end)
+    }
+
+    /// Hints that a key will be looked for: fetches where its group begins.
+    #[inline]
+    pub(crate) fn prefetch_group(&self, key: Key) {
+        let group = self.shape.group(key.hash());
+        let numbers = self.slice(group);
+        if let Some(start) = numbers.and_then(|all| all.get(group % self.shape.slice_groups())) {
+            prefetch(start);
+        }
+    }
+
+    /// Hints the same once that is here: fetches the group.
+    #[inline]
+    pub(crate) fn prefetch_entries(&self, key: Key) {
+        let entries = self.entries(self.shape.group(key.hash()));
+        if let Some(first) = entries.and_then(<[U32]>::first) {
+            prefetch(first);
+        }
     }
 
     /// The entries of a key within a range of places, in their order. `Field::Id` knows its own order: its entries

@@ -11,7 +11,7 @@ use raft::state_machine::RestoreError;
 use crate::balances::Both;
 use crate::chapter::{Chapter, Name};
 use crate::event_row::EventRow;
-use crate::find_blocks::{Key, each};
+use crate::find_blocks::{Field, Key, each};
 use crate::limits::{FANOUT_BITS, TIERS};
 
 /// How many chapters of each tier there are.
@@ -91,6 +91,15 @@ pub(crate) fn number(name: Name) -> u64 {
         }
     };
     (0..TIERS).map(before).sum()
+}
+
+/// What of an index is fetched.
+#[derive(Clone, Copy)]
+pub(crate) enum Fetch {
+    /// Where a group begins.
+    Group,
+    /// The group.
+    Entries,
 }
 
 /// All chapters that were shelved.
@@ -212,10 +221,30 @@ impl Shelf {
             return None;
         }
         let id_of = |row: usize| self.row(row).fields().id.get();
+        self.may_have(id, end)
+            .find_map(|chapter| chapter.find_id(id, id_of))
+    }
+
+    /// The chapters to ask for an id, newest first.
+    fn may_have(&self, id: u128, end: usize) -> impl Iterator<Item = &Chapter> {
         self.asked()
             .rev()
-            .filter(|chapter| chapter.rows().start < end && chapter.spans(id))
-            .find_map(|chapter| chapter.find_id(id, id_of))
+            .filter(move |chapter| chapter.rows().start < end && chapter.spans(id))
+    }
+
+    /// Hints that an id will be looked for, in two steps: what the first one fetches, the second one reads.
+    #[inline]
+    pub(crate) fn prefetch_id(&self, id: u128, end: usize, step: Fetch) {
+        if id > self.id_max || end == 0 {
+            return;
+        }
+        let key = Key::new(Field::Id, id);
+        for chapter in self.may_have(id, end) {
+            match step {
+                Fetch::Group => chapter.ids().prefetch_group(key),
+                Fetch::Entries => chapter.ids().prefetch_entries(key),
+            }
+        }
     }
 
     /// Rows that a chapter above tier 0 indexes: all before this number.

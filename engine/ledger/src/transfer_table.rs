@@ -23,7 +23,7 @@ use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
 use crate::limits::{EVENTS_MAX, TIMESTAMP_MAX};
 use crate::mutants::{Mutant, is_planted};
-use crate::shelf::Shelf;
+use crate::shelf::{Fetch, Shelf};
 use crate::transfer::{Transfer, TransferFlags};
 
 /// Number of a transfer's row.
@@ -73,6 +73,9 @@ pub(crate) struct TransferTable {
 
 /// Rows that the indexes in memory forget after one command, at least as many as it can add.
 const FORGOTTEN_AT_ONCE: usize = 2 * EVENTS_MAX;
+
+/// Of these, so many have their places in the hash index fetched together.
+const FORGOTTEN_TOGETHER: usize = 16;
 
 impl TransferTable {
     pub(crate) fn new(rows_max: usize, row_bits: Option<u32>, hasher: IdHasher) -> Self {
@@ -179,6 +182,17 @@ impl TransferTable {
     pub(crate) fn prefetch_index(&self, id: u128, hash: u64) {
         if !self.runs.surely_new(id) {
             self.strays.prefetch(hash);
+            let shelf = self.rows.shelf();
+            shelf.prefetch_id(id, self.forgotten, Fetch::Group);
+        }
+    }
+
+    /// Hints it once more, when that is here.
+    #[inline]
+    pub(crate) fn prefetch_entries(&self, id: u128) {
+        if !self.runs.surely_new(id) {
+            let shelf = self.rows.shelf();
+            shelf.prefetch_id(id, self.forgotten, Fetch::Entries);
         }
     }
 
@@ -315,15 +329,21 @@ impl TransferTable {
             return;
         }
         let end = merged.min(self.forgotten + FORGOTTEN_AT_ONCE);
-        for row in self.forgotten..end {
-            let event = self.rows.get(TransferRow::new(row));
-            let (id, kind) = (event.fields().id.get(), event.kind());
-            if kind == RowKind::Expiry {
-                continue;
+        let mut hashes = [None; FORGOTTEN_TOGETHER];
+        for first in (self.forgotten..end).step_by(FORGOTTEN_TOGETHER) {
+            let rows = first..end.min(first + FORGOTTEN_TOGETHER);
+            for (hash, row) in hashes.iter_mut().zip(rows.clone()) {
+                let event = self.rows.get(TransferRow::new(row));
+                let has_id = event.kind() != RowKind::Expiry;
+                *hash = has_id.then(|| self.hasher.hash(event.fields().id.get()));
+                hash.iter().for_each(|hash| self.strays.prefetch(*hash));
             }
-            let (row, hash) = (TransferRow::new(row).0, self.hasher.hash(id));
-            if self.strays.find(hash, |other| other == row).is_some() {
-                self.strays.remove(hash, row);
+            for (hash, row) in hashes.iter().zip(rows) {
+                let row = TransferRow::new(row).0;
+                let stray = hash.filter(|hash| self.strays.find(*hash, |at| at == row).is_some());
+                if let Some(hash) = stray {
+                    self.strays.remove(hash, row);
+                }
             }
         }
         self.forgotten = end;

@@ -1,7 +1,9 @@
 //! What happened, told in order: every kind of change, periods, and starting anywhere.
 
+use std::collections::BTreeMap;
+
 use ledger::account::AccountFlags;
-use ledger::change::{ChangeEvent, ChangeEventsFilter, ChangeKind};
+use ledger::change::{ChangeEvent, ChangeEventsFilter, ChangeKind, ChangedAccount};
 use ledger::instruction::operation;
 use ledger::limits::{CHANGE_EVENTS_MAX, CHANGES_MAX};
 use raft::state_machine::StateMachine;
@@ -52,6 +54,80 @@ fn within(min: u64, max: u64, limit: u32) -> ChangeEventsFilter {
         timestamp_max: max.into(),
         limit: limit.into(),
         reserved: [0; 44],
+    }
+}
+
+/// The sums of an account after an event: pending and posted debits, pending and posted credits.
+fn sums(account: &ChangedAccount) -> [u128; 4] {
+    [
+        account.debits_pending.get(),
+        account.debits_posted.get(),
+        account.credits_pending.get(),
+        account.credits_posted.get(),
+    ]
+}
+
+/// After every single event of a world, those within one command included: what was debited was credited, nothing else
+/// moved, and no limit is crossed.
+pub(crate) fn check_world(world: &World) {
+    let mut known: BTreeMap<u128, [u128; 4]> = BTreeMap::new();
+    let mut first = 1;
+    loop {
+        let page = events(world, &within(first, 0, CHANGE_EVENTS_MAX as u32));
+        for event in &page {
+            let (debit, credit) = (&event.debit_account, &event.credit_account);
+            let moved = |account: &ChangedAccount| {
+                let before = known.get(&account.id.get()).copied().unwrap_or_default();
+                let after = sums(account);
+                std::array::from_fn(|sum| after[sum].wrapping_sub(before[sum]))
+            };
+            let ([pending, posted, 0, 0], [0, 0, same_pending, same_posted]) =
+                (moved(debit), moved(credit))
+            else {
+                panic!("another sum than the one that was to move: {event:?}");
+            };
+            assert_eq!((pending, posted), (same_pending, same_posted), "{event:?}");
+            known.insert(debit.id.get(), sums(debit));
+            known.insert(credit.id.get(), sums(credit));
+            check_limits(debit);
+            check_limits(credit);
+        }
+        let Some(last) = page.last() else {
+            break;
+        };
+        first = last.timestamp.get() + 1;
+    }
+    for account in world.model.accounts() {
+        let after = [
+            account.debits_pending.get(),
+            account.debits_posted.get(),
+            account.credits_pending.get(),
+            account.credits_posted.get(),
+        ];
+        let told = known.get(&account.id.get()).copied();
+        assert_eq!(told.unwrap_or_default(), after, "{}", account.id);
+    }
+}
+
+fn check_limits(account: &ChangedAccount) {
+    let [
+        debits_pending,
+        debits_posted,
+        credits_pending,
+        credits_posted,
+    ] = sums(account);
+    let debits = debits_pending.checked_add(debits_posted);
+    let credits = credits_pending.checked_add(credits_posted);
+    let (debits, credits) = (
+        debits.expect("no sum wraps"),
+        credits.expect("no sum wraps"),
+    );
+    let flags = AccountFlags(account.flags.get());
+    if flags.has(AccountFlags::DEBITS_MUST_NOT_EXCEED_CREDITS) {
+        assert!(debits <= credits_posted, "{account:?}");
+    }
+    if flags.has(AccountFlags::CREDITS_MUST_NOT_EXCEED_DEBITS) {
+        assert!(credits <= debits_posted, "{account:?}");
     }
 }
 

@@ -17,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use zerocopy::IntoBytes;
 
+use crate::changes;
 use crate::periods;
 use crate::script::{World, results};
 use crate::twin::Twin;
@@ -371,6 +372,7 @@ fn run_world(seed: u64, events: usize, seen: &mut BTreeSet<(u8, u32)>) -> u128 {
         done += size;
     }
     check_end(&world);
+    changes::check_world(&world);
     periods::check_world(&world, |bound| fate.dice.below(bound));
     check_replay(&world, limits, &recorded);
     world.ledger.digest()

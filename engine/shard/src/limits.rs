@@ -145,6 +145,9 @@ pub const PULSE_AGAIN_NS: u64 = 1_000_000_000;
 /// Clients whose last reply one group remembers ([`crate::sessions`]); the one that was quiet for longest makes room.
 pub const SESSIONS_MAX: usize = 256;
 
+/// Origins of whose sessions a group knows each for itself which it has forgotten.
+pub const SESSION_FLOORS_MAX: usize = 256;
+
 /// Longest reply that a session keeps: the results of a full body of 128-byte events, 16 bytes each, the counts of as
 /// many batches as there may be, and a verdict.
 pub const SESSION_REPLY_MAX: usize = 256 * 1024;

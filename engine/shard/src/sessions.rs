@@ -6,18 +6,19 @@
 //! | operation | | body | reply |
 //! |---:|---|---|---|
 //! | 240 | register | nothing, or where the client comes from, u32 | verdict |
-//! | 241 | session of (a read) | client, u128 | session and last request, u32 each; nothing if there is none |
-//! | a [`Once`]'s | once | batches of the inner operation's elements | batches of its results, and the verdict |
+//! | 241 | session of (a read) | client, u128 | session, last request and origin, u32 each; nothing if there is none |
+//! | a [`Once`]'s `operation` | once | batches of the inner operation's elements | batches of its results, and the verdict |
+//! | a [`Once`]'s `told` | once | the same, and the session's origin, u32, behind them | the same |
 //!
 //! Everything else goes to the inner machine as it is. The client and `session << 32 | request` stand in the entry's
-//! head, where every request has its client and number. Group 0 gives sessions their numbers; every other group learns
-//! of a session by its first request there.
+//! head, where every request has its client and number. Group 0 gives sessions their numbers and origins; every other
+//! group learns of a session, and of its origin, by its first request there.
 //!
 //! - A request number is carried out at most once in a group, and its reply is repeated byte for byte.
-//! - A forgotten session is never taken for a new one: of those below the highest number ever forgotten, a group
-//!   answers only the ones that it still knows.
+//! - A forgotten session is never taken for a new one: of an origin's sessions below the highest that was ever forgotten, a
+//!   group answers only the ones that it still knows.
 //! - At most [`SESSIONS_MAX`] sessions. The origin that has the most of them makes room, with the one that was quiet for
-//!   longest: in group 0, where origins are known.
+//!   longest.
 
 pub mod image;
 pub mod table;
@@ -33,7 +34,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::limits::SESSIONS_MAX;
 use crate::sessions::image::Restoring;
-use crate::sessions::table::{Found, Table};
+use crate::sessions::table::{Asked, Found, Table};
 
 /// Opens a session. Only group 0 takes it.
 pub const REGISTER: u8 = 240;
@@ -45,6 +46,8 @@ pub const SESSION_OF: u8 = 241;
 pub struct Once {
     /// Its number; no operation of the inner machine has it.
     pub operation: u8,
+    /// Its number where the session's origin stands behind the batches; another one.
+    pub told: u8,
     /// The inner machine's operation for each batch.
     pub inner: u8,
     /// Bytes of an element of the request.
@@ -145,11 +148,18 @@ impl<M: StateMachine> Sessions<M> {
         self.table.len() == 0
     }
 
-    fn once(&self, operation: u8) -> Option<Once> {
-        self.once
-            .iter()
-            .find(|once| once.operation == operation)
-            .copied()
+    /// Which of them an operation is, its batches, and the session's origin where it is told.
+    fn once<'a>(&self, operation: u8, payload: &'a [u8]) -> Option<(Once, &'a [u8], Option<u32>)> {
+        let mut all = self.once.iter();
+        let once = *all.find(|once| [once.operation, once.told].contains(&operation))?;
+        if operation == once.operation {
+            return Some((once, payload, None));
+        }
+        // Without an origin it is no list of batches either.
+        let told = U32::read_from_suffix(payload).ok();
+        Some(told.map_or((once, &[], None), |(batches, origin)| {
+            (once, batches, Some(origin.get()))
+        }))
     }
 
     fn register(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
@@ -166,12 +176,21 @@ impl<M: StateMachine> Sessions<M> {
         }
     }
 
-    fn carry_out(&mut self, once: Once, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
+    fn carry_out(
+        &mut self,
+        (once, origin): (Once, Option<u32>),
+        asker: Asker,
+        command: Command<'_>,
+        reply: &mut Vec<u8>,
+    ) {
         let (session, request) = ((asker.number >> 32) as u32, asker.number as u32);
-        match self
-            .table
-            .find(asker.client, session, request, command.index.0)
-        {
+        let asked = Asked {
+            client: asker.client,
+            session,
+            request,
+            origin,
+        };
+        match self.table.find(&asked, command.index.0) {
             Found::New(session) => {
                 let start = reply.len();
                 self.run(once, command, reply);
@@ -228,9 +247,9 @@ impl<M: StateMachine> StateMachine for Sessions<M> {
                 Admission::Write,
             ),
             SESSION_OF => fits(payload.len() == size_of::<U128>(), Admission::Read),
-            _ => match self.once(operation) {
+            _ => match self.once(operation, payload) {
                 None => self.inner.admit(operation, payload),
-                Some(once) => {
+                Some((once, payload, _)) => {
                     let batches = Batches::parse(payload, once.event_bytes)
                         .map_err(|_| Refusal::MalformedBody)?;
                     for batch in batches.iter() {
@@ -253,8 +272,10 @@ impl<M: StateMachine> StateMachine for Sessions<M> {
     fn apply_for(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
         if command.operation == REGISTER {
             self.register(asker, command, reply);
-        } else if let Some(once) = self.once(command.operation) {
-            self.carry_out(once, asker, command, reply);
+        } else if let Some((once, payload, origin)) = self.once(command.operation, command.payload)
+        {
+            let command = Command { payload, ..command };
+            self.carry_out((once, origin), asker, command, reply);
         } else {
             self.inner.apply_for(asker, command, reply);
         }
@@ -269,10 +290,11 @@ impl<M: StateMachine> StateMachine for Sessions<M> {
             return self.inner.query(operation, payload, reply);
         }
         if let Ok(client) = U128::read_from_bytes(payload)
-            && let Some((session, request)) = self.table.session_of(client.get())
+            && let Some(of) = self.table.session_of(client.get())
         {
-            reply.extend_from_slice(&session.to_le_bytes());
-            reply.extend_from_slice(&request.to_le_bytes());
+            for number in of {
+                reply.extend_from_slice(&number.to_le_bytes());
+            }
         }
     }
 

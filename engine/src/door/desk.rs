@@ -76,6 +76,8 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     session: u32,
+    /// Where it was registered from, as group 0 says.
+    origin: Origin,
     release: Release,
     checked_at: Time,
     /// The newest request seen here.

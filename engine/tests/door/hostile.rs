@@ -8,6 +8,7 @@ use engine::Io;
 use engine::door::limits::{GUESTS_MAX, REGISTERS_PER_GUEST, REGISTERS_PER_ORIGIN};
 use net::tigerbeetle::batches;
 use net::tigerbeetle::operation::{CREATE_TRANSFERS, QUERY_ACCOUNTS, REGISTER};
+use shard::limits::SESSIONS_MAX;
 use socket2::{Domain, Socket, Type};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -203,6 +204,39 @@ fn a_flood_of_sessions_from_one_address_ends_nobody_elses() {
     assert_eq!(customer.balance(1), (1, 0));
     let mut late = Caller::registered(bank.door(0), 70);
     assert_eq!(late.balance(1), (1, 0));
+}
+
+#[test]
+fn a_flood_that_writes_to_another_group_ends_nobody_elses_session_there() {
+    let bank = Bank::open(Io::Threads, 1, 1, 2);
+    // Ledger 1 lies in group 1, which gives no sessions their numbers.
+    let mut customer = Caller::registered(bank.door(0), 1);
+    let opened = customer.create_accounts(&[account(1, 1), account(2, 1)]);
+    assert_eq!(opened, [CREATED; 2]);
+    let mut quiet = Caller::registered(bank.door(0), 2);
+    // Half as many sessions again as the group remembers, each of which writes there.
+    let count = SESSIONS_MAX as u128 * 3 / 2;
+    let mut hostile = caller_from(2, &bank, 0);
+    for client in 0..count {
+        if client % u128::from(REGISTERS_PER_GUEST) == 0 {
+            hostile = caller_from(2, &bank, 0);
+        }
+        (hostile.client, hostile.number) = (5000 + client, 0);
+        hostile.register();
+        assert_eq!(
+            hostile.create_accounts(&[account(9000 + client, 1)]),
+            [CREATED]
+        );
+    }
+    is_served(&mut customer, 1);
+    // Older than all of them, and there for the first time.
+    is_served(&mut quiet, 2);
+    // Through another door, or from another address, the session is the same.
+    let mut moved = caller_from(3, &bank, 2);
+    (moved.session, moved.number) = (quiet.session, quiet.number);
+    is_served(&mut moved, 3);
+    assert_eq!(customer.balance(1), (3, 0));
+    assert_eq!(bank.count(0, "evictions"), 0);
 }
 
 #[test]

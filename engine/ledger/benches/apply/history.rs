@@ -81,13 +81,15 @@ impl Drop for Folder {
 /// Prints what a new id costs after so many transfers.
 pub(crate) fn measure(transfers: usize) {
     match grow(transfers) {
-        Ok((mut ledger, mut generator, folder)) => ask(&mut ledger, &mut generator, &folder),
+        Ok((mut ledger, mut generator, mut hand, folder)) => {
+            ask(&mut ledger, &mut generator, &mut hand, &folder);
+        }
         Err(error) => println!("history: not measured: {error}"),
     }
 }
 
 /// A ledger with a long history, all but the last of it in files.
-fn grow(transfers: usize) -> std::io::Result<(Ledger, Generator<'static>, Folder)> {
+fn grow(transfers: usize) -> std::io::Result<(Ledger, Generator<'static>, Hand, Folder)> {
     let limits = Limits {
         accounts_max: CASE.accounts,
         transfers_max: transfers + 100 * BATCH,
@@ -109,11 +111,11 @@ fn grow(transfers: usize) -> std::io::Result<(Ledger, Generator<'static>, Folder
             ledger.shelve(due, Arc::new(map)).expect("its own chapter");
         }
     }
-    Ok((ledger, generator, folder))
+    Ok((ledger, generator, hand, folder))
 }
 
 /// Asks for ids that rise, for ids of clients whose clocks differ, and for random ones; none of them is there.
-fn ask(ledger: &mut Ledger, generator: &mut Generator<'_>, folder: &Folder) {
+fn ask(ledger: &mut Ledger, generator: &mut Generator<'_>, hand: &mut Hand, folder: &Folder) {
     let audit = ledger.audit();
     println!(
         "\nhistory: {} transfers, {} chapters with {:.1} bytes for each, {:.2} bytes in memory for each",
@@ -165,6 +167,48 @@ fn ask(ledger: &mut Ledger, generator: &mut Generator<'_>, folder: &Folder) {
         };
         println!(
             "history: {name:<20} {nanos:>8.1} ns to know that an id is new ({verdict}), {again:.1} ns when asked again"
+        );
+    }
+    create(ledger, generator, hand);
+}
+
+/// Makes an id out of the rising one and its place in the batch.
+type Choose = fn(u128, u128) -> u128;
+
+/// Has transfers created under ids of each kind, whole batches in turns: what the loop makes of a late or a random id.
+fn create(ledger: &mut Ledger, generator: &mut Generator<'_>, hand: &mut Hand) {
+    const TURNS: usize = 15;
+    let kinds: [(&str, Choose); 3] = [
+        ("ids that rise", |id, _| id),
+        ("ids up to 2 s late", |id, n| {
+            (id - ((2 + n * 7 % 2_000) << 80)) | 1 << 79
+        }),
+        ("random ids", |id, _| {
+            id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835) >> 8
+        }),
+    ];
+    let mut nanos = [const { Vec::new() }; 3];
+    let mut body = Vec::new();
+    for _ in 0..TURNS {
+        for (nanos, (_, id_of)) in nanos.iter_mut().zip(kinds) {
+            generator.transfers(BATCH, &mut body);
+            for (event, n) in body.chunks_mut(128).zip(0_u128..) {
+                let id = u128::from_le_bytes(event[..16].try_into().expect("16 bytes"));
+                event[..16].copy_from_slice(&id_of(id, n).to_le_bytes());
+            }
+            let start = Instant::now();
+            hand.apply(ledger, operation::CREATE_TRANSFERS, &body);
+            nanos.push(nanos_since(start) as f64 / BATCH as f64);
+            let created = hand.reply.chunks(16);
+            assert!(created.into_iter().all(|told| told[8..12] == [0xFF; 4]));
+        }
+    }
+    for ((name, _), mut nanos) in kinds.into_iter().zip(nanos) {
+        nanos.sort_by(f64::total_cmp);
+        println!(
+            "history: {name:<20} {:>8.1} ns to create a transfer, median of {TURNS} batches, best {:.1}",
+            nanos[TURNS / 2],
+            nanos[0]
         );
     }
 }

@@ -3,25 +3,27 @@
 //! Drawn in `docs/formats-shard.md`, "Sessions".
 //!
 //! - Two replicas at one index write the same bytes.
-//! - Version 1, which knew no origins, is read as well.
+//! - Version 1, which knew no origins, and version 2, which knew one floor, are read as well.
 //! - Every length is checked against its limit before memory is spent on it.
+
+use std::collections::BTreeMap;
 
 use raft::state_machine::RestoreError;
 use zerocopy::little_endian::{U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::limits::SESSION_REPLY_MAX;
+use crate::limits::{SESSION_FLOORS_MAX, SESSION_REPLY_MAX};
 use crate::sessions::table::{Entry, Table};
 
 const MAGIC: [u8; 4] = *b"QSES";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The oldest that can be read.
 const VERSION_MIN: u32 = 1;
 
 /// How every image of sessions begins.
-pub(crate) const START: [u8; 8] = *b"QSES\x02\0\0\0";
+pub(crate) const START: [u8; 8] = *b"QSES\x03\0\0\0";
 
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Head {
     magic: [u8; 4],
@@ -29,7 +31,16 @@ struct Head {
     given: U32,
     floor: U32,
     count: U32,
-    zero: U32,
+    /// Zero before version 3.
+    floors: U32,
+}
+
+/// Of an origin's sessions, the highest that was forgotten.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Floor {
+    origin: U32,
+    session: U32,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -46,7 +57,8 @@ struct Row {
 
 const HEAD_BYTES: usize = size_of::<Head>();
 const ROW_BYTES: usize = size_of::<Row>();
-const _: () = assert!(HEAD_BYTES == 24 && ROW_BYTES == 40);
+const FLOOR_BYTES: usize = size_of::<Floor>();
+const _: () = assert!(HEAD_BYTES == 24 && ROW_BYTES == 40 && FLOOR_BYTES == 8);
 
 /// The bytes of a table.
 pub(crate) fn encode(table: &Table) -> Vec<u8> {
@@ -57,9 +69,16 @@ pub(crate) fn encode(table: &Table) -> Vec<u8> {
         given: table.given().into(),
         floor: table.floor().into(),
         count: (entries.len() as u32).into(),
-        zero: 0.into(),
+        floors: (table.floors().len() as u32).into(),
     };
     let mut bytes = head.as_bytes().to_vec();
+    for (&origin, &session) in table.floors() {
+        let floor = Floor {
+            origin: origin.into(),
+            session: session.into(),
+        };
+        bytes.extend_from_slice(floor.as_bytes());
+    }
     for (client, entry) in entries {
         let row = Row {
             client: client.into(),
@@ -82,6 +101,7 @@ struct Begun {
     given: u32,
     floor: u32,
     count: usize,
+    floors: usize,
 }
 
 /// A table being read from pieces.
@@ -90,6 +110,7 @@ pub struct Restoring {
     held: Vec<u8>,
     offset: u64,
     begun: Option<Begun>,
+    floors: BTreeMap<u32, u32>,
     entries: Vec<(u128, Entry)>,
     done: bool,
 }
@@ -125,11 +146,14 @@ impl Restoring {
         Ok(rest)
     }
 
-    /// Bytes of the head, or of the row that comes next; with its reply, once its length is known.
+    /// Bytes of the head, of all floors, or of the row that comes next; with its reply, once its length is known.
     fn wanted(&self) -> Result<usize, RestoreError> {
         let Some(begun) = self.begun else {
             return Ok(HEAD_BYTES);
         };
+        if self.floors.len() < begun.floors {
+            return Ok(begun.floors * FLOOR_BYTES);
+        }
         let Ok((row, _)) = Row::ref_from_prefix(&self.held) else {
             return Ok(ROW_BYTES);
         };
@@ -144,25 +168,11 @@ impl Restoring {
         let malformed = RestoreError::Malformed(self.offset);
         if self.begun.is_none() {
             let head = Head::ref_from_bytes(&self.held).map_err(|_| malformed)?;
-            if head.magic != MAGIC || head.zero.get() != 0 {
-                return Err(malformed);
-            }
-            let version = head.version.get();
-            if !(VERSION_MIN..=VERSION).contains(&version) {
-                return Err(RestoreError::Version(version));
-            }
-            let count = head.count.get() as usize;
-            if count > table.entries_max() {
-                return Err(RestoreError::Full);
-            }
-            self.begun = Some(Begun {
-                version,
-                given: head.given.get(),
-                floor: head.floor.get(),
-                count,
-            });
-            self.offset += HEAD_BYTES as u64;
-            self.held.clear();
+            self.begin(*head, table.entries_max())?;
+            return self.finish(table, malformed);
+        }
+        if self.floors.len() < self.begun.map_or(0, |begun| begun.floors) {
+            self.take_floors().ok_or(malformed)?;
             return self.finish(table, malformed);
         }
         let (row, reply) = Row::ref_from_prefix(&self.held).map_err(|_| malformed)?;
@@ -182,13 +192,57 @@ impl Restoring {
         self.finish(table, malformed)
     }
 
+    fn begin(&mut self, head: Head, count_max: usize) -> Result<(), RestoreError> {
+        let malformed = RestoreError::Malformed(self.offset);
+        if head.magic != MAGIC {
+            return Err(malformed);
+        }
+        let version = head.version.get();
+        if !(VERSION_MIN..=VERSION).contains(&version) {
+            return Err(RestoreError::Version(version));
+        }
+        let (count, floors) = (head.count.get() as usize, head.floors.get() as usize);
+        if version < 3 && floors > 0 {
+            return Err(malformed);
+        }
+        if count > count_max || floors > SESSION_FLOORS_MAX {
+            return Err(RestoreError::Full);
+        }
+        self.begun = Some(Begun {
+            version,
+            given: head.given.get(),
+            floor: head.floor.get(),
+            count,
+            floors,
+        });
+        self.offset += HEAD_BYTES as u64;
+        self.held.clear();
+        Ok(())
+    }
+
+    /// All floors are here: in order of their origins, each above the one for all.
+    fn take_floors(&mut self) -> Option<()> {
+        let (floors, begun) = (<[Floor]>::ref_from_bytes(&self.held).ok()?, self.begun?);
+        let rise = floors.is_sorted_by(|one, next| one.origin.get() < next.origin.get());
+        let above = floors.iter().all(|of| of.session.get() > begun.floor);
+        if !rise || !above {
+            return None;
+        }
+        let pairs = floors.iter().map(|of| (of.origin.get(), of.session.get()));
+        self.floors = pairs.collect();
+        self.offset += self.held.len() as u64;
+        self.held.clear();
+        Some(())
+    }
+
     fn finish(&mut self, table: &mut Table, malformed: RestoreError) -> Result<(), RestoreError> {
         let begun = self.begun.expect("the head was read");
-        if self.entries.len() < begun.count {
+        if self.floors.len() < begun.floors || self.entries.len() < begun.count {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.entries);
-        if !table.restore(begun.given, begun.floor, entries) {
+        let floors = std::mem::take(&mut self.floors);
+        if !table.restore((begun.given, begun.floor), floors, entries) {
             return Err(malformed);
         }
         self.done = true;

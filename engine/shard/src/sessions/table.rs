@@ -2,16 +2,20 @@
 //!
 //! - In order of arrival in memory, and of no order in the digest: what is remembered decides, not how it came there.
 //! - `floor` is the highest number that was ever forgotten here. A session at or below it that is not in the table was
-//!   forgotten, or is taken for such.
+//!   forgotten, or is taken for such. Groups that give no numbers keep such a floor for each origin, so that nobody's first
+//!   request there is refused because of somebody else's flood; of the origins with the lowest floors, that are more than
+//!   there may be, one floor is kept for all.
+//! - Who does not tell an origin is below every floor.
 //! - `sum` is the sum of the digests of all entries, kept as they change.
 //! - Room is made by the origin that has the most sessions, so nobody loses a session to somebody else's flood.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-use crate::limits::SESSION_REPLY_MAX;
+use crate::limits::{SESSION_FLOORS_MAX, SESSION_REPLY_MAX};
 use crate::sessions::Outcome;
 
 /// What a request meets.
@@ -23,6 +27,19 @@ pub enum Found<'a> {
     Repeated(&'a [u8]),
     /// It is not to be carried out.
     Refused(Outcome),
+}
+
+/// A request of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Whose.
+    pub client: u128,
+    /// Its session, as it says.
+    pub session: u32,
+    /// Which of the session's requests.
+    pub request: u32,
+    /// The session's origin, if that is told.
+    pub origin: Option<u32>,
 }
 
 /// One session.
@@ -49,7 +66,10 @@ pub struct Table {
     entries_max: usize,
     /// Sessions that were given a number here.
     given: u32,
+    /// Of sessions whose origin has none of its own.
     floor: u32,
+    /// By origin; each is above `floor`.
+    floors: BTreeMap<u32, u32>,
     registers: bool,
     sum: u128,
     /// An image of the table that is being handed out, and how far it is.
@@ -67,6 +87,7 @@ impl Table {
             entries_max,
             given: 0,
             floor: 0,
+            floors: BTreeMap::new(),
             registers,
             sum: 0,
             frozen: None,
@@ -85,11 +106,11 @@ impl Table {
         self.entries.is_empty()
     }
 
-    /// A client's session and its last request.
+    /// A client's session, its last request and its origin.
     #[must_use]
-    pub fn session_of(&self, client: u128) -> Option<(u32, u32)> {
+    pub fn session_of(&self, client: u128) -> Option<[u32; 3]> {
         let entry = &self.entries[self.place(client)?];
-        Some((entry.session, entry.request))
+        Some([entry.session, entry.request, entry.origin])
     }
 
     /// A client of this origin wants a session; at `index` of the log.
@@ -115,12 +136,19 @@ impl Table {
     }
 
     /// A request of a session; at `index` of the log. After `New` the reply is to be kept.
-    pub fn find(&mut self, client: u128, session: u32, request: u32, index: u64) -> Found<'_> {
+    pub fn find(&mut self, asked: &Asked, index: u64) -> Found<'_> {
+        let Asked {
+            client,
+            session,
+            request,
+            origin,
+        } = *asked;
         let Some(place) = self.place(client) else {
-            if self.registers || session <= self.floor || client == 0 || request == 0 {
+            let forgotten = session <= self.floor_of(origin);
+            if self.registers || forgotten || client == 0 || request == 0 {
                 return Found::Refused(Outcome::NoSession);
             }
-            self.insert(client, session, 0, index);
+            self.insert(client, session, origin.unwrap_or(0), index);
             return Found::New(session);
         };
         let known = self.entries[place].session;
@@ -132,7 +160,7 @@ impl Table {
                 return Found::Refused(Outcome::NoSession);
             }
             self.remove(place);
-            self.insert(client, session, 0, index);
+            self.insert(client, session, origin.unwrap_or(0), index);
             return Found::New(session);
         }
         self.touch(place, index);
@@ -162,14 +190,19 @@ impl Table {
     /// The state hash of the table and of what it stands beside.
     #[must_use]
     pub fn digest(&self, inner: u128) -> u128 {
-        if self.entries.is_empty() && self.given == 0 && self.floor == 0 {
+        let nothing = self.entries.is_empty() && self.floors.is_empty();
+        if nothing && self.given == 0 && self.floor == 0 {
             return inner;
         }
-        let mut bytes = Vec::with_capacity(40);
+        let mut bytes = Vec::with_capacity(40 + 8 * self.floors.len());
         bytes.extend_from_slice(&inner.to_le_bytes());
         bytes.extend_from_slice(&self.sum.to_le_bytes());
         bytes.extend_from_slice(&self.given.to_le_bytes());
         bytes.extend_from_slice(&self.floor.to_le_bytes());
+        for (origin, floor) in &self.floors {
+            bytes.extend_from_slice(&origin.to_le_bytes());
+            bytes.extend_from_slice(&floor.to_le_bytes());
+        }
         xxh3_128(&bytes)
     }
 
@@ -179,6 +212,10 @@ impl Table {
 
     pub(crate) fn floor(&self) -> u32 {
         self.floor
+    }
+
+    pub(crate) fn floors(&self) -> &BTreeMap<u32, u32> {
+        &self.floors
     }
 
     pub(crate) fn entries_max(&self) -> usize {
@@ -198,9 +235,14 @@ impl Table {
     }
 
     /// Takes over what an image says; false if a client is in it twice or there are too many.
-    pub(crate) fn restore(&mut self, given: u32, floor: u32, entries: Vec<(u128, Entry)>) -> bool {
+    pub(crate) fn restore(
+        &mut self,
+        (given, floor): (u32, u32),
+        floors: BTreeMap<u32, u32>,
+        entries: Vec<(u128, Entry)>,
+    ) -> bool {
         self.clear();
-        (self.given, self.floor) = (given, floor);
+        (self.given, self.floor, self.floors) = (given, floor, floors);
         for (client, entry) in entries {
             if self.place(client).is_some() || self.entries.len() == self.entries_max {
                 return false;
@@ -248,7 +290,10 @@ impl Table {
     fn insert(&mut self, client: u128, session: u32, origin: u32, index: u64) {
         if self.entries.len() == self.entries_max {
             let quiet = self.dispensable();
-            self.floor = self.floor.max(self.entries[quiet].session);
+            let Entry {
+                session, origin, ..
+            } = self.entries[quiet];
+            self.forget(session, origin);
             self.remove(quiet);
         }
         self.clients.push(client);
@@ -262,6 +307,31 @@ impl Table {
         });
         let place = self.entries.len() - 1;
         self.change(place, client, |_| {});
+    }
+
+    /// Sessions up to this one may have been forgotten here.
+    fn floor_of(&self, origin: Option<u32>) -> u32 {
+        let own = match origin {
+            Some(origin) => self.floors.get(&origin).copied(),
+            None => self.floors.values().max().copied(),
+        };
+        own.unwrap_or(0).max(self.floor)
+    }
+
+    /// A session is not known any more.
+    fn forget(&mut self, session: u32, origin: u32) {
+        if self.registers {
+            self.floor = self.floor.max(session);
+            return;
+        }
+        if session > self.floor_of(Some(origin)) {
+            self.floors.insert(origin, session);
+        }
+        if self.floors.len() > SESSION_FLOORS_MAX {
+            let lowest = self.floors.values().min().copied();
+            self.floor = self.floor.max(lowest.unwrap_or(0));
+            self.floors.retain(|_, floor| *floor > self.floor);
+        }
     }
 
     /// Who makes room: of the origins with the most sessions, the session that was quiet for longest.

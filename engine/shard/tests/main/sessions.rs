@@ -10,6 +10,7 @@ use crate::tally::{ADD, LOOK, Tally};
 
 const ONCE: &[Once] = &[Once {
     operation: 250,
+    told: 252,
     inner: ADD,
     event_bytes: 2,
     result_bytes: 8,
@@ -59,6 +60,13 @@ impl Group {
 
     fn add(&mut self, client: u128, session: u32, request: u32) -> Vec<u8> {
         self.apply(client, number(session, request), 250, &body(&[1]))
+    }
+
+    /// A request of a session whose origin is told; how it fared.
+    fn outcome_from(&mut self, origin: u32, client: u128, session: u32, request: u32) -> Outcome {
+        let payload = [&body(&[1])[..], &origin.to_le_bytes()].concat();
+        let reply = self.apply(client, number(session, request), 252, &payload);
+        verdict(&reply).expect("a verdict").2
     }
 
     fn outcome(&mut self, client: u128, session: u32, request: u32) -> Outcome {
@@ -196,6 +204,79 @@ fn a_group_that_gives_no_numbers_never_revives_a_session() {
 }
 
 #[test]
+fn a_flood_from_one_origin_ends_nobody_elses_session_in_a_group_that_gives_no_numbers() {
+    let mut group = Group::new(false);
+    for session in 1..=100 {
+        let origin = session % 3 + 1;
+        assert_eq!(
+            group.outcome_from(origin, session.into(), session, 1),
+            Outcome::Done
+        );
+    }
+    let flood = 1_000..3_000_u32;
+    for session in flood.clone() {
+        assert_eq!(
+            group.outcome_from(9, session.into(), session, 1),
+            Outcome::Done
+        );
+    }
+    let count = group.count();
+    for session in 1..=100 {
+        let origin = session % 3 + 1;
+        let again = group.outcome_from(origin, session.into(), session, 1);
+        assert_eq!(again, Outcome::Done, "repeated");
+        assert_eq!(group.outcome(session.into(), session, 2), Outcome::Done);
+    }
+    assert_eq!(group.count(), count + 100);
+    // Older than all of the flood, and here for the first time.
+    assert_eq!(group.outcome_from(1, 500, 500, 1), Outcome::Done);
+    assert_eq!(group.outcome_from(7, 501, 501, 1), Outcome::Done);
+    // What the flood lost stays lost, and who does not say where it comes from may be of the flood.
+    let lost = flood.end - SESSIONS_MAX as u32 + 100 - 1;
+    let count = group.count();
+    for session in [flood.start, lost] {
+        let late = group.outcome_from(9, session.into(), session, 1);
+        assert_eq!(late, Outcome::NoSession, "{session}");
+        assert_eq!(
+            group.outcome(session.into(), session, 2),
+            Outcome::NoSession
+        );
+    }
+    assert_eq!(group.outcome(502, 502, 1), Outcome::NoSession);
+    assert_eq!(group.count(), count);
+}
+
+#[test]
+fn of_more_origins_than_are_remembered_the_lowest_floors_become_one() {
+    let mut group = Group::new(false);
+    // Every origin forgets one session: each has two, and all rooms are taken.
+    let origins = 3 * SESSIONS_MAX as u32;
+    let mut session = 0;
+    let mut done = Vec::new();
+    for origin in 1..=origins {
+        for _ in 0..2 {
+            session += 1;
+            let outcome = group.outcome_from(origin, session.into(), session, 1);
+            assert_eq!(outcome, Outcome::Done, "{session}");
+            done.push((origin, session));
+        }
+    }
+    let count = group.count();
+    let mut known = 0;
+    for (origin, session) in done {
+        // Known and repeated, or forgotten: never carried out again.
+        let outcome = group.outcome_from(origin, session.into(), session, 1);
+        known += usize::from(outcome == Outcome::Done);
+    }
+    assert_eq!((known, group.count()), (SESSIONS_MAX, count));
+    let fresh = session + 1;
+    assert_eq!(
+        group.outcome_from(origins + 1, fresh.into(), fresh, 1),
+        Outcome::Done
+    );
+}
+
+#[test]
 fn a_stranger_to_the_group_that_gives_numbers_is_no_session() {
     let mut group = Group::new(true);
     assert_eq!(group.outcome(5, 77, 1), Outcome::NoSession);
@@ -215,6 +296,11 @@ fn what_is_no_list_of_batches_is_not_admitted() {
         Err(Refusal::MalformedBody),
         "the inner machine's word"
     );
+    let told = [&body(&[2])[..], &[1, 0, 0, 127]].concat();
+    assert_eq!(admit(252, &told), Ok(Admission::Write));
+    for short in [&told[..3], &told[..4], &body(&[2])[..], &[]] {
+        assert_eq!(admit(252, short), Err(Refusal::MalformedBody));
+    }
     assert_eq!(admit(REGISTER, &[1]), Err(Refusal::MalformedBody));
     assert_eq!(admit(REGISTER, &[1, 2, 3, 4]), Ok(Admission::Write));
     assert_eq!(admit(SESSION_OF, &[0; 15]), Err(Refusal::MalformedBody));
@@ -236,7 +322,9 @@ fn a_session_is_found_by_its_client() {
     assert!(ask(&group, 4).is_empty());
     let session = group.register(4);
     group.add(4, session, 9);
-    assert_eq!(ask(&group, 4), [1, 0, 0, 0, 9, 0, 0, 0]);
+    assert_eq!(ask(&group, 4), [1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    group.register_from(0x7f00_0001, 5);
+    assert_eq!(ask(&group, 5), [2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 127]);
 }
 
 #[test]
@@ -359,6 +447,54 @@ fn an_image_brings_every_session_back() {
 }
 
 #[test]
+fn an_image_brings_back_what_was_forgotten() {
+    let mut machine = Sessions::new(Kept::default(), ONCE, false);
+    let mut index = 0;
+    let mut outcome = |machine: &mut Sessions<Kept>, origin: u32, session: u32| {
+        index += 1;
+        let payload = [&body(&[1])[..], &origin.to_le_bytes()].concat();
+        let command = Command {
+            index: Index(index),
+            time: index,
+            operation: 252,
+            payload: &payload,
+        };
+        let (client, number) = (session.into(), number(session, 1));
+        let mut reply = Vec::new();
+        machine.apply_for(Asker { client, number }, command, &mut reply);
+        verdict(&reply).expect("a verdict").2
+    };
+    for session in 1..=3 * SESSIONS_MAX as u32 {
+        assert_eq!(outcome(&mut machine, session % 7, session), Outcome::Done);
+    }
+    let whole = image(&mut machine, 1 << 20);
+    for cut in [1, 25, 31, 32, 80, 4096] {
+        let mut restored = Sessions::new(Kept::default(), ONCE, false);
+        restored.begin_restore();
+        for piece in whole.chunks(cut) {
+            restored.restore_piece(piece).expect("a piece of an image");
+        }
+        restored.end_restore().expect("all pieces were there");
+        assert_eq!(restored.digest(), machine.digest());
+        assert_eq!(image(&mut restored, 99), whole);
+        assert_eq!(outcome(&mut restored, 3, 3), Outcome::NoSession);
+        assert_eq!(outcome(&mut restored, 8, 4), Outcome::Done, "not forgotten");
+    }
+    // Floors that do not rise, one that is below the floor for all, more than there may be.
+    let damaged = [(24, 9), (28, 0), (21, 2)];
+    for (at, byte) in damaged {
+        let mut bytes = whole.clone();
+        bytes[at] = byte;
+        if byte == 0 {
+            bytes[29] = 0;
+        }
+        let mut restored = Sessions::new(Kept::default(), ONCE, false);
+        restored.begin_restore();
+        assert!(restored.restore_piece(&bytes).is_err(), "byte {at}");
+    }
+}
+
+#[test]
 fn an_image_without_origins_is_read() {
     let mut machine = Sessions::new(Kept::default(), ONCE, true);
     let command = Command {
@@ -423,7 +559,9 @@ fn a_damaged_image_is_refused() {
         restored.restore_piece(&bytes).err()
     };
     assert_eq!(refused(0, 0), Some(RestoreError::Malformed(0)));
-    assert_eq!(refused(4, 3), Some(RestoreError::Version(3)));
+    assert_eq!(refused(4, 4), Some(RestoreError::Version(4)));
+    assert_eq!(refused(20, 1), Some(RestoreError::Malformed(24)));
+    assert_eq!(refused(22, 1), Some(RestoreError::Full));
     assert_eq!(refused(4, 0), Some(RestoreError::Version(0)));
     assert_eq!(
         refused(4, 1),

@@ -18,6 +18,7 @@ use zerocopy::FromBytes;
 use crate::door::desk::plan::{self, Ask, Phase};
 use crate::door::desk::{Desk, Effect, GuestId, Known};
 use crate::door::limits;
+use crate::door::origins::Origin;
 use crate::door::route::{self, Spread};
 
 /// A part of an order, asked of one group.
@@ -59,6 +60,8 @@ pub(super) struct Order {
     pub(super) errands: Vec<u64>,
     release: Release,
     shape: Option<Shape>,
+    /// Of the session.
+    origin: Origin,
     phase: Phase,
     answers: Vec<Option<Bytes>>,
     left: usize,
@@ -83,6 +86,7 @@ impl Order {
             errands: Vec::new(),
             release,
             shape,
+            origin: 0,
             phase: Phase::Session,
             answers: Vec::new(),
             left: 0,
@@ -124,7 +128,8 @@ impl Desk {
         match known {
             Some(known) => {
                 known.number = request.number;
-                self.carry_out(id, now, out);
+                let origin = known.origin;
+                self.carry_out(id, origin, now, out);
             }
             None => {
                 let ask = plan::session_of(request.client);
@@ -134,11 +139,12 @@ impl Desk {
     }
 
     /// The session is known: what is to be done, and where.
-    fn carry_out(&mut self, id: u64, now: Time, out: &mut Vec<Effect>) {
-        let order = &self.orders[&id];
+    fn carry_out(&mut self, id: u64, origin: Origin, now: Time, out: &mut Vec<Effect>) {
+        let order = self.orders.get_mut(&id).expect("it is under way");
+        order.origin = origin;
         let shape = order.shape.expect("an operation that was not objected to");
-        let groups = self.layout.groups;
-        let (phase, asks) = plan::parts(order.request.operation, shape, &order.body, groups);
+        let (operation, groups) = (order.request.operation, self.layout.groups);
+        let (phase, asks) = plan::parts(operation, shape, &order.body, groups, origin);
         self.enter(id, phase, asks, now, out);
     }
 
@@ -226,14 +232,17 @@ impl Desk {
         match &order.phase {
             Phase::Session => self.session_told(id, &answers[0], now, out),
             Phase::Register => {
-                let release = order.release;
                 let known = Known {
                     session: u32::try_from(order.index).unwrap_or(u32::MAX),
-                    release,
+                    origin: order.guest.origin,
+                    release: order.release,
                     checked_at: now,
                     number: 0,
                 };
-                self.remember(id, known);
+                // Another door may have registered it first, from elsewhere: where groups are told, group 0 is asked.
+                if self.layout.groups == 1 {
+                    self.remember(id, known);
+                }
                 self.reply(id, plan::registered(), out);
             }
             Phase::Ledgers => {
@@ -251,7 +260,7 @@ impl Desk {
                     route::transfers(&order.body, &batches, self.layout.groups, |pending| {
                         ledgers.get(&pending).copied()
                     });
-                let (phase, asks) = plan::spread(order.request.operation, spread);
+                let (phase, asks) = plan::spread(order.request.operation, spread, order.origin);
                 self.enter(id, phase, asks, now, out);
             }
             Phase::Whole => self.reply_created(id, Some(answers[0].clone()), out),
@@ -287,19 +296,23 @@ impl Desk {
     fn session_told(&mut self, id: u64, told: &[u8], now: Time, out: &mut Vec<Effect>) {
         let order = &self.orders[&id];
         let (release, number, asked) = (order.release, order.request.number, order.request.session);
-        let session = told
-            .first_chunk::<4>()
-            .map(|bytes| u32::from_le_bytes(*bytes));
+        let number_at = |at: usize| {
+            let bytes = told.get(at..at + 4)?.first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*bytes))
+        };
+        // Session, last request, origin; a node of an older version does not say the last.
+        let (session, origin) = (number_at(0), number_at(8).unwrap_or(0));
         match session {
             Some(session) if u64::from(session) == asked => {
                 let known = Known {
                     session,
+                    origin,
                     release,
                     checked_at: now,
                     number,
                 };
                 self.remember(id, known);
-                self.carry_out(id, now, out);
+                self.carry_out(id, origin, now, out);
             }
             Some(session) if u64::from(session) > asked => {
                 self.end_with(id, Reason::SessionTooLow, out);

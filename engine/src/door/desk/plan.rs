@@ -13,7 +13,9 @@ use shard::sessions;
 use zerocopy::FromBytes;
 
 use crate::door::limits::PARTS_MAX;
-use crate::door::once::{CREATE_ACCOUNTS_ONCE, CREATE_TRANSFERS_ONCE};
+use crate::door::once::{
+    CREATE_ACCOUNTS_ONCE, CREATE_ACCOUNTS_TOLD, CREATE_TRANSFERS_ONCE, CREATE_TRANSFERS_TOLD,
+};
 use crate::door::origins::Origin;
 use crate::door::route::{self, Filter, Spread};
 
@@ -159,8 +161,14 @@ fn filter(operation: u8, body: &[u8]) -> Filter {
     }
 }
 
-/// What is to be asked of whom.
-pub(super) fn parts(operation: u8, shape: Shape, body: &Bytes, groups: u64) -> (Phase, Vec<Ask>) {
+/// What is to be asked of whom, for a session of this origin.
+pub(super) fn parts(
+    operation: u8,
+    shape: Shape,
+    body: &Bytes,
+    groups: u64,
+    origin: Origin,
+) -> (Phase, Vec<Ask>) {
     let batches = || Batches::parse(body, shape.event_bytes).expect("it was not objected to");
     match operation {
         operation::CREATE_ACCOUNTS | operation::CREATE_TRANSFERS if groups == 1 => {
@@ -171,15 +179,16 @@ pub(super) fn parts(operation: u8, shape: Shape, body: &Bytes, groups: u64) -> (
             };
             (Phase::Whole, vec![ask])
         }
-        operation::CREATE_ACCOUNTS => spread(operation, route::accounts(body, &batches(), groups)),
+        operation::CREATE_ACCOUNTS => {
+            let accounts = route::accounts(body, &batches(), groups);
+            spread(operation, accounts, origin)
+        }
         operation::CREATE_TRANSFERS => {
             let unknown = route::unknown_ledgers(&batches());
             if unknown.is_empty() {
                 let nobody = |_| None;
-                return spread(
-                    operation,
-                    route::transfers(body, &batches(), groups, nobody),
-                );
+                let transfers = route::transfers(body, &batches(), groups, nobody);
+                return spread(operation, transfers, origin);
             }
             let ids: Vec<u8> = unknown.iter().flat_map(|id| id.to_le_bytes()).collect();
             let asks = of_all(groups, inner::LOOKUP_TRANSFERS, &ids.into());
@@ -244,12 +253,19 @@ fn of_all(groups: u64, operation: u8, body: &Bytes) -> Vec<Ask> {
     (0..groups).map(ask).collect()
 }
 
-/// The parts of a write that several groups do.
-pub(super) fn spread(operation: u8, spread: Spread) -> (Phase, Vec<Ask>) {
-    let ask = |part: &route::Part| Ask {
-        group: part.group,
-        operation: once(operation),
-        body: part.body.clone(),
+/// The parts of a write that several groups do. Group 0 knows where the session comes from, the others are told.
+pub(super) fn spread(operation: u8, spread: Spread, origin: Origin) -> (Phase, Vec<Ask>) {
+    let ask = |part: &route::Part| match part.group {
+        0 => Ask {
+            group: 0,
+            operation: once(operation),
+            body: part.body.clone(),
+        },
+        group => Ask {
+            group,
+            operation: told(operation),
+            body: [&part.body[..], &origin.to_le_bytes()].concat().into(),
+        },
     };
     let asks = spread.parts.iter().map(ask).collect();
     (Phase::Spread(spread), asks)
@@ -259,6 +275,13 @@ fn once(operation: u8) -> u8 {
     match operation {
         operation::CREATE_ACCOUNTS => CREATE_ACCOUNTS_ONCE,
         _ => CREATE_TRANSFERS_ONCE,
+    }
+}
+
+fn told(operation: u8) -> u8 {
+    match operation {
+        operation::CREATE_ACCOUNTS => CREATE_ACCOUNTS_TOLD,
+        _ => CREATE_TRANSFERS_TOLD,
     }
 }
 
