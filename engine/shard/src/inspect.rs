@@ -263,11 +263,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(
         cores: shard.setup.cores,
         groups_total: shard.setup.groups,
         durability: "dsync",
-        storage: if shard.is_cut_off() {
-            storage_name(Persisted::Full)
-        } else {
-            storage_name(shard.storage)
-        },
+        storage: storage_name(shard.storage, shard.is_cut_off()),
         waiting_requests: shard.waiting.requests,
         counters: Counters {
             shard: shard.counts,
@@ -329,8 +325,9 @@ fn group_status<D: Device, T, M: StateMachine>(
     }
 }
 
-const fn storage_name(storage: Persisted) -> &'static str {
+const fn storage_name(storage: Persisted, is_cut_off: bool) -> &'static str {
     match storage {
+        Persisted::All | Persisted::Waiting if is_cut_off => "full",
         Persisted::All => "ok",
         Persisted::Waiting => "busy",
         Persisted::Full => "full",

@@ -278,6 +278,21 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
     }
 
+    /// What is sealed cannot leave, and therefore the log not be given up, and there is little room left: that is for the
+    /// receipts, which go through this very log, and let files go when the store takes them again. Clients are told that the
+    /// storage is full; a log that they had filled to its end would take no receipt and stay full for ever.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let Some(history) = self
+            .sealing
+            .history
+            .filter(|_| self.offloading.has_coffer())
+        else {
+            return false;
+        };
+        let is_held = self.sealing.bytes >= history.bytes_max && self.presses();
+        is_held || (self.sealing.bytes > 0 && self.wal.is_tight())
+    }
+
     /// Now and then the store is told which groups are led here.
     pub(crate) fn tend(&mut self, now: Time) {
         let Some(coffer) = &mut self.offloading.coffer else {

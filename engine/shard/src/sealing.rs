@@ -253,21 +253,6 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
 }
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
-    /// What is sealed cannot leave, and therefore the log not be given up, and there is little room left: that is for the
-    /// receipts, which go through this very log, and let files go when the store takes them again. Clients are told that the
-    /// storage is full; a log that they had filled to its end would take no receipt and stay full for ever.
-    pub(crate) fn is_cut_off(&self) -> bool {
-        let Some(history) = self
-            .sealing
-            .history
-            .filter(|_| self.offloading.has_coffer())
-        else {
-            return false;
-        };
-        let is_held = self.sealing.bytes >= history.bytes_max && self.presses();
-        is_held || (self.sealing.bytes > 0 && self.wal.is_tight())
-    }
-
     /// Goes on sealing within the slice.
     pub(crate) fn seal(&mut self, slice: &mut Slice, now: &dyn Fn() -> Time) -> Wants {
         let Some(history) = self.sealing.history else {
