@@ -355,21 +355,28 @@ fn a_stopped_core_leaves_its_port_at_once(io: Io) {
     }
 }
 
-fn a_panic_stops_all_cores_and_is_reported(io: Io) {
-    let addresses: [SocketAddr; 2] = free_addresses();
-    let seats = [0, 1].map(|core: u16| {
+/// A node of two cores, some of which cannot be built.
+fn two_seats(
+    io: Io,
+    addresses: [SocketAddr; 2],
+    fails: impl Fn(u16) -> bool,
+) -> [(Seat, EchoBuild); 2] {
+    [0, 1].map(|core: u16| {
         let address = addresses[usize::from(core)];
         let mut seat = seat(address, 1, &[(1, address)], Limits::default());
         seat.core = core;
-        (
-            seat,
-            EchoBuild {
-                io,
-                dir: None,
-                fails: false,
-            },
-        )
-    });
+        let build = EchoBuild {
+            io,
+            dir: None,
+            fails: fails(core),
+        };
+        (seat, build)
+    })
+}
+
+fn a_panic_stops_all_cores_and_is_reported(io: Io) {
+    let addresses: [SocketAddr; 2] = free_addresses();
+    let seats = two_seats(io, addresses, |_| false);
     let cores = Cores::start(io, Vec::from(seats)).expect("two cores");
     let mut wire = connect(addresses[1], CLUSTER).expect("a connection");
     queue(&mut wire, PANIC, 0, 1, Bytes::new());
@@ -399,19 +406,7 @@ fn an_address_in_use_is_told(io: Io) {
 
 fn a_failing_build_is_told(io: Io) {
     let addresses: [SocketAddr; 2] = free_addresses();
-    let seats = [0, 1].map(|core: u16| {
-        let address = addresses[usize::from(core)];
-        let mut seat = seat(address, 1, &[(1, address)], Limits::default());
-        seat.core = core;
-        (
-            seat,
-            EchoBuild {
-                io,
-                dir: None,
-                fails: core == 1,
-            },
-        )
-    });
+    let seats = two_seats(io, addresses, |core| core == 1);
     let started = Cores::start(io, Vec::from(seats));
     assert!(
         matches!(started, Err(EngineError::Start { core: 1, .. })),

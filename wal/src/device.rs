@@ -16,6 +16,7 @@ pub(crate) mod folder;
 
 mod ahead;
 mod filler;
+mod sparse;
 
 use std::fmt;
 

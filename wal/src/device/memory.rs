@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::buffer::Buffer;
+use crate::device::sparse::Sparse;
 use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
 
 /// Bytes that a disk writes whole or not at all.
@@ -73,7 +74,7 @@ struct Written {
 #[derive(Debug, Default)]
 struct Inner {
     segment_bytes: u64,
-    slots: BTreeMap<u32, Vec<u8>>,
+    slots: BTreeMap<u32, Sparse>,
     pending: Vec<Pending>,
     creating: Vec<(u32, u64)>,
     begun: u64,
@@ -222,7 +223,9 @@ impl MemoryDisk {
         let inner = self.lock();
         let mut slots = inner.slots.clone();
         leave(&mut slots, &inner.pending, rule);
-        Self::from_image(inner.segment_bytes, slots)
+        let disk = Self::new(inner.segment_bytes, 0);
+        disk.lock().slots = slots;
+        disk
     }
 
     /// The disk has no space for new files, or has again.
@@ -294,8 +297,10 @@ impl MemoryDisk {
 
     /// Changes the bytes of a slot at will.
     pub fn edit(&self, slot: u32, change: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(bytes) = self.lock().slots.get_mut(&slot) {
-            change(bytes);
+        if let Some(file) = self.lock().slots.get_mut(&slot) {
+            let mut bytes = file.to_vec();
+            change(&mut bytes);
+            *file = Sparse::of(&bytes);
         }
     }
 
@@ -307,14 +312,16 @@ impl MemoryDisk {
     /// A copy of the slots as they would be found after the power went and nothing in flight was left.
     #[must_use]
     pub fn image(&self) -> BTreeMap<u32, Vec<u8>> {
-        self.lock().slots.clone()
+        let inner = self.lock();
+        let slots = inner.slots.iter();
+        slots.map(|(slot, file)| (*slot, file.to_vec())).collect()
     }
 
     /// A new disk with these slots.
     #[must_use]
     pub fn from_image(segment_bytes: u64, image: BTreeMap<u32, Vec<u8>>) -> Self {
         let disk = Self::new(segment_bytes, 0);
-        disk.lock().slots = image;
+        disk.lock().slots = sparse(&image);
         disk
     }
 
@@ -328,7 +335,7 @@ impl MemoryDisk {
     /// The disk holds from here on what another did, or nothing: it was exchanged. Nothing may be in flight.
     pub fn exchange(&self, slots: BTreeMap<u32, Vec<u8>>) {
         let mut inner = self.lock();
-        inner.slots = slots;
+        inner.slots = sparse(&slots);
         inner.written.clear();
     }
 
@@ -344,8 +351,15 @@ impl MemoryDisk {
     }
 }
 
+fn sparse(image: &BTreeMap<u32, Vec<u8>>) -> BTreeMap<u32, Sparse> {
+    let files = image.iter();
+    files
+        .map(|(slot, bytes)| (*slot, Sparse::of(bytes)))
+        .collect()
+}
+
 /// Leaves of the writes in flight what the rule says.
-fn leave(slots: &mut BTreeMap<u32, Vec<u8>>, pending: &[Pending], rule: Crash) {
+fn leave(slots: &mut BTreeMap<u32, Sparse>, pending: &[Pending], rule: Crash) {
     let mut coins = match rule {
         Crash::Seeded(seed) => seed,
         _ => 0,
@@ -377,7 +391,7 @@ fn leave(slots: &mut BTreeMap<u32, Vec<u8>>, pending: &[Pending], rule: Crash) {
 
 /// Copies part of a write to its slot, `shift` bytes further on than asked for.
 fn apply(
-    slots: &mut BTreeMap<u32, Vec<u8>>,
+    slots: &mut BTreeMap<u32, Sparse>,
     operation: &Operation,
     from: usize,
     bytes: usize,
@@ -387,10 +401,8 @@ fn apply(
         return;
     };
     let at = (operation.offset + shift) as usize + from;
-    let Some(into) = slot.get_mut(at..at + bytes) else {
-        return;
-    };
-    into.copy_from_slice(&operation.buffer[from..from + bytes]);
+    // What goes astray behind the end is nowhere.
+    slot.write(at, &operation.buffer[from..from + bytes]);
 }
 
 impl Inner {
@@ -420,8 +432,10 @@ impl Inner {
             action: Action::Read,
             slot: Some(slot),
         };
-        let bytes = self.slots.get(&slot).ok_or(short)?;
-        into.copy_from_slice(bytes.get(offset as usize..end as usize).ok_or(short)?);
+        let file = self.slots.get(&slot).ok_or(short)?;
+        if !file.read(offset as usize, into) {
+            return Err(short);
+        }
         for &(stale, from, bytes) in &self.stale {
             let (from, until) = (from.max(offset), (from + bytes).min(end));
             if stale == slot && from < until {
@@ -450,7 +464,7 @@ impl Inner {
             return Err(DeviceError::Full);
         }
         self.slots
-            .insert(slot, vec![0; self.segment_bytes as usize]);
+            .insert(slot, Sparse::zeros(self.segment_bytes as usize));
         Ok(())
     }
 
@@ -597,11 +611,10 @@ impl Device for MemoryDevice {
             action: Action::Write,
             slot: Some(slot),
         };
-        let into = inner.slots.get_mut(&slot).ok_or(short)?;
-        let into = into
-            .get_mut(offset as usize..offset as usize + bytes)
-            .ok_or(short)?;
-        into.copy_from_slice(&buffer[..bytes]);
+        let file = inner.slots.get_mut(&slot).ok_or(short)?;
+        if !file.write(offset as usize, &buffer[..bytes]) {
+            return Err(short);
+        }
         let order = inner.begun;
         inner.remember(slot, offset, bytes, order);
         Ok(())
