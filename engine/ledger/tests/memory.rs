@@ -57,7 +57,11 @@ fn grow(chapter_rows: usize, id_of: fn(u128) -> u128) -> (usize, usize) {
                 ..Transfer::default()
             })
             .collect();
-        apply(&mut ledger, operation::CREATE_TRANSFERS, transfers.as_bytes());
+        apply(
+            &mut ledger,
+            operation::CREATE_TRANSFERS,
+            transfers.as_bytes(),
+        );
         while let Some(due) = ledger.due_chapter() {
             let mut bytes = Vec::new();
             while !ledger.next_chapter_piece(1 << 16, &mut bytes) {}
@@ -79,9 +83,8 @@ fn a_ledger_does_not_grow_with_its_history() {
         |n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835) >> 8 | 1,
     ];
     for id_of in kinds {
-        let per_transfer = |(before, after): (usize, usize)| {
-            (after as f64 - before as f64) / (6 * ROUND) as f64
-        };
+        let per_transfer =
+            |(before, after): (usize, usize)| (after as f64 - before as f64) / (6 * ROUND) as f64;
         // What is left is what names each chapter: 1,024 rows share what 65,536 share by default.
         let shelving = per_transfer(grow(1024, id_of));
         assert!(shelving < 2.0, "{shelving} bytes for each transfer");
