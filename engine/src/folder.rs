@@ -151,6 +151,12 @@ impl Folder {
         &self.layout
     }
 
+    /// Whose the log of a core should be.
+    #[must_use]
+    pub fn log_identity(&self, core: u16) -> wal::Identity {
+        crate::log::identity(&self.layout, self.node, core)
+    }
+
     /// Where a core keeps its log.
     #[must_use]
     pub fn core_dir(&self, core: u16) -> PathBuf {

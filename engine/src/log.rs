@@ -58,7 +58,8 @@ pub fn options(
     }
 }
 
-fn identity(layout: &Layout, node: NodeId, core: u16) -> Identity {
+/// Whose log a core's is.
+pub(crate) fn identity(layout: &Layout, node: NodeId, core: u16) -> Identity {
     Identity {
         cluster: layout.cluster.into(),
         node: node.0.into(),

@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,20 +20,19 @@ use cold::key::{FileKeeper, KeyKeeper};
 use cold::limits::RECALLS_MAX;
 use cold::location::Location;
 use cold::offload::{Offloads, PARCELS_MAX, Policy};
-use cold::reader::Bytes;
 use cold::recall::{Answer, Question};
 use cold::store::remote::Remote;
 use cold::tier::Tier;
 use rustc_hash::FxHashMap;
-use sealed::{Join, SegmentReader, SegmentSpec};
 use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
-use shard::past::History;
 
 use crate::clock::SystemClock;
 use crate::driver::wake::Wake;
 use crate::error::EngineError;
 use crate::history::{ColdOptions, HistoryOptions, Stay};
 use crate::uploads;
+
+mod weld;
 
 /// Files of one core that wait for the thread.
 const WAITING_MAX: usize = 4;
@@ -54,22 +53,30 @@ const COUNTS: usize = size_of::<StoreCounts>() / size_of::<u64>();
 
 /// What the thread tells of itself, read by all cores.
 #[derive(Debug)]
-struct Counters([AtomicU64; COUNTS]);
+struct Counters {
+    counts: [AtomicU64; COUNTS],
+    /// What last went wrong, and at which second. Looked at when somebody asks for the status, and never waited for.
+    trouble: Mutex<Option<(u64, Arc<str>)>>,
+}
 
 impl Counters {
     fn new() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            trouble: Mutex::default(),
+        }
     }
 
     fn tell(&self, counts: &StoreCounts) {
         let values: [u64; COUNTS] = zerocopy::transmute!(*counts);
-        for (counter, value) in self.0.iter().zip(values) {
+        for (counter, value) in self.counts.iter().zip(values) {
             counter.store(value, Ordering::Relaxed);
         }
     }
 
     fn told(&self) -> StoreCounts {
-        let values: [u64; COUNTS] = std::array::from_fn(|nth| self.0[nth].load(Ordering::Relaxed));
+        let values: [u64; COUNTS] =
+            std::array::from_fn(|nth| self.counts[nth].load(Ordering::Relaxed));
         zerocopy::transmute!(values)
     }
 }
@@ -207,21 +214,8 @@ fn plan(history: &HistoryOptions, options: &ColdOptions) -> Plan {
         grace: options.grace.as_secs(),
         every: options.chores_every.as_secs(),
         join_bytes: shape.file_bytes,
-        weld: Box::new(move |files| weld(files, &shape)),
+        weld: Box::new(move |files| weld::weld(files, &shape)),
     }
-}
-
-/// Neighbouring sealed files as one; nothing when they are none.
-fn weld(files: &[Bytes], shape: &History) -> Option<Vec<u8>> {
-    let open = |file: &Bytes| SegmentReader::open(file.to_vec()).ok().map(Arc::new);
-    let segments: Vec<_> = files.iter().map(open).collect::<Option<_>>()?;
-    let of = segments.first()?.spec();
-    let mut spec = SegmentSpec::new(of.cluster, of.group);
-    spec.codec = shape.codec;
-    let mut join = Join::new(&segments, spec).ok()?;
-    let mut out = Vec::new();
-    while !join.step(BUDGET_BYTES, &mut out).ok()? {}
-    Some(out)
 }
 
 struct PorterCoffer {
@@ -281,6 +275,11 @@ impl Coffer for PorterCoffer {
     fn counts(&self) -> StoreCounts {
         self.porter.0.counters.told()
     }
+
+    fn trouble(&self) -> Option<(u64, Arc<str>)> {
+        let trouble = self.porter.0.counters.trouble.try_lock();
+        trouble.ok().and_then(|trouble| trouble.clone())
+    }
 }
 
 /// What the thread has in hand.
@@ -328,7 +327,7 @@ impl Work {
             self.hand_over();
             let now = SystemClock.now().0;
             self.depot.turn(now, second, BUDGET_BYTES, &mut || now);
-            self.tell();
+            self.tell(second);
         }
     }
 
@@ -362,7 +361,12 @@ impl Work {
         }
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, second: u64) {
+        if let Some(trouble) = self.depot.offloads().tier().next_trouble()
+            && let Ok(mut last) = self.counters.trouble.lock()
+        {
+            *last = Some((second, trouble.into()));
+        }
         if let Some(changed) = self.depot.offloads().changed_resumes()
             && let Err(error) = uploads::write(&self.remembered, changed)
         {
@@ -439,5 +443,6 @@ const fn counts(counts: &DepotCounts) -> StoreCounts {
         joined_segments: chores.joined,
         swept_objects: chores.swept.deleted,
         locked_objects: chores.swept.locked,
+        uploads_given_up: counts.uploads_given_up,
     }
 }

@@ -24,16 +24,16 @@ const WRITE_BYTES: usize = 900_000;
 /// Longer than anything takes that happens at all.
 const PATIENCE_NS: u64 = 100_000_000_000;
 
-/// Runs the named test in a namespace of its own with a small disk; inside, returns its place.
+/// Runs the named test in a namespace of its own with a disk of so many MiB; inside, returns its place.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn small_disk(test: &str) -> Option<PathBuf> {
+pub(crate) fn small_disk(test: &str, mib: usize) -> Option<PathBuf> {
     if let Some(place) = std::env::var_os(PLACE) {
         return Some(place.into());
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let place = folder.path().to_str().expect("a plain path");
     let inside = format!(
-        "mount -t tmpfs -o size={DISK_MIB}m tmpfs '{place}' || exit 99; exec \"$0\" --exact '{test}' --nocapture"
+        "mount -t tmpfs -o size={mib}m tmpfs '{place}' || exit 99; exec \"$0\" --exact '{test}' --nocapture"
     );
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new("unshare");
@@ -123,7 +123,7 @@ fn await_status(cluster: &Cluster, is_so: impl Fn(&str) -> bool) {
 }
 
 fn alone(io: Io, test: &str) {
-    let Some(place) = small_disk(test) else {
+    let Some(place) = small_disk(test, DISK_MIB) else {
         return;
     };
     let mut cluster = Cluster::on(io, 1, 1, 1, Some(&place));
@@ -178,7 +178,7 @@ fn alone(io: Io, test: &str) {
 }
 
 fn leading(io: Io, test: &str) {
-    let Some(place) = small_disk(test) else {
+    let Some(place) = small_disk(test, DISK_MIB) else {
         return;
     };
     let mut cluster = Cluster::on(io, 3, 1, 1, Some(&place));

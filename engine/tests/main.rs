@@ -4,6 +4,7 @@ mod asking;
 mod bad_streams;
 mod clusters;
 mod counter;
+mod cut_off;
 mod door;
 mod drivers;
 mod echo;

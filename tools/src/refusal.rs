@@ -77,7 +77,13 @@ pub(crate) fn of_inspect(error: &InspectError, place: &str) -> Failure {
         InspectError::Wal(source) => of_log(source),
         InspectError::NoHeader => &disk::LOG_DAMAGED,
     };
-    Failure::new(entry, error.to_string(), place)
+    let mut cause = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(next) = source {
+        cause += &format!(": {next}");
+        source = next.source();
+    }
+    Failure::new(entry, cause, place)
 }
 
 /// Tells an error of the benchmark.

@@ -18,7 +18,7 @@ use crate::processes::{
 const BATCH: u128 = 8_000;
 const ROUNDS: usize = 3;
 
-fn json(arguments: &[&str]) -> Value {
+pub(crate) fn json(arguments: &[&str]) -> Value {
     let output = quorate(arguments)
         .args(["--output", "json"])
         .stdout(std::process::Stdio::piped())
@@ -29,7 +29,7 @@ fn json(arguments: &[&str]) -> Value {
 }
 
 /// First and last entries of what the store's manifest names.
-fn stored(cold: &str) -> Vec<(u64, u64)> {
+pub(crate) fn stored(cold: &str) -> Vec<(u64, u64)> {
     let report = json(&["cold", "ls", "--cold", cold]);
     let segments = report["segments"].as_array().expect("a list").iter();
     let number = |value: &Value| value.as_u64().expect("an index");

@@ -2,6 +2,8 @@
 
 mod cold_store;
 mod command_line;
+mod damaged;
+mod expiry;
 mod history;
 mod inspecting;
 mod kill;

@@ -160,6 +160,12 @@ impl Source for ReadOnly {
     }
 }
 
+/// What the file of this number is called, be it there or not.
+#[must_use]
+pub fn file_name(slot: u32) -> String {
+    folder::file_name(slot)
+}
+
 /// The files of a stopped log, by number.
 ///
 /// # Errors
@@ -169,12 +175,13 @@ pub fn files(path: &Path) -> Result<Vec<FileInfo>, InspectError> {
     Ok(infos)
 }
 
-/// Shows every record that opening would show, with its place, and returns what opening would report.
+/// Shows every record that opening would show, with its place, and returns what opening would report. Whose log it is, is
+/// taken from the first header that can be read.
 ///
 /// # Errors
 /// When the folder cannot be read, is in use, or holds no log that this program can read.
 pub fn records(path: &Path, visit: &mut dyn FnMut(Recovered<'_>)) -> Result<Opening, InspectError> {
-    let (mut source, infos) = ReadOnly::open(path)?;
+    let (source, infos) = ReadOnly::open(path)?;
     let identity = infos.iter().find_map(|info| match info.status {
         FileStatus::Sound { identity, .. } => Some(identity),
         _ => None,
@@ -196,6 +203,26 @@ pub fn records(path: &Path, visit: &mut dyn FnMut(Recovered<'_>)) -> Result<Open
         }
         .into());
     }
-    let options = Options::new(identity.ok_or(InspectError::NoHeader)?);
+    shown(source, identity.ok_or(InspectError::NoHeader)?, visit)
+}
+
+/// The same of a log that should be this one's.
+///
+/// # Errors
+/// As [`records`], and when it is another's.
+pub fn records_of(
+    path: &Path,
+    identity: Identity,
+    visit: &mut dyn FnMut(Recovered<'_>),
+) -> Result<Opening, InspectError> {
+    shown(ReadOnly::open(path)?.0, identity, visit)
+}
+
+fn shown(
+    mut source: ReadOnly,
+    identity: Identity,
+    visit: &mut dyn FnMut(Recovered<'_>),
+) -> Result<Opening, InspectError> {
+    let options = Options::new(identity);
     Ok(recovery::recover(&mut source, &options, 0, &mut ShownOnly(visit))?.opening)
 }

@@ -190,6 +190,11 @@ impl Space {
         self.creating || may_grow || !self.retired.is_empty() || self.oldest_is_leaving()
     }
 
+    /// The disk gives no more files, and at most the one that was made ahead is free.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.is_refused() && self.free.len() <= RESERVED + READY
+    }
+
     /// Whether the files kept back are all there; asked before every append.
     pub(crate) fn has_reserve(&self) -> bool {
         self.free.len() >= RESERVED

@@ -841,6 +841,11 @@ impl<D: Device> Wal<D> {
         (self.space.used.len(), self.options.segments_max as usize)
     }
 
+    /// The disk is full, and so is the log but for what was made ahead: whoever can wait should.
+    pub fn is_tight(&self) -> bool {
+        self.space.is_tight()
+    }
+
     /// Bytes of a segment.
     pub fn segment_bytes(&self) -> u64 {
         self.device.segment_bytes()

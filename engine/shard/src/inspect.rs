@@ -17,7 +17,6 @@ use serde::Serialize;
 use wal::{Damage, Device};
 
 use crate::history::HistoryCounts;
-use crate::offload::StoreCounts;
 use crate::past::SealCounts;
 use crate::replica::Replica;
 use crate::shard::{Counts, Shard};
@@ -25,6 +24,8 @@ use crate::stages::persist::Persisted;
 use crate::stages::reply::ReplyCounts;
 use crate::stopwatch::STAGES;
 use crate::upkeep::UpkeepCounts;
+
+mod stored;
 
 /// Groups in one page of a status.
 const PAGE: usize = 2048;
@@ -49,7 +50,9 @@ struct Status {
     network: Network,
     /// What this node did with its object store; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<StoreCounts>,
+    store: Option<stored::Store>,
+    /// What this core has of sealed files, and what its groups' logs call stored.
+    sealed: stored::Sealed,
     peers: Vec<PeerStatus>,
     /// What was found wrong with the log, the first things only.
     log_damage: Vec<DamageStatus>,
@@ -260,7 +263,7 @@ fn status<D: Device, T: Transport, M: StateMachine>(
         cores: shard.setup.cores,
         groups_total: shard.setup.groups,
         durability: "dsync",
-        storage: storage_name(shard.storage),
+        storage: storage_name(shard.storage, shard.is_cut_off()),
         waiting_requests: shard.waiting.requests,
         counters: Counters {
             shard: shard.counts,
@@ -279,7 +282,8 @@ fn status<D: Device, T: Transport, M: StateMachine>(
             log_segments_used: log.segments_used as u64,
         },
         network: shard.transport.counters().into(),
-        store: shard.offloading.store_counts(),
+        store: stored::store(shard),
+        sealed: stored::sealed(shard),
         peers: shard
             .peers
             .iter()
@@ -321,8 +325,9 @@ fn group_status<D: Device, T, M: StateMachine>(
     }
 }
 
-const fn storage_name(storage: Persisted) -> &'static str {
+const fn storage_name(storage: Persisted, is_cut_off: bool) -> &'static str {
     match storage {
+        Persisted::All | Persisted::Waiting if is_cut_off => "full",
         Persisted::All => "ok",
         Persisted::Waiting => "busy",
         Persisted::Full => "full",

@@ -16,6 +16,8 @@
 //! 16  u64 last                                                         40  u64 zero    48  32 B  BLAKE3 of the file
 //! ```
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use net::transport::Transport;
 use raft::effects::Role;
@@ -168,6 +170,8 @@ pub struct StoreCounts {
     pub swept_objects: u64,
     /// Such objects that the store holds under a lock.
     pub locked_objects: u64,
+    /// Uploads in parts that nobody went on with and that the store was told to forget.
+    pub uploads_given_up: u64,
 }
 
 /// The door to the object store, as a shard sees it: files in, receipts out; entries back. Submitted and polled, never
@@ -194,6 +198,11 @@ pub trait Coffer {
 
     /// What was done since the start.
     fn counts(&self) -> StoreCounts;
+
+    /// What last went wrong with the store, and the second since the Unix epoch at which it did.
+    fn trouble(&self) -> Option<(u64, Arc<str>)> {
+        None
+    }
 }
 
 /// One per shard.
@@ -221,9 +230,9 @@ impl Offloading {
         self.coffer.as_deref_mut()
     }
 
-    /// What was done with the store, if there is one.
-    pub(crate) fn store_counts(&self) -> Option<StoreCounts> {
-        self.coffer.as_ref().map(|coffer| coffer.counts())
+    /// The store, for what it tells of itself, if there is one.
+    pub(crate) fn store(&self) -> Option<&dyn Coffer> {
+        self.coffer.as_deref()
     }
 
     pub(crate) fn is_under_way(&self, slot: u32) -> bool {
@@ -267,6 +276,21 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         for slot in 0..self.replicas.len() as u32 {
             self.offer(slot, now);
         }
+    }
+
+    /// What is sealed cannot leave, and therefore the log not be given up, and there is little room left: that is for the
+    /// receipts, which go through this very log, and let files go when the store takes them again. Clients are told that the
+    /// storage is full; a log that they had filled to its end would take no receipt and stay full for ever.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let Some(history) = self
+            .sealing
+            .history
+            .filter(|_| self.offloading.has_coffer())
+        else {
+            return false;
+        };
+        let is_held = self.sealing.bytes >= history.bytes_max && self.presses();
+        is_held || (self.sealing.bytes > 0 && self.wal.is_tight())
     }
 
     /// Now and then the store is told which groups are led here.

@@ -73,6 +73,12 @@ impl Stretches {
             .filter(|&(begin, _)| begin <= index)
     }
 
+    /// How many indexes they hold.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.0.iter().map(|(begin, end)| end - begin + 1).sum()
+    }
+
     /// What is left of `first..=last` when the stretches at its two ends are cut off.
     #[must_use]
     pub fn rest_of(&self, first: u64, last: u64) -> Option<(u64, u64)> {
@@ -111,13 +117,13 @@ impl fmt::Debug for SealedFile {
 }
 
 impl SealedFile {
-    /// Of these bytes, once they pass as a segment of this group.
+    /// Of these bytes, once they pass as a segment of this cluster's group.
     ///
     /// # Errors
-    /// What is wrong with header, footer or envelope; a segment of another group is none.
-    pub fn open(group: u64, contents: Contents) -> Result<Self, Option<Damage>> {
+    /// What is wrong with header, footer or envelope; a segment of another cluster or group is none.
+    pub fn open(cluster: u128, group: u64, contents: Contents) -> Result<Self, Option<Damage>> {
         let segment = SegmentReader::open(Lent(contents.clone())).map_err(Some)?;
-        if segment.spec().group != group {
+        if (segment.spec().cluster, segment.spec().group) != (cluster, group) {
             return Err(None);
         }
         Ok(Self {

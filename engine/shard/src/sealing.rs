@@ -135,7 +135,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
                 .open_now(name)
                 .map_err(|error| fault(error.into()));
             let opened = opened.and_then(|contents| {
-                let file = SealedFile::open(name.group, contents);
+                let file = SealedFile::open(history.cluster, name.group, contents);
                 let file = file.map_err(|_| fault(FaultKind::Sealed))?;
                 if file.first == name.number {
                     Ok(file)
@@ -360,7 +360,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         };
         let (slot, name) = (stretch.slot, stretch.name);
         let replica = &mut self.replicas[slot as usize];
-        let file = SealedFile::open(name.group, contents);
+        let cluster = self.sealing.history.as_ref().map(|history| history.cluster);
+        let file = SealedFile::open(cluster.unwrap_or(0), name.group, contents);
         let Some(file) = file.ok().filter(|file| file.first == name.number) else {
             // The disk gave back other bytes than it was given.
             self.sealing.stretch = Some(stretch);

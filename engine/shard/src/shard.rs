@@ -263,11 +263,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         let (now, wall) = (clock.now(), clock.wall());
         let room = self.journal.is_clear();
+        let is_full = self.storage == Persisted::Full || self.is_cut_off();
         let asking = std::mem::take(&mut self.asking);
         for (at, &slot) in asking.iter().enumerate() {
             self.look_ahead(&asking[at + 1..]);
             let replica = &mut self.replicas[slot as usize];
-            if self.storage == Persisted::Full {
+            if is_full {
                 self.waiting.forget(&replica.waiting);
                 decide::refuse(replica, &mut self.replies, Status::StorageFull);
             }

@@ -593,7 +593,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 
     /// Three quarters of what the log may grow by beyond that are used: peers that lag are not waited for.
-    fn presses(&self) -> bool {
+    pub(crate) fn presses(&self) -> bool {
         let (segments, most) = self.wal.segments();
         let (kept, usable) = (self.segments_kept(), most.saturating_sub(2));
         segments * 4 >= kept + 3 * usable.max(kept)

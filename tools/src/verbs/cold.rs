@@ -1,5 +1,6 @@
 //! `quorate cold`: what lies in the object store, listed, verified, fetched; changes nothing there.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -11,8 +12,9 @@ use cold::jobs::publish::Change;
 use cold::key::{FileKeeper, KeyKeeper};
 use cold::location::Location;
 use cold::manifest::{Manifest, Retention, Stored};
-use cold::store::StoreError;
+use cold::name;
 use cold::store::remote::Remote;
+use cold::store::{Listed, StoreError};
 use cold::tier::{Finished, JobId, Tier, TierBusy};
 use engine::clock::SystemClock;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -94,7 +96,29 @@ struct Report {
     location: String,
     intact: bool,
     segments: Vec<Line>,
+    /// What is wrong with the groups' manifests; only looked for by `verify`.
+    manifests: Vec<Damage>,
+    /// Objects that no manifest names: left by uploads that did not end, or by joins; a group's leader sweeps them when
+    /// they are old enough.
+    unnamed_objects: u64,
 }
+
+/// An object of a manifest that is not what it should be.
+#[derive(Serialize)]
+struct Damage {
+    object: String,
+    group: u64,
+    damage: String,
+    what_to_do: &'static str,
+}
+
+/// For a segment that cannot be read.
+const BRING_BACK: &str = "bring the object back from another copy of the store: until then these entries cannot be read \
+    from here; a node that still has this very file stores it again, as another copy";
+
+/// For a manifest that cannot be read.
+const BRING_EDIT_BACK: &str = "bring the object back from another copy of the store, under this very name: edits are never \
+    changed nor deleted, and what they name is not known without them; nodes keep their files meanwhile";
 
 #[derive(Serialize)]
 struct Line {
@@ -110,6 +134,8 @@ struct Line {
     /// What is wrong with it; absent when it was not verified or is whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_to_do: Option<&'static str>,
 }
 
 /// The store, and the patience to wait for it.
@@ -186,44 +212,85 @@ impl Session {
         }
     }
 
-    fn manifests(&mut self, group: Option<u64>) -> Result<Vec<Manifest>, Failure> {
-        let groups = match group {
-            Some(group) => vec![group],
-            None => {
-                let job = self.tier.groups();
-                match self.finish(job) {
-                    Ok(Finished::Groups(groups)) => groups,
-                    Ok(_) => return Err(self.failure(&JobError::Confused)),
-                    Err(error) => return Err(self.failure(&error)),
-                }
-            }
-        };
-        groups
-            .into_iter()
-            .map(|group| self.manifest(group))
-            .collect()
+    fn groups(&mut self, group: Option<u64>) -> Result<Vec<u64>, Failure> {
+        if let Some(group) = group {
+            return Ok(vec![group]);
+        }
+        let job = self.tier.groups();
+        match self.finish(job) {
+            Ok(Finished::Groups(groups)) => Ok(groups),
+            Ok(_) => Err(self.failure(&JobError::Confused)),
+            Err(error) => Err(self.failure(&error)),
+        }
     }
 
     fn list(&mut self, group: Option<u64>, output: Output) -> Result<Answer, Failure> {
-        let manifests = self.manifests(group)?;
-        let stored = manifests.iter().flat_map(Manifest::segments);
-        let lines = stored.map(|stored| line(stored, None)).collect();
-        Ok(self.answer(lines, output))
+        let mut report = self.report();
+        for group in self.groups(group)? {
+            let manifest = self.manifest(group)?;
+            let stored = manifest.segments().iter();
+            report
+                .segments
+                .extend(stored.map(|stored| line(stored, None)));
+        }
+        Ok(answer(report, output))
+    }
+
+    /// What a group's manifest names, as far as it can be read; what is wrong with it goes into the report.
+    fn named(&mut self, group: u64, report: &mut Report) -> Result<Vec<Stored>, Failure> {
+        let mut damaged = |object: String, damage: String| {
+            report.manifests.push(Damage {
+                object,
+                group,
+                damage,
+                what_to_do: BRING_EDIT_BACK,
+            });
+        };
+        let job = self.tier.publish(Change::Read, Manifest::empty(group));
+        let manifest = match self.finish(job) {
+            Ok(Finished::Published(manifest)) => Some(manifest),
+            Ok(_) => return Err(self.failure(&JobError::Confused)),
+            Err(JobError::Manifest { name, error }) => {
+                damaged(name, error.to_string());
+                None
+            }
+            // An edit between others is gone: below it is told which.
+            Err(JobError::Store(StoreError::NotFound)) => None,
+            Err(error) => return Err(self.failure(&error)),
+        };
+        let job = self.tier.inventory(group);
+        let all = match self.finish(job) {
+            Ok(Finished::Inventory(all)) => all,
+            Ok(_) => return Err(self.failure(&JobError::Confused)),
+            Err(error) => return Err(self.failure(&error)),
+        };
+        let number = |object: &Listed| name::number_of_edit(group, &object.name);
+        let edits: BTreeSet<u64> = all.iter().filter_map(number).collect();
+        let newest = edits.last().copied().unwrap_or(0);
+        for missing in (1..newest).filter(|number| !edits.contains(number)) {
+            let damage = format!("no such object, and edits up to {newest} are there");
+            damaged(name::edit(group, missing), damage);
+        }
+        let stored = manifest.map_or_else(Vec::new, |manifest| manifest.segments().to_vec());
+        let names: BTreeSet<String> = stored.iter().map(|one| one.segment.object()).collect();
+        let segments = all.iter().map(|object| &object.name);
+        let segments = segments.filter(|name| name.starts_with(&name::segments_of(group)));
+        report.unnamed_objects += segments.filter(|name| !names.contains(*name)).count() as u64;
+        Ok(stored)
     }
 
     fn verify(&mut self, group: Option<u64>, output: Output) -> Result<Answer, Failure> {
-        let manifests = self.manifests(group)?;
-        let stored: Vec<Stored> = manifests
-            .iter()
-            .flat_map(|manifest| manifest.segments().iter().copied())
-            .collect();
+        let mut report = self.report();
+        let mut stored = Vec::new();
+        for group in self.groups(group)? {
+            stored.extend(self.named(group, &mut report)?);
+        }
         let bytes = stored.iter().map(|stored| stored.segment.bytes).sum();
         // Draws on standard error, and only where that is a terminal.
         let bar = ProgressBar::new(bytes).with_style(
             ProgressStyle::with_template("verifying {bar:40} {bytes}/{total_bytes} {eta}")
                 .expect("the template is right"),
         );
-        let mut lines = Vec::new();
         for stored in &stored {
             let job = self.tier.verify(stored.segment);
             let damage = match self.finish(job) {
@@ -238,13 +305,13 @@ impl Session {
                 _ => None,
             };
             bar.inc(stored.segment.bytes);
-            lines.push(Line {
+            report.segments.push(Line {
                 store_lock,
                 ..line(stored, damage)
             });
         }
         bar.finish_and_clear();
-        Ok(self.answer(lines, output))
+        Ok(answer(report, output))
     }
 
     /// Up to when the store itself keeps it; 0: it does not.
@@ -274,30 +341,48 @@ impl Session {
         let file = match self.finish(job) {
             Ok(Finished::Downloaded(_, file)) => file,
             Ok(_) => return Err(self.failure(&JobError::Confused)),
+            Err(JobError::Store(StoreError::NotFound)) => {
+                let object = stored.segment.object();
+                let cause = format!("{object}: no such object, although the manifest names it");
+                let place = self.place.clone();
+                return Err(Failure::new(&entries::COLD_DAMAGED, cause, place));
+            }
             Err(error) => return Err(self.failure(&error)),
         };
         write_new(to, &file).map_err(|error| {
             let place = to.display().to_string();
             Failure::new(&disk::FOLDER_UNUSABLE, error.to_string(), place)
         })?;
-        Ok(self.answer(vec![line(&stored, None)], output))
+        let mut report = self.report();
+        report.segments.push(line(&stored, None));
+        Ok(answer(report, output))
     }
 
-    fn answer(&self, segments: Vec<Line>, output: Output) -> Answer {
-        let intact = segments.iter().all(|line| line.damage.is_none());
-        let report = Report {
+    fn report(&self) -> Report {
+        Report {
             schema_version: SCHEMA_VERSION,
             location: self.place.clone(),
-            intact,
-            segments,
-        };
-        Answer {
-            text: match output {
-                Output::Text => render(&report),
-                Output::Json => to_json(&report),
-            },
-            exit: if intact { Exit::Done } else { Exit::Unhealthy },
+            intact: true,
+            segments: Vec::new(),
+            manifests: Vec::new(),
+            unnamed_objects: 0,
         }
+    }
+}
+
+fn answer(mut report: Report, output: Output) -> Answer {
+    let are_whole = report.segments.iter().all(|line| line.damage.is_none());
+    report.intact = are_whole && report.manifests.is_empty();
+    Answer {
+        exit: if report.intact {
+            Exit::Done
+        } else {
+            Exit::Unhealthy
+        },
+        text: match output {
+            Output::Text => render(&report),
+            Output::Json => to_json(&report),
+        },
     }
 }
 
@@ -317,6 +402,7 @@ fn line(stored: &Stored, damage: Option<String>) -> Line {
         last: segment.last,
         bytes: segment.bytes,
         retention: stored.retention,
+        what_to_do: damage.is_some().then_some(BRING_BACK),
         store_lock: None,
         damage,
     }
@@ -354,8 +440,24 @@ fn render(report: &Report) -> String {
             }
         ));
         if let Some(damage) = &line.damage {
-            lines.push(format!("    DAMAGE {}: {damage}", line.object));
+            lines.push(format!(
+                "    DAMAGE {}: {damage}; {}",
+                line.object,
+                line.what_to_do.unwrap_or_default()
+            ));
         }
+    }
+    lines.extend(report.manifests.iter().map(|one| {
+        format!(
+            "  group {:<6} DAMAGE {}: {}; {}",
+            one.group, one.object, one.damage, one.what_to_do
+        )
+    }));
+    if report.unnamed_objects > 0 {
+        lines.push(format!(
+            "  {} object(s) that no manifest names: they go by themselves when they are old enough",
+            report.unnamed_objects
+        ));
     }
     lines.join("\n") + "\n"
 }

@@ -52,6 +52,22 @@ struct Page {
     next: Option<u64>,
     /// What runs beside the core.
     beside: Option<serde_json::Value>,
+    /// What the node did with its object store; the same from all of its cores.
+    store: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default)]
+    sealed: Sealed,
+}
+
+/// Sealed files: of a core, or of a node.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Sealed {
+    files: u64,
+    bytes: u64,
+    /// Of files with entries that the groups' logs do not call stored.
+    local_only_bytes: u64,
+    /// Entries that the groups' logs call stored.
+    stored_entries: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -87,6 +103,11 @@ struct Node {
     /// Counters of what runs beside its cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     beside: Option<serde_json::Value>,
+    /// What it did with its object store since it started, by name; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its sealed files, all cores together.
+    sealed: Sealed,
 }
 
 /// Why a node's state is not known.
@@ -247,6 +268,8 @@ fn describe(
             trouble: Some(error.to_string()),
             behind: 0,
             beside: None,
+            store: None,
+            sealed: Sealed::default(),
         },
         Ok(pages) => {
             let replicas = pages.iter().flat_map(|page| &page.groups);
@@ -268,9 +291,68 @@ fn describe(
                 trouble: None,
                 behind: replicas.map(lack).sum(),
                 beside: pages.iter().find_map(|page| page.beside.clone()),
+                store: pages.iter().find_map(|page| page.store.clone()),
+                sealed: all_sealed(pages),
             }
         }
     }
+}
+
+/// A core says the same on each page of its groups: its first one counts.
+fn all_sealed(pages: &[Page]) -> Sealed {
+    let mut sum = Sealed::default();
+    for (nth, page) in pages.iter().enumerate() {
+        let is_first = nth == 0 || pages[nth - 1].next.is_none();
+        if is_first {
+            sum.files += page.sealed.files;
+            sum.bytes += page.sealed.bytes;
+            sum.local_only_bytes += page.sealed.local_only_bytes;
+            sum.stored_entries += page.sealed.stored_entries;
+        }
+    }
+    sum
+}
+
+/// The lines of a node's history: what lies where, and how its object store does.
+fn history_lines(node: &Node) -> Vec<String> {
+    let mut lines = Vec::new();
+    let sealed = node.sealed;
+    if sealed.files > 0 || sealed.stored_entries > 0 {
+        lines.push(format!(
+            "history: {} sealed files here with {} bytes, {} of them nowhere else; {} entries stored",
+            sealed.files, sealed.bytes, sealed.local_only_bytes, sealed.stored_entries
+        ));
+    }
+    if let Some(store) = &node.store {
+        let count = |name: &str| {
+            store
+                .get(name)
+                .and_then(serde_json::Value::as_u64)
+                .unwrap_or(0)
+        };
+        lines.push(format!(
+            "store: {} bytes stored, {} brought back; {} requests, {} repeated, {} jobs failed",
+            count("uploaded_bytes"),
+            count("downloaded_bytes"),
+            count("requests"),
+            count("repeated"),
+            count("failed")
+        ));
+        lines.push(format!(
+            "store: cache {} hits, {} misses; read ahead {} bytes, {} of them in vain",
+            count("cache_hits"),
+            count("cache_misses"),
+            count("guessed_bytes"),
+            count("guessed_wasted_bytes")
+        ));
+        if let Some(error) = store.get("last_error").and_then(serde_json::Value::as_str) {
+            lines.push(format!(
+                "store: last error, at second {}: {error}",
+                count("last_error_at")
+            ));
+        }
+    }
+    lines
 }
 
 fn render(cluster: &Cluster) -> String {
@@ -309,6 +391,9 @@ fn render(cluster: &Cluster) -> String {
                 node.storage.as_deref().unwrap_or("?")
             ),
         });
+        for told in history_lines(node) {
+            line(format!("{:10}{told}", ""));
+        }
     }
     out
 }
@@ -332,6 +417,8 @@ mod tests {
             }],
             next: None,
             beside: None,
+            store: None,
+            sealed: Sealed::default(),
         }
     }
 
@@ -365,6 +452,38 @@ mod tests {
     fn two_of_three_are_degraded_and_tolerate_none() {
         let two = cluster([Some(("leader", "ok")), Some(("follower", "ok")), None]);
         assert_eq!((two.healthy, two.failures_tolerated), (false, Some(0)));
+    }
+
+    #[test]
+    fn a_node_with_a_store_says_what_lies_where_and_what_went_wrong() {
+        let mut first = page(1, "leader", "ok");
+        first.next = Some(7);
+        first.sealed = Sealed {
+            files: 3,
+            bytes: 900,
+            local_only_bytes: 300,
+            stored_entries: 40,
+        };
+        let store = serde_json::json!({
+            "uploaded_bytes": 600, "repeated": 2, "cache_hits": 5, "guessed_wasted_bytes": 9,
+            "last_error": "the store cannot be reached", "last_error_at": 1_700_000_000_u64,
+        });
+        first.store = store.as_object().cloned();
+        // The next page of the same core, and another core.
+        let mut again = page(1, "leader", "ok");
+        again.sealed = first.sealed;
+        let mut other = page(1, "follower", "ok");
+        other.sealed.files = 4;
+        let address = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let told = render(&judge(&[(address, Ok(vec![first, again, other]))]));
+        for said in [
+            "history: 7 sealed files here with 900 bytes, 300 of them nowhere else; 40 entries stored",
+            "store: 600 bytes stored, 0 brought back; 0 requests, 2 repeated, 0 jobs failed",
+            "cache 5 hits, 0 misses; read ahead 0 bytes, 9 of them in vain",
+            "last error, at second 1700000000: the store cannot be reached",
+        ] {
+            assert!(told.contains(said), "{said}: {told}");
+        }
     }
 
     #[test]

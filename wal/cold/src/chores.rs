@@ -17,8 +17,8 @@ use std::sync::Arc;
 use crate::jobs::JobError;
 use crate::jobs::publish::Change;
 use crate::jobs::sweep::Swept;
-use crate::jobs::upload::File;
-use crate::limits::{CHORES_MAX, JOIN_MAX, JOIN_MIN, JOIN_STAY_SPREAD, NAMED_WITHIN};
+use crate::jobs::upload::{File, Resume};
+use crate::limits::{CHORES_MAX, JOIN_MAX, JOIN_MIN, JOIN_STAY_SPREAD, NAMED_WITHIN, PACED_MAX};
 use crate::manifest::{Manifest, Retention, Stored};
 use crate::name::{ContentHash, Segment};
 use crate::offload::{GRACE, Offloads};
@@ -102,9 +102,11 @@ struct Doing {
 pub struct Chores {
     plan: Plan,
     waiting: VecDeque<u64>,
+    /// When groups were last looked after; those that are due again are forgotten when it is full.
     last: BTreeMap<u64, u64>,
     doing: Option<Doing>,
     counts: ChoreCounts,
+    paced_max: usize,
 }
 
 impl Chores {
@@ -116,6 +118,7 @@ impl Chores {
             waiting: VecDeque::new(),
             last: BTreeMap::new(),
             doing: None,
+            paced_max: PACED_MAX,
             counts: ChoreCounts {
                 done: 0,
                 failed: 0,
@@ -136,10 +139,16 @@ impl Chores {
     pub fn tend(&mut self, group: u64, second: u64) {
         let last = self.last.get(&group);
         let is_due = last.is_none_or(|last| second >= last.saturating_add(self.plan.every));
-        if is_due && self.waiting.len() < CHORES_MAX {
-            while self.last.len() >= CHORES_MAX {
-                self.last.pop_first();
-            }
+        if !is_due || self.waiting.len() >= CHORES_MAX {
+            return;
+        }
+        if self.last.len() >= self.paced_max {
+            let every = self.plan.every;
+            self.last
+                .retain(|_, last| second < last.saturating_add(every));
+        }
+        // No node has more groups than that; if one had, the others would wait, and nobody come too early.
+        if self.last.len() < self.paced_max || self.last.contains_key(&group) {
             self.last.insert(group, second);
             self.waiting.push_back(group);
         }
@@ -174,7 +183,20 @@ impl Chores {
         let known = offloads.known(doing.group).cloned();
         let known = known.unwrap_or_else(|| Manifest::empty(doing.group));
         // A tier that has its hands full is asked again.
-        doing.job = doing.begin(offloads.tier(), known, &self.plan, second).ok();
+        let resume = match &doing.stage {
+            Stage::Store { segment, .. } => offloads.resume_of(segment),
+            _ => None,
+        };
+        doing.job = doing
+            .begin(offloads.tier(), known, resume, &self.plan, second)
+            .ok();
+    }
+
+    /// The job that stores what was joined, while it runs.
+    pub(crate) fn upload(&self) -> Option<JobId> {
+        let doing = self.doing.as_ref()?;
+        let is_stored = matches!(doing.stage, Stage::Store { .. });
+        doing.job.filter(|_| is_stored)
     }
 
     /// A job of the tier has ended; gives it back when it was none of ours.
@@ -242,6 +264,7 @@ impl Chores {
                 },
                 Finished::Uploaded(segment),
             ) => {
+                offloads.note_stored(&segment);
                 let is_late = second.saturating_sub(doing.began) > self.plan.grace / NAMED_WITHIN;
                 let put = Stored { segment, retention };
                 Ok((!is_late).then_some(Stage::Publish(put, parts)))
@@ -314,6 +337,7 @@ impl Doing {
         &mut self,
         tier: &mut Tier<S>,
         known: Manifest,
+        resume: Option<Resume>,
         plan: &Plan,
         second: u64,
     ) -> Result<JobId, TierBusy> {
@@ -330,7 +354,7 @@ impl Doing {
                 self.began = second;
                 let fresh_since = second.saturating_sub(plan.grace / NAMED_WITHIN);
                 let locked = retention.locked_at(second);
-                tier.upload_since(*segment, file.clone(), None, fresh_since, locked)
+                tier.upload_since(*segment, file.clone(), resume, fresh_since, locked)
             }
             Stage::Publish(put, _) => tier.publish(stored(put.segment, put.retention), known),
             Stage::Sweep => tier.sweep(self.group, second, plan.grace),
@@ -426,5 +450,42 @@ mod tests {
         assert_eq!(found(spread.collect(), 1_000), none);
         assert_eq!(found(row(0, 90, keep).collect(), 100_000).len(), JOIN_MAX);
         assert_eq!(found(row(0, 20, keep).collect(), 100).len(), 10);
+    }
+
+    /// Every group is tended at every second, in the same order; each is taken once in a while and nobody is left out.
+    fn taken(groups: u64, paced_max: usize, seconds: u64) -> BTreeMap<u64, Vec<u64>> {
+        let mut chores = Chores::new(Plan {
+            every: 100,
+            ..Plan::usual()
+        });
+        chores.paced_max = paced_max;
+        let mut taken: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for second in 1_000..1_000 + seconds {
+            (0..groups).for_each(|group| chores.tend(group, second));
+            assert!(chores.waiting.len() <= CHORES_MAX);
+            for group in chores.waiting.drain(..) {
+                taken.entry(group).or_default().push(second);
+            }
+        }
+        taken
+    }
+
+    #[test]
+    fn more_groups_than_wait_at_a_time_are_each_looked_after_once_in_a_while() {
+        let groups = 3 * CHORES_MAX as u64 + 5;
+        let all = taken(groups, PACED_MAX, 300);
+        assert_eq!(all.len() as u64, groups);
+        for (group, seconds) in &all {
+            assert_eq!(seconds.len(), 3, "group {group}: {seconds:?}");
+            assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] >= 100));
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_never_lets_a_group_come_too_early() {
+        let all = taken(90, 40, 1_000);
+        let often = all.values().flat_map(|seconds| seconds.windows(2));
+        assert!(often.clone().count() > 100);
+        assert!(often.into_iter().all(|pair| pair[1] - pair[0] >= 100));
     }
 }

@@ -25,6 +25,8 @@ pub struct DepotCounts {
     pub cached_bytes: u64,
     /// Of chores.
     pub chores: ChoreCounts,
+    /// Uploads in parts that nobody went on with and that were given up.
+    pub uploads_given_up: u64,
 }
 
 /// One per store.
@@ -70,6 +72,9 @@ impl<S: ObjectStore> Depot<S> {
     pub fn turn(&mut self, now_ns: u64, second: u64, budget: usize, dice: &mut dyn FnMut() -> u64) {
         self.recalls.go_on(&mut self.offloads, second);
         self.chores.go_on(&mut self.offloads, second);
+        if let Some(id) = self.chores.upload() {
+            self.offloads.note_upload(id, second);
+        }
         self.offloads.turn(now_ns, second, budget, dice);
         while let Some(ending) = self.offloads.next_other() {
             let Some(ending) = self.recalls.ended(&mut self.offloads, ending) else {
@@ -112,6 +117,7 @@ impl<S: ObjectStore> Depot<S> {
             guessed,
             cached_bytes,
             chores: self.chores.counts(),
+            uploads_given_up: self.offloads.uploads_given_up(),
         }
     }
 }

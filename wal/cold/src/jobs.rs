@@ -4,8 +4,10 @@
 //!   passing reason; a job sees only answers that mean something.
 //! - Every job may be given up at any point and begun anew: what it did so far does no harm and is found again.
 
+pub mod abort;
 pub mod download;
 pub mod groups;
+pub mod inventory;
 pub mod lock_of;
 pub mod publish;
 pub mod sweep;

@@ -50,3 +50,4 @@ pub mod recall;
 pub mod retry;
 pub mod store;
 pub mod tier;
+mod unfinished;

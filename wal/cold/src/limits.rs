@@ -34,6 +34,12 @@ pub const RECALLS_MAX: usize = 32;
 /// Groups that wait to be looked after in the store.
 pub const CHORES_MAX: usize = 4_096;
 
+/// Groups of which it is remembered when they were looked after: as many as a node may have.
+pub const PACED_MAX: usize = 1 << 20;
+
+/// Uploads in parts that are remembered.
+pub const RESUMES_MAX: usize = 64;
+
 /// Small neighbours in a manifest that are joined, at least.
 pub const JOIN_MIN: usize = 8;
 

@@ -128,6 +128,12 @@ impl Segment {
     }
 }
 
+/// What all objects of a group begin with.
+#[must_use]
+pub fn all_of(group: u64) -> String {
+    format!("v1/{group:016x}/")
+}
+
 /// What all segments of a group begin with.
 #[must_use]
 pub fn segments_of(group: u64) -> String {
@@ -138,6 +144,13 @@ pub fn segments_of(group: u64) -> String {
 #[must_use]
 pub fn edit(group: u64, number: u64) -> String {
     format!("v1/{group:016x}/manifest/{number:020}")
+}
+
+/// The number in the name of a group's manifest edit; nothing when it is no such name.
+#[must_use]
+pub fn number_of_edit(group: u64, name: &str) -> Option<u64> {
+    let number = name.rsplit('/').next()?.parse().ok()?;
+    (edit(group, number) == name).then_some(number)
 }
 
 /// What all snapshots of a group's manifest begin with.
@@ -175,6 +188,15 @@ mod tests {
         assert!(name < segment(10).object() && name.starts_with(&segments_of(0xfe)));
         let second = segment(9).next_copy().expect("there were few");
         assert_eq!(second.object(), format!("{name}-01"));
+        assert_eq!(number_of_edit(0xfe, &edit(0xfe, 77)), Some(77));
+        for other in [
+            edit(0xfd, 77),
+            snapshot(0xfe, 77),
+            name.clone(),
+            String::new(),
+        ] {
+            assert_eq!(number_of_edit(0xfe, &other), None, "{other}");
+        }
         assert!(second.is_same_file(&segment(9)) && !second.is_same_file(&segment(10)));
     }
 

@@ -22,6 +22,7 @@ use crate::manifest::{Manifest, ManifestError, Retention};
 use crate::name::{ContentHash, Segment};
 use crate::store::{ObjectStore, StoreError};
 use crate::tier::{Finished, JobId, Tier, TierBusy, stored};
+use crate::unfinished::Unfinished;
 
 /// Manifests that are remembered to be spared reading.
 const KNOWN_MAX: usize = 1_024;
@@ -31,9 +32,6 @@ const RACES_MAX: u32 = 8;
 
 /// How old an object must be that a sweep takes away when nobody names it: a day, in seconds.
 pub const GRACE: u64 = 86_400;
-
-/// Uploads in parts that are remembered.
-const RESUMES_MAX: usize = 64;
 
 /// Files under way at a time.
 pub const PARCELS_MAX: usize = 16;
@@ -121,14 +119,13 @@ pub struct Offloads<S> {
     /// Ended jobs of the tier that are none of these files'.
     others: VecDeque<crate::tier::Ending>,
     /// Uploads in parts that are under way, or were when the process before ended.
-    resumes: BTreeMap<Segment, Resume>,
-    resumes_changed: bool,
+    unfinished: Unfinished,
 }
 
 impl<S: ObjectStore> Offloads<S> {
     /// Over this tier; what else is done with it comes out of [`Offloads::next_other`].
     #[must_use]
-    pub const fn new(tier: Tier<S>, policy: Policy) -> Self {
+    pub fn new(tier: Tier<S>, policy: Policy) -> Self {
         Self {
             tier,
             policy,
@@ -137,8 +134,7 @@ impl<S: ObjectStore> Offloads<S> {
             known: BTreeMap::new(),
             ended: VecDeque::new(),
             others: VecDeque::new(),
-            resumes: BTreeMap::new(),
-            resumes_changed: false,
+            unfinished: Unfinished::default(),
         }
     }
 
@@ -152,13 +148,36 @@ impl<S: ObjectStore> Offloads<S> {
     /// Goes on with uploads in parts that a process before had begun.
     #[must_use]
     pub fn with_resumes(mut self, resumes: impl IntoIterator<Item = (Segment, Resume)>) -> Self {
-        self.resumes = resumes.into_iter().collect();
+        self.unfinished = Unfinished::of(resumes);
         self
     }
 
     /// Uploads in parts under way, when they changed since the last call: what to remember beyond the process.
     pub fn changed_resumes(&mut self) -> Option<&BTreeMap<Segment, Resume>> {
-        std::mem::take(&mut self.resumes_changed).then_some(&self.resumes)
+        self.unfinished.changed()
+    }
+
+    /// Uploads in parts that nobody went on with and that the store was told to forget, since the start.
+    #[must_use]
+    pub const fn uploads_given_up(&self) -> u64 {
+        self.unfinished.given_up()
+    }
+
+    /// The upload in parts of this file that was begun and has not ended.
+    pub(crate) fn resume_of(&self, segment: &Segment) -> Option<Resume> {
+        self.unfinished.get(segment).cloned()
+    }
+
+    /// An upload that somebody else began with the tier may be one in parts: it is gone on with after a restart.
+    pub(crate) fn note_upload(&mut self, id: JobId, second: u64) {
+        if let Some((segment, resume)) = self.tier.resume_of(id) {
+            self.unfinished.note(segment, resume, second);
+        }
+    }
+
+    /// What somebody else began to store is stored.
+    pub(crate) fn note_stored(&mut self, segment: &Segment) {
+        self.unfinished.stored(segment);
     }
 
     /// Takes a file.
@@ -187,6 +206,9 @@ impl<S: ObjectStore> Offloads<S> {
         self.begin(second);
         self.tier.turn(now_ns, budget, dice);
         while let Some((id, result)) = self.tier.next_finished() {
+            if self.unfinished.ended(id, &result, second) {
+                continue;
+            }
             let Some(nth) = self.moving.iter().position(|one| one.job == Some(id)) else {
                 self.others.push_back((id, result));
                 continue;
@@ -194,46 +216,43 @@ impl<S: ObjectStore> Offloads<S> {
             let moving = &mut self.moving[nth];
             moving.job = None;
             let is_late = second.saturating_sub(moving.began) > self.grace / NAMED_WITHIN;
-            let was_upload = match &moving.stage {
-                Stage::Upload(segment) => Some(*segment),
-                _ => None,
-            };
-            let end = moving.ended(result, is_late);
-            if let Some(segment) = was_upload.filter(|_| !matches!(end, Some(Err(_)))) {
-                let before = self.resumes.len();
-                self.resumes.retain(|one, _| !one.is_same_file(&segment));
-                self.resumes_changed |= self.resumes.len() < before;
+            if let Ok(Finished::Uploaded(segment)) = &result {
+                self.unfinished.stored(segment);
             }
+            let end = moving.ended(result, is_late);
             if let Some(end) = end {
                 let moving = self.moving.swap_remove(nth);
                 self.ended.push_back((moving.parcel.token, end));
                 self.remember(moving.manifest);
             }
         }
-        self.note_resumes();
+        self.note_resumes(second);
         self.begin(second);
+        let moving = &self.moving;
+        let is_used = |segment: &Segment| moving.iter().any(|one| one.uploads(segment));
+        self.unfinished
+            .go_on(&mut self.tier, second, self.grace, is_used);
     }
 
     fn begin(&mut self, second: u64) {
         let retention = self.policy.from(second);
         for moving in &mut self.moving {
-            moving.begin(&mut self.tier, retention, second, self.grace, &self.resumes);
+            moving.begin(
+                &mut self.tier,
+                retention,
+                second,
+                self.grace,
+                &self.unfinished,
+            );
         }
     }
 
     /// Looks how far the uploads in parts have come.
-    fn note_resumes(&mut self) {
+    fn note_resumes(&mut self, second: u64) {
         for moving in &self.moving {
-            let Some((segment, resume)) = moving.job.and_then(|id| self.tier.resume_of(id)) else {
-                continue;
-            };
-            if self.resumes.get(&segment) != Some(&resume) {
-                self.resumes.insert(segment, resume);
-                self.resumes_changed = true;
+            if let Some((segment, resume)) = moving.job.and_then(|id| self.tier.resume_of(id)) {
+                self.unfinished.note(segment, resume, second);
             }
-        }
-        while self.resumes.len() > RESUMES_MAX {
-            self.resumes.pop_first();
         }
     }
 
@@ -285,7 +304,8 @@ impl<S: ObjectStore> Offloads<S> {
     /// Nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.moving.is_empty() && self.ended.is_empty() && self.others.is_empty()
+        let nothing_moves = self.moving.is_empty() && self.unfinished.is_idle();
+        nothing_moves && self.ended.is_empty() && self.others.is_empty()
     }
 
     /// The tier, for its counters and its store.
@@ -302,7 +322,7 @@ impl Moving {
         retention: Retention,
         second: u64,
         grace: u64,
-        resumes: &BTreeMap<Segment, Resume>,
+        unfinished: &Unfinished,
     ) {
         if self.job.is_some() {
             return;
@@ -313,7 +333,7 @@ impl Moving {
             Stage::Verify(segment) => tier.verify(*segment),
             Stage::Upload(segment) => {
                 (self.began, self.retention) = (second, retention);
-                let (file, resume) = (self.parcel.file.clone(), resumes.get(segment).cloned());
+                let (file, resume) = (self.parcel.file.clone(), unfinished.get(segment).cloned());
                 let fresh_since = second.saturating_sub(grace / NAMED_WITHIN);
                 let locked = retention.locked_at(second);
                 tier.upload_since(*segment, file, resume, fresh_since, locked)
@@ -321,6 +341,11 @@ impl Moving {
             Stage::Publish(segment) => tier.publish(stored(*segment, self.retention), known),
         };
         self.job = begun.ok();
+    }
+
+    /// This very file is to be uploaded.
+    fn uploads(&self, segment: &Segment) -> bool {
+        matches!(&self.stage, Stage::Upload(one) if one == segment)
     }
 
     /// A job has ended: the parcel's end, if that is it.

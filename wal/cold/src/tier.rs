@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::jobs::abort::Abort;
 use crate::jobs::download::Download;
 use crate::jobs::groups::Groups;
+use crate::jobs::inventory::Inventory;
 use crate::jobs::lock_of::LockOf;
 use crate::jobs::publish::{Change, Publish};
 use crate::jobs::sweep::{Sweep, Swept};
@@ -19,7 +21,7 @@ use crate::jobs::{Job, JobError, Step};
 use crate::manifest::{Manifest, Stored};
 use crate::name::Segment;
 use crate::retry::{self, ATTEMPTS_MAX};
-use crate::store::{Ended, ObjectStore, Task};
+use crate::store::{Ended, Listed, ObjectStore, Task};
 
 /// Jobs at a time.
 pub const JOBS_MAX: usize = 32;
@@ -45,6 +47,10 @@ pub enum Finished {
     Swept(Swept),
     /// The groups that have anything in the store, ascending.
     Groups(Vec<u64>),
+    /// The store keeps parts of this upload no longer.
+    Aborted,
+    /// All that lies in the store of a group.
+    Inventory(Vec<Listed>),
 }
 
 /// A job that has ended, and how.
@@ -62,6 +68,8 @@ enum Kind {
     Sweep(Box<Sweep>),
     LockOf(LockOf),
     Groups(Groups),
+    Abort(Abort),
+    Inventory(Inventory),
 }
 
 enum Phase {
@@ -109,6 +117,7 @@ pub struct Tier<S> {
     ended: Vec<Ended>,
     finished: Vec<Ending>,
     counts: TierCounts,
+    trouble: Option<String>,
 }
 
 impl<S: ObjectStore> Tier<S> {
@@ -125,6 +134,7 @@ impl<S: ObjectStore> Tier<S> {
             is_secret,
             ended: Vec::new(),
             finished: Vec::new(),
+            trouble: None,
             counts: TierCounts {
                 tasks: 0,
                 repeated: 0,
@@ -240,6 +250,22 @@ impl<S: ObjectStore> Tier<S> {
         self.begin(Kind::Groups(Groups::new()), 0)
     }
 
+    /// Lists all that lies in the store of a group, named by its manifest or not.
+    ///
+    /// # Errors
+    /// When the tier has its hands full.
+    pub fn inventory(&mut self, group: u64) -> Result<JobId, TierBusy> {
+        self.begin(Kind::Inventory(Inventory::new(group)), 0)
+    }
+
+    /// Gives up an upload in parts that nobody goes on with.
+    ///
+    /// # Errors
+    /// When the tier has its hands full.
+    pub fn abort(&mut self, segment: Segment, upload: String) -> Result<JobId, TierBusy> {
+        self.begin(Kind::Abort(Abort::new(segment.object(), upload)), 0)
+    }
+
     /// Goes on: hears from the store, lets jobs compute for about `budget` bytes together, gives the store its tasks.
     /// `dice` gives random numbers.
     pub fn turn(&mut self, now_ns: u64, budget: usize, dice: &mut dyn FnMut() -> u64) {
@@ -259,6 +285,7 @@ impl<S: ObjectStore> Tier<S> {
                     let wait = retry::wait(running.failures, dice());
                     running.phase = Phase::Waiting(task, now_ns + wait);
                     self.counts.repeated += 1;
+                    self.trouble = Some(error.to_string());
                 }
                 (_, result) => {
                     running.failures = 0;
@@ -327,10 +354,12 @@ impl<S: ObjectStore> Tier<S> {
             Ok(Finished::Downloaded(segment, _)) => self.counts.downloaded_bytes += segment.bytes,
             _ => {}
         }
-        if result.is_ok() {
-            self.counts.done += 1;
-        } else {
-            self.counts.failed += 1;
+        match &result {
+            Ok(_) => self.counts.done += 1,
+            Err(error) => {
+                self.counts.failed += 1;
+                self.trouble = Some(error.to_string());
+            }
         }
         self.finished.push((id, result));
     }
@@ -359,6 +388,11 @@ impl<S: ObjectStore> Tier<S> {
     #[must_use]
     pub const fn counts(&self) -> TierCounts {
         self.counts
+    }
+
+    /// Why something was last repeated or failed, since the last call.
+    pub fn next_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
     }
 
     /// The store.
@@ -411,6 +445,8 @@ impl Kind {
                 })
             }
             Self::Groups(job) => stepped(job.step(budget), Finished::Groups),
+            Self::Abort(job) => stepped(job.step(budget), |()| Finished::Aborted),
+            Self::Inventory(job) => stepped(job.step(budget), Finished::Inventory),
         }
     }
 
@@ -422,6 +458,8 @@ impl Kind {
             Self::Sweep(job) => job.ended(result),
             Self::LockOf(job) => job.ended(result),
             Self::Groups(job) => job.ended(result),
+            Self::Abort(job) => job.ended(result),
+            Self::Inventory(job) => job.ended(result),
         }
     }
 }

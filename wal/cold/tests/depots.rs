@@ -378,6 +378,151 @@ fn a_file_whose_unnamed_object_is_old_is_stored_as_another_copy() {
     assert!(deleted_late > 3, "{deleted_late}");
 }
 
+/// An upload in parts that a process left behind is given up by the next one when nobody goes on with it for the grace;
+/// not while somebody does, and not before the store says so is it forgotten.
+#[test]
+fn an_upload_that_nobody_goes_on_with_is_given_up() {
+    let mut world = World::new(Faults::default(), 11, Policy::Keep);
+    let mut random = dice(9);
+    let large = |first: u64| Parcel {
+        token: first,
+        group: GROUP,
+        first,
+        last: first + 4,
+        file: Arc::new(vec![first as u8; 40 << 20]),
+    };
+    let mut begun = |world: &mut World, first: u64| {
+        let mut depot = world.depot();
+        assert!(depot.offer(large(first)).is_ok());
+        let mut known = BTreeMap::new();
+        for _ in 0..1_000 {
+            world.turn(&mut depot, &mut random);
+            if let Some(changed) = depot.offloads().changed_resumes() {
+                known.clone_from(changed);
+            }
+            if known
+                .values()
+                .any(|one: &cold::jobs::upload::Resume| one.parts.len() > 1)
+            {
+                return known;
+            }
+        }
+        panic!("no upload in parts begins");
+    };
+    let mut known = begun(&mut world, 1);
+    known.extend(begun(&mut world, 11));
+    assert_eq!((known.len(), world.store.borrow().uploads_open()), (2, 2));
+
+    let mut random = dice(19);
+    let tier = Tier::new(world.shared(), false, 1 << 30);
+    let offloads = Offloads::new(tier, Policy::Keep).with_resumes(known);
+    let plan = Plan {
+        grace: GRACE,
+        ..Plan::usual()
+    };
+    let mut depot = Depot::new(offloads, 1 << 20, plan);
+    // The second file comes again, and goes on.
+    world.turn(&mut depot, &mut random);
+    world.pass(GRACE - 10);
+    world.turn(&mut depot, &mut random);
+    assert!(depot.offer(large(11)).is_ok());
+    let stored = loop {
+        world.turn(&mut depot, &mut random);
+        if let Some((token, stored)) = depot.next_ended() {
+            assert_eq!(token, 11);
+            break stored;
+        }
+    };
+    assert!(stored.is_ok(), "{stored:?}");
+    assert_eq!(world.store.borrow().tasks_done("begin"), 2, "it went on");
+    assert_eq!(world.store.borrow().tasks_done("abort"), 0, "not yet");
+    // The first does not. The store refuses once to forget it.
+    world.pass(20);
+    let unavailable = Faults {
+        unavailable: 255,
+        ..Faults::default()
+    };
+    world.store.borrow_mut().set_faults(unavailable);
+    for _ in 0..200 {
+        world.turn(&mut depot, &mut random);
+        world.pass(1);
+    }
+    assert_eq!(world.store.borrow().tasks_done("abort"), 0);
+    assert_eq!(depot.counts().uploads_given_up, 0);
+    let remembered = depot.offloads().changed_resumes().map(BTreeMap::len);
+    assert_eq!(remembered, Some(1), "still known beyond the process");
+    world.store.borrow_mut().set_faults(Faults::default());
+    for _ in 0..2 * GRACE + 400 {
+        world.pass(1);
+        world.turn(&mut depot, &mut random);
+    }
+    assert_eq!(depot.counts().uploads_given_up, 1);
+    assert_eq!(world.store.borrow().uploads_open(), 0);
+    assert_eq!(
+        depot.offloads().changed_resumes().map(BTreeMap::len),
+        Some(0)
+    );
+    assert!(depot.is_idle());
+}
+
+/// A join that is stored in parts goes on after a kill, by its own upload.
+#[test]
+fn a_join_in_parts_goes_on_after_a_restart() {
+    let mut world = World::new(Faults::default(), 9, Policy::Keep);
+    let mut random = dice(9);
+    let part = |nth: u64| Parcel {
+        token: nth,
+        group: GROUP,
+        first: nth * 10 + 1,
+        last: nth * 10 + 10,
+        file: Arc::new(vec![nth as u8; 5 << 20]),
+    };
+    let new = |world: &mut World, resumes: &BTreeMap<Segment, cold::jobs::upload::Resume>| {
+        let tier = Tier::new(world.shared(), false, 1 << 30);
+        let offloads = Offloads::new(tier, Policy::Keep).with_resumes(resumes.clone());
+        let plan = Plan {
+            grace: GRACE,
+            every: 1,
+            join_bytes: 64 << 20,
+            weld: Box::new(|files| Some(files.iter().flat_map(|file| file.to_vec()).collect())),
+        };
+        Depot::new(offloads, 1 << 20, plan)
+    };
+    let mut resumes = BTreeMap::new();
+    let mut depot = new(&mut world, &resumes);
+    for nth in 0..8 {
+        assert!(depot.offer(part(nth)).is_ok());
+        while depot.next_ended().is_none() {
+            depot.turn(0, world.second, 64 << 20, &mut random);
+        }
+    }
+    let mut lives = 0;
+    while depot.counts().chores.joined == 0 {
+        lives += 1;
+        assert!(lives < 100, "it never ends");
+        depot = new(&mut world, &resumes);
+        world.pass(2);
+        depot.tend(GROUP, world.second);
+        let parts = |resumes: &BTreeMap<Segment, cold::jobs::upload::Resume>| -> usize {
+            resumes.values().map(|one| one.parts.len()).sum()
+        };
+        let before = parts(&resumes);
+        while !depot.is_idle() {
+            depot.turn(0, world.second, 64 << 20, &mut random);
+            if let Some(changed) = depot.offloads().changed_resumes() {
+                resumes.clone_from(changed);
+            }
+            if parts(&resumes) > before {
+                break;
+            }
+        }
+    }
+    assert!(lives > 3, "{lives}");
+    let store = world.store.borrow();
+    assert_eq!((store.tasks_done("begin"), store.uploads_open()), (1, 0));
+    assert!(resumes.is_empty(), "what has ended is forgotten");
+}
+
 /// A parcel in parts is killed after each number of turns; the next process goes on where it was.
 #[test]
 fn an_upload_in_parts_goes_on_after_a_restart() {

@@ -10,6 +10,7 @@ use cold::location::Location;
 use cold::manifest::{Manifest, Retention};
 use cold::name::Segment;
 use cold::store::remote::{OpenError, Remote};
+use cold::store::{ObjectStore, Outcome, StoreError, Task};
 use cold::tier::{Finished, JobId, Tier, stored};
 
 use crate::driving::{GROUP, SeededKeeper, dice, file};
@@ -66,6 +67,19 @@ impl Real {
         segment
     }
 
+    /// One task, by the store itself.
+    pub(crate) fn ask(&mut self, task: Task) -> Result<Outcome, StoreError> {
+        let store = self.tier.store();
+        store.submit(u64::MAX, task).expect("idle");
+        let mut ended = Vec::new();
+        while ended.is_empty() {
+            // News, or only time to look again.
+            let _ = self.woken.recv_timeout(Duration::from_millis(20));
+            self.tier.store().poll(&mut ended);
+        }
+        ended.remove(0).result
+    }
+
     pub(crate) fn fetch(&mut self, segment: Segment) -> Result<Vec<u8>, JobError> {
         let id = self.tier.download(segment).expect("idle");
         match self.finish(id)? {
@@ -104,6 +118,52 @@ fn a_folder_keeps_segments_over_processes() {
     }
     assert!(real.fetch(segments[0].1).is_err());
     assert!(real.fetch(segments[5].1).is_ok());
+}
+
+/// What a store has of a stretch that begins where the object has ended, or behind, is nothing; and no failure.
+pub(crate) fn nothing_is_behind_the_end(real: &mut Real) {
+    let segment = real.offload(77, 1_000);
+    let head = real.ask(Task::Head {
+        name: segment.object(),
+    });
+    let Ok(Outcome::Length(bytes, _)) = head else {
+        panic!("{head:?}");
+    };
+    for (range, expected) in [
+        (0..bytes + 50, bytes),
+        (bytes..bytes + 9, 0),
+        (bytes + 5..bytes + 9, 0),
+    ] {
+        let got = real.ask(Task::Get {
+            name: segment.object(),
+            range: range.clone(),
+        });
+        match got {
+            Ok(Outcome::Bytes(bytes)) => assert_eq!(bytes.len() as u64, expected, "{range:?}"),
+            other => panic!("{range:?}: {other:?}"),
+        }
+    }
+    let missing = real.ask(Task::Get {
+        name: file(99, 5).0.object(),
+        range: 0..9,
+    });
+    assert_eq!(missing, Err(StoreError::NotFound));
+}
+
+#[test]
+fn an_object_that_was_cut_short_is_damaged_and_no_store_out_of_reach() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = Location::Folder(folder.path().into());
+    let mut real = Real::open(&location, false).expect("it opens");
+    nothing_is_behind_the_end(&mut real);
+    let segment = real.offload(1, 30 << 20);
+    let path = folder.path().join(segment.object());
+    let bytes = std::fs::read(&path).expect("it is there");
+    for left in [0, 50, 90_000, 8 << 20, 16 << 20, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..left]).expect("written");
+        let error = real.fetch(segment).expect_err("it is cut");
+        assert!(matches!(error, JobError::Object { .. }), "{left}: {error}");
+    }
 }
 
 #[test]

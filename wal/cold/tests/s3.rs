@@ -6,7 +6,7 @@
 
 use cold::jobs::JobError;
 use cold::location::Location;
-use cold::store::StoreError;
+use cold::store::{Outcome, StoreError, Task};
 use cold::tier::{Finished, stored};
 use cold::{
     jobs::publish::Change,
@@ -14,7 +14,7 @@ use cold::{
 };
 
 use crate::driving::{GROUP, file};
-use crate::folder::Real;
+use crate::folder::{Real, nothing_is_behind_the_end};
 
 #[expect(clippy::print_stdout, reason = "a skip is told")]
 fn addresses(variable: &str) -> Vec<Location> {
@@ -68,6 +68,45 @@ fn segments_go_to_a_bucket_and_come_back() {
                 other => panic!("{other:?}"),
             }
         }
+    }
+}
+
+#[test]
+fn nothing_is_behind_the_end_of_an_object() {
+    for location in locations() {
+        println!("at {location}");
+        let mut real = Real::open(&place(&location, "end"), false).expect("it opens");
+        nothing_is_behind_the_end(&mut real);
+    }
+}
+
+/// An upload that was begun and is given up keeps no parts: going on with it is refused.
+#[test]
+fn an_upload_that_is_given_up_is_gone() {
+    for location in locations() {
+        println!("at {location}");
+        let mut real = Real::open(&place(&location, "abort"), false).expect("it opens");
+        let (segment, content) = file(5, 6 << 20);
+        let name = segment.object();
+        let begun = real.ask(Task::Begin { name: name.clone() });
+        let Ok(Outcome::Begun(upload)) = begun else {
+            panic!("{begun:?}");
+        };
+        let part = |upload: &str| Task::Part {
+            name: name.clone(),
+            upload: upload.to_owned(),
+            part: 0,
+            pieces: vec![content.to_vec().into()],
+        };
+        let first = real.ask(part(&upload));
+        assert!(matches!(first, Ok(Outcome::Part(_))), "{first:?}");
+        for time in 0..2 {
+            let id = real.tier.abort(segment, upload.clone()).expect("idle");
+            let ended = real.finish(id);
+            assert!(matches!(ended, Ok(Finished::Aborted)), "{time}: {ended:?}");
+        }
+        let late = real.ask(part(&upload));
+        assert!(late.is_err(), "no part is taken any more: {late:?}");
     }
 }
 

@@ -4,8 +4,8 @@
 //!   files go and gives up log; a recovery follows each crash.
 //! - At each point: of the writes in flight none, all, every subset, and each torn at some sectors; of the files' steps
 //!   that wait none, or all, or the first; of the files on their way to the store none, or all, or the first.
-//! - After some of the crashes (all with `QUORATE_SEEDS_FACTOR=0`) the power goes again while the log is opened, and at
-//!   every write and step until the group has a leader again.
+//! - After some of the crashes (all with `QUORATE_SEEDS_FACTOR=0`, in parts with `QUORATE_SEEDS_PART=k/n`) the power goes
+//!   again while the log is opened, and at every write and step until the group has a leader again.
 //! - Afterwards all that was acknowledged is there, nothing else than was sent, and no entry is out of reach.
 
 use std::collections::BTreeMap;
@@ -97,6 +97,20 @@ fn second_one_of() -> u64 {
         Some(0) => 1,
         factor => (SECOND_ONE_OF / factor.unwrap_or(1)).max(1),
     }
+}
+
+/// Of these followed crashes this run takes each `n`-th, from the `k`-th on: `QUORATE_SEEDS_PART` is `k/n`, all if it is not
+/// given. All parts together are the whole.
+fn part() -> (u64, u64) {
+    let part = std::env::var("QUORATE_SEEDS_PART").unwrap_or_default();
+    let numbers = part.split_once('/');
+    let numbers = numbers.and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    numbers.unwrap_or((0, 1))
+}
+
+fn is_followed(crash: u64) -> bool {
+    let (one_of, (k, n)) = (second_one_of(), part());
+    crash.is_multiple_of(one_of) && (crash / one_of) % n == k
 }
 
 /// The log's files when so many sectors of this write have reached them.
@@ -195,7 +209,7 @@ fn crashes_at(world: &World, point: u64, case: &Case, counts: &mut (u64, u64)) {
             };
             let after = world.after_crash(rule, happened, arrived);
             counts.0 += 1;
-            if counts.0.is_multiple_of(second_one_of()) {
+            if is_followed(counts.0) {
                 counts.1 += crashes_while_opening(&after, &case);
                 counts.1 += crashes_until_led(&after, &case);
             }
@@ -204,6 +218,7 @@ fn crashes_at(world: &World, point: u64, case: &Case, counts: &mut (u64, u64)) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "how many there were is the result")]
 fn every_crash_of(history: Option<History>, vault: Option<Vault>) {
     let mut world = World::keeping(1, 1, TERMS, history, vault);
     world.elect();
@@ -230,6 +245,7 @@ fn every_crash_of(history: Option<History>, vault: Option<Vault>) {
     }
     let (upkeep, sealing) = (world.shard(1).upkeep_counts(), world.shard(1).seal_counts());
     assert!(counts.0 > 700 && counts.1 > 300, "{counts:?} crashes");
+    println!("{} crashes, {} more after some of them", counts.0, counts.1);
     assert!(
         points > 100 && upkeep.images > 2 && upkeep.chapters > 2 && upkeep.entries_released > 8
     );

@@ -1,5 +1,6 @@
 //! What the log gives up is kept: sealed first, stored and told to the group's log before any copy goes.
 
+use net::request::Status;
 use raft::ids::GroupId;
 use sealed::Codec;
 use shard::past::History;
@@ -7,6 +8,7 @@ use wal::archive::FileKind;
 use wal::device::memory::Crash;
 
 use crate::images::{SMALL, add_many, noise, numbers, payload};
+use crate::tally::ADD;
 use crate::vault::Vault;
 use crate::world::{SECOND, World};
 
@@ -215,6 +217,68 @@ fn copies_go_when_the_groups_log_says_that_the_store_has_them_and_not_before() {
             "node {node} keeps what nobody needs"
         );
         assert!(is_without_gap(&whole_past(&world, node, 0)));
+    }
+}
+
+/// The store takes nothing until there is no room in the log of any node: receipts have to go through that very log.
+#[test]
+fn a_log_that_is_full_since_the_store_takes_nothing_goes_on_when_it_does() {
+    for nodes in [1, 3] {
+        let vault = Vault::default();
+        vault.fail(&(0..1_000_000).collect::<Vec<u64>>(), &[]);
+        let history = History {
+            codec: Codec::Plain,
+            bytes_max: 300 << 10,
+            ..TINY
+        };
+        let mut world = World::keeping(nodes, 1, SMALL, Some(history), Some(vault.clone()));
+        let (mut sent, mut acknowledged, mut refused) = (0, Vec::new(), 0);
+        while refused < 20 {
+            let leader = world.elect();
+            let id = world.ask(leader, 0, ADD, &payload(sent, 30_000), false);
+            for _ in 0..40 {
+                world.run_for(SECOND / 20);
+                if world.reply(id).is_some() {
+                    break;
+                }
+            }
+            let status = world.reply(id).map(|(head, _)| head.status);
+            if status == Some(Status::StorageFull) {
+                refused += 1;
+                continue;
+            }
+            if status == Some(Status::Ok) {
+                acknowledged.push(sent);
+            }
+            sent += 1;
+            assert!(sent < 400, "the log holds no more than this: {refused}");
+        }
+        let counts = world.shard(1).seal_counts();
+        assert!(
+            counts.sealed_files > 0 && counts.receipts == 0,
+            "{counts:?}"
+        );
+        world.run_for(10 * SECOND);
+        vault.fail(&[], &[]);
+        world.run_for(20 * SECOND);
+        for number in sent..sent + 60 {
+            world.add(0, &payload(number, 30_000));
+            acknowledged.push(number);
+        }
+        let found = numbers(&world.settle(0));
+        let is_there = |number: &u32| found.contains(number);
+        assert!(
+            acknowledged.iter().all(is_there),
+            "{nodes} nodes: {found:?}"
+        );
+        assert!(found.iter().all(|number| *number < sent + 60), "{found:?}");
+        for node in 1..=nodes {
+            assert!(
+                found.starts_with(&whole_past(&world, node, 0)),
+                "node {node}"
+            );
+        }
+        assert!(world.shard(1).seal_counts().receipts > 5);
     }
 }
 

@@ -73,23 +73,31 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
     };
     let mut sealed = Vec::new();
     find(folder, &mut sealed, &mut report).map_err(|error| unreadable(&error, folder))?;
+    let is_node = folder.join(IDENTITY).is_file();
+    let node = is_node.then(|| log::open(folder)).transpose()?;
     let bar = progress(&sealed);
     for (path, bytes) in sealed {
         match look(&path) {
-            Ok(Some(found)) if !found.intact => report.damaged.push(found),
-            Ok(_) => {}
+            Ok(Some(mut found)) => {
+                if let Some(node) = &node {
+                    found.expect_at_home(&path, node.layout().cluster.into());
+                }
+                if !found.intact {
+                    report.damaged.push(found);
+                }
+            }
+            Ok(None) => {}
             Err(error) => report.note_unreadable(&path, &error),
         }
         bar.inc(bytes);
     }
     bar.finish_and_clear();
-    if folder.join(IDENTITY).is_file() {
-        let node = log::open(folder)?;
+    if let Some(node) = &node {
         for core in 0..node.layout().cores {
-            let found = log::look_at_core(&node, core)?;
+            let found = log::look_at_core(node, core)?;
             report.records += found.records;
             report.log_damage.extend(found.damage);
-            report.manifests.extend(manifest::of_core(&node, core)?);
+            report.manifests.extend(manifest::of_core(node, core)?);
         }
     }
     report.intact = report.damaged.is_empty()

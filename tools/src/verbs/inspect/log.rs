@@ -7,7 +7,7 @@ use clap::Args;
 use engine::folder::Folder;
 use serde::Serialize;
 use wal::inspect::{self, FileInfo, FileStatus, InspectError};
-use wal::{Damage, Kind};
+use wal::{Damage, Identity, Kind};
 
 use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
@@ -116,8 +116,9 @@ pub(super) fn look_at_core(folder: &Folder, core: u16) -> Result<CoreLog, Failur
     let place = path.display().to_string();
     let told = |error: InspectError| refusal::of_inspect(&error, &place);
     let files = inspect::files(&path).map_err(told)?;
+    is_ours(folder, core, &files)?;
     let mut groups: BTreeMap<u64, GroupLine> = BTreeMap::new();
-    let opening = inspect::records(&path, &mut |recovered| {
+    let opening = inspect::records_of(&path, folder.log_identity(core), &mut |recovered| {
         let record = recovered.record;
         let line = groups.entry(record.group).or_default();
         if record.kind == Kind::Entry {
@@ -139,16 +140,46 @@ pub(super) fn look_at_core(folder: &Folder, core: u16) -> Result<CoreLog, Failur
         records: opening.records,
         bytes: opening.bytes,
         torn_tail: opening.cut.map(|cut| format!("{cut:?}")),
-        damage: opening.damage.iter().map(DamageLine::from).collect(),
+        damage: opening
+            .damage
+            .iter()
+            .map(|damage| DamageLine::new(damage, &path))
+            .collect(),
         groups,
     })
+}
+
+/// Files of another cluster, node or core are no damage that anything could be read around: they are refused by name.
+fn is_ours(folder: &Folder, core: u16, files: &[FileInfo]) -> Result<(), Failure> {
+    let expected = folder.log_identity(core);
+    for file in files {
+        let FileStatus::Sound { identity, .. } = file.status else {
+            continue;
+        };
+        if identity != expected {
+            let told = |of: Identity| {
+                format!(
+                    "core {} of node {} of cluster {}",
+                    of.log, of.node, of.cluster
+                )
+            };
+            let cause = format!(
+                "the segment at offset 0 is a log's of {}; this folder is {}",
+                told(identity),
+                told(expected)
+            );
+            let place = file.path.display().to_string();
+            return Err(Failure::new(&disk::FOLDER_OF_ANOTHER, cause, place));
+        }
+    }
+    Ok(())
 }
 
 /// A damaged place of the log.
 #[derive(Debug, Serialize)]
 pub(super) struct DamageLine {
     /// The segment's file, when one is known.
-    file: Option<u32>,
+    file: Option<String>,
     offset: u64,
     bytes: u64,
     kind: String,
@@ -159,10 +190,11 @@ pub(super) struct DamageLine {
     what_to_do: &'static str,
 }
 
-impl From<&Damage> for DamageLine {
-    fn from(damage: &Damage) -> Self {
+impl DamageLine {
+    fn new(damage: &Damage, folder: &Path) -> Self {
+        let path = |slot: u32| folder.join(inspect::file_name(slot)).display().to_string();
         Self {
-            file: damage.slot,
+            file: damage.slot.map(path),
             offset: damage.offset,
             bytes: damage.bytes,
             kind: format!("{:?}", damage.kind),
@@ -178,13 +210,9 @@ impl From<&Damage> for DamageLine {
             },
         }
     }
-}
 
-impl DamageLine {
     pub(super) fn render(&self) -> String {
-        let file = self
-            .file
-            .map_or("no file".to_owned(), |file| format!("file {file}"));
+        let file = self.file.as_deref().unwrap_or("no file");
         let whose = self.group.map_or("of unknown groups".to_owned(), |group| {
             let (first, last) = (self.first_index, self.last_index);
             match (first, last) {

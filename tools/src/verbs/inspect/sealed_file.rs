@@ -12,6 +12,7 @@ use sealed::{
     Codec, Damage, DamageKind, Duplicates, FileKind, Key, Part, RunReader, SegmentReader,
 };
 use serde::Serialize;
+use wal::archive::{FileKind as ArchiveKind, Name};
 
 use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
@@ -154,6 +155,38 @@ impl DamageLine {
         }
         let _ = write!(line, "\n    fix: {}", self.fix);
         line
+    }
+}
+
+impl Report {
+    /// A node's sealed file says in its name whose it is and where it begins: what is whole and says otherwise is another's.
+    pub(super) fn expect_at_home(&mut self, path: &Path, cluster: u128) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.and_then(Name::parse);
+        let name = name.filter(|name| name.kind == ArchiveKind::Sealed);
+        let (Some(name), Holds::Segment { content: Some(it) }) = (name, &self.holds) else {
+            return;
+        };
+        let own = (name.group, name.number, format!("{cluster:x}"));
+        if (it.group, it.first, it.cluster.clone()) == own {
+            return;
+        }
+        self.damage.push(DamageLine {
+            part: "the whole file".to_owned(),
+            offset: 0,
+            bytes: self.bytes,
+            problem: format!(
+                "it holds group {} of cluster {} from entry {} on, which its name does not say",
+                it.group, it.cluster, it.first
+            ),
+            group: Some(name.group),
+            first: Some(name.number),
+            last: None,
+            fix: "give it the name that it had; or remove it, and the node takes these entries from its log or the \
+                object store, if they are there, or from a replica's copy of the file"
+                .to_owned(),
+        });
+        self.intact = false;
     }
 }
 

@@ -128,6 +128,12 @@ impl Memory {
         self.done.get(kind).copied().unwrap_or(0)
     }
 
+    /// Uploads in parts that were begun and neither completed nor given up.
+    #[must_use]
+    pub fn uploads_open(&self) -> usize {
+        self.uploads.len()
+    }
+
     /// Loses an object.
     pub fn lose(&mut self, name: &str) {
         self.objects.remove(name);

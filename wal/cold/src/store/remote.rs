@@ -6,6 +6,7 @@
 //!   as unknown when it changes something, and as unavailable when it only reads.
 //! - Nothing is repeated in here: who repeats, and when, is the tier's to say.
 
+use std::ops::Range;
 use std::path::Path as FolderPath;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -256,12 +257,8 @@ impl Backend {
                 Ok(Outcome::Done)
             }
             Task::Get { name, range } => {
-                let options = GetOptions {
-                    range: Some(GetRange::Bounded(range)),
-                    ..GetOptions::default()
-                };
-                let got = self.objects().get_opts(&self.path(&name), options).await?;
-                Ok(Outcome::Bytes(got.bytes().await?))
+                let bytes = self.get(&self.path(&name), range).await?;
+                Ok(Outcome::Bytes(bytes))
             }
             Task::Head { name } => {
                 let meta = self.objects().head(&self.path(&name)).await?;
@@ -281,6 +278,24 @@ impl Backend {
                 operation: "keys".to_owned(),
                 implementer: "the object store".to_owned(),
             }),
+        }
+    }
+
+    /// What there is of a stretch of an object. Stores refuse a stretch that begins where the object has ended: an object
+    /// that was cut short is told as that, and not as a store that cannot be reached.
+    async fn get(&self, path: &Path, range: Range<u64>) -> Result<Bytes, Error> {
+        let from = range.start;
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
+        match self.objects().get_opts(path, options).await {
+            Ok(got) => got.bytes().await,
+            Err(error @ Error::NotFound { .. }) => Err(error),
+            Err(error) => match self.objects().head(path).await {
+                Ok(meta) if meta.size <= from => Ok(Bytes::new()),
+                _ => Err(error),
+            },
         }
     }
 
