@@ -109,12 +109,7 @@ fn seeds_that_failed_once_keep_all_promises() {
 fn a_late_base_takes_no_files_of_a_fetch() {
     let mut asked = asked(3, 12);
     asked.topology = Topology::one_site("three", 3, 2);
-    asked.faults = vec![
-        Kind::Power,
-        Kind::Blackout,
-        Kind::StallDisk,
-        Kind::SlowDisk,
-    ];
+    asked.faults = vec![Kind::Power, Kind::Blackout, Kind::StallDisk, Kind::SlowDisk];
     (asked.cores, asked.rate) = (Some(1), Some(400));
     (asked.all_on, asked.is_storm) = (true, true);
     for seed in [39, 142, 167, 256] {
