@@ -303,6 +303,9 @@ impl Node {
             vault.set_now(now);
         }
         let running = &mut self.cores[usize::from(core)];
+        if let Some(courier) = &running.courier {
+            courier.drive();
+        }
         running.shard.transport().turn_at(clock.local(now));
         let next = running.shard.turn(&clock.at(now));
         let door = running.shard.transport();

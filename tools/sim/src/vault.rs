@@ -318,6 +318,20 @@ impl Courier {
         })))
     }
 
+    /// Goes on with what is under way, whether or not the core asks for it, as production's thread does.
+    pub fn drive(&self) {
+        let porter = &mut *self.0.borrow_mut();
+        let now = porter.vault.0.borrow().now;
+        let chance = &mut porter.chance;
+        let second = now / (1_000 * MILLISECOND);
+        porter
+            .depot
+            .turn(now, second, BUDGET_BYTES, &mut || chance.roll());
+        let joined = porter.depot.counts().chores.joined;
+        porter.vault.0.borrow_mut().joined += joined - porter.joined;
+        porter.joined = joined;
+    }
+
     /// When the store has news, or something is to be tried again; on the world's clock.
     #[must_use]
     pub fn next_at(&self) -> Option<u64> {
@@ -356,15 +370,6 @@ impl Coffer for Courier {
 
     fn poll(&mut self, deliveries: &mut Vec<Delivery>) {
         let porter = &mut *self.0.borrow_mut();
-        let now = porter.vault.0.borrow().now;
-        let chance = &mut porter.chance;
-        let second = now / (1_000 * MILLISECOND);
-        porter
-            .depot
-            .turn(now, second, BUDGET_BYTES, &mut || chance.roll());
-        let joined = porter.depot.counts().chores.joined;
-        porter.vault.0.borrow_mut().joined += joined - porter.joined;
-        porter.joined = joined;
         while let Some((token, result)) = porter.depot.next_ended() {
             let Some(group) = porter.groups.remove(&token) else {
                 continue;
