@@ -16,6 +16,7 @@ mod hostility;
 mod imports;
 mod limits;
 mod machine;
+mod memory;
 mod periods;
 mod queries;
 mod tables;
