@@ -24,7 +24,7 @@ pub enum Mutant {
     TailOverwritten,
     /// Damage in the middle of the log is taken for its end.
     CutsAtDamage,
-    /// A file is used again before a durable block says that nobody needs it.
+    /// A file is used again at once, before a durable block says that nobody needs it.
     RetiredTooEarly,
 }
 

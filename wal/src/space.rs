@@ -224,7 +224,12 @@ impl Space {
             .is_some_and(|&(sequence, _)| sequence < live || early)
         {
             let (_, slot) = self.retired.pop_front().expect("there is a front");
-            self.free.push_back(slot);
+            if early {
+                // The next segment begins in it.
+                self.free.push_front(slot);
+            } else {
+                self.free.push_back(slot);
+            }
         }
     }
 

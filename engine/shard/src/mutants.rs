@@ -38,6 +38,8 @@ pub enum Mutant {
     EntrySkipped,
     /// The log is given up before its entries are sealed.
     GivenUpUnsealed,
+    /// What is applied and durable stays in memory.
+    NothingTrimmed,
 }
 
 #[cfg(feature = "mutants")]

@@ -533,9 +533,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         if let Some(older) = older.filter(|older| older.last.index != kept) {
             shelf.retired.push((older.last.index.0, older.image));
         }
-        let strays = std::mem::take(&mut shelf.strays);
-        for name in strays.into_keys() {
-            self.upkeep.remove(&mut *self.archive, name, now);
+        // A state that is being fetched is put together from them.
+        if !self.fetches.has(slot) {
+            for name in std::mem::take(&mut shelf.strays).into_keys() {
+                self.upkeep.remove(&mut *self.archive, name, now);
+            }
         }
         self.retire(slot, now);
         self.upkeep.look_again();

@@ -12,6 +12,7 @@ use ledger::instruction::operation;
 use ledger::status::{CreateResult, CreateTransferStatus};
 use ledger::transfer::{Transfer, TransferFlags};
 use net::request::Consistency;
+use shard::history::ENTRIES;
 use zerocopy::FromBytes;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64, U128};
@@ -19,6 +20,7 @@ use zerocopy::little_endian::{U16, U32, U64, U128};
 use crate::chance::Chance;
 use crate::history::{Done, Request};
 use crate::machine::is_write;
+use crate::told;
 use crate::verdict::Scope;
 
 /// Accounts of each group.
@@ -42,6 +44,8 @@ pub struct Teller {
 #[derive(Debug, Default)]
 struct Desk {
     has_accounts: bool,
+    /// The newest index of an answer.
+    newest: u64,
     /// Transfers that exist.
     known: Vec<u128>,
     /// Reservations that nobody posted or voided, as far as is known.
@@ -82,7 +86,8 @@ impl Teller {
             55..=57 => (operation::CREATE_TRANSFERS, self.batch(group, 120)),
             58..=71 => (operation::LOOKUP_ACCOUNTS, self.account_ids(group)),
             72..=83 => (operation::LOOKUP_TRANSFERS, self.transfer_ids(group)),
-            84..=87 => (operation::AUDIT, Bytes::new()),
+            84..=86 => (operation::AUDIT, Bytes::new()),
+            87 => (ENTRIES, told::question(self.old_index(group))),
             88..=89 => (operation::PULSE, Bytes::new()),
             _ => self.again(group),
         };
@@ -101,7 +106,8 @@ impl Teller {
 
     fn request(&mut self, group: u64, operation: u8, payload: Bytes) -> Request {
         self.requests += 1;
-        let is_local = !is_write(operation) && self.chance.permille(200);
+        // A history is told by whoever is asked.
+        let is_local = operation == ENTRIES || !is_write(operation) && self.chance.permille(200);
         Request {
             number: (self.client as u64 + 1) << 32 | self.requests,
             scope: Scope {
@@ -123,6 +129,7 @@ impl Teller {
     /// Learns from an answer.
     pub fn learn(&mut self, done: &Done) {
         let desk = self.desks.entry(done.request.scope.group).or_default();
+        desk.newest = desk.newest.max(done.index);
         match done.request.operation {
             operation::CREATE_ACCOUNTS => desk.has_accounts = true,
             operation::CREATE_TRANSFERS => desk.learn(&done.request.payload, &done.reply),
@@ -139,6 +146,12 @@ impl Teller {
             return (operation::CREATE_ACCOUNTS, accounts(group));
         }
         written[self.chance.place(written.len())].clone()
+    }
+
+    /// An entry that is there or was, old ones as often as new ones.
+    fn old_index(&mut self, group: u64) -> u64 {
+        let newest = self.desks.entry(group).or_default().newest;
+        1 + self.chance.below(newest.max(1))
     }
 
     fn account_ids(&mut self, group: u64) -> Bytes {

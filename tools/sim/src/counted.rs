@@ -27,6 +27,10 @@ pub struct Counted {
     pub receipts: u64,
     /// Tries to store a file that failed.
     pub store_failures: u64,
+    /// Entries of histories told from sealed files.
+    pub from_files: u64,
+    /// Entries of histories told from the object store.
+    pub from_store: u64,
 }
 
 impl Counted {
@@ -47,6 +51,8 @@ impl Counted {
             sealed_anew: past.sealed_anew,
             receipts: past.receipts,
             store_failures: past.store_failures,
+            from_files: shard.history_counts().history_from_files,
+            from_store: shard.history_counts().history_from_store,
         }
     }
 }

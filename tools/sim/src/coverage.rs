@@ -82,6 +82,12 @@ points! {
     Stored "stored",
     /// A file was not stored, for now.
     StoreFailed "store-failed",
+    /// Files of the object store were joined.
+    StoreJoined "store-joined",
+    /// Old entries were told to a client from sealed files.
+    ToldFromFiles "told-from-files",
+    /// Old entries were told to a client from the object store.
+    ToldFromStore "told-from-store",
 }
 
 /// Of one run.

@@ -75,6 +75,15 @@ pub fn candidates() -> Vec<Candidate> {
             is_harmless: false,
         },
         Candidate {
+            name: "keeper-gives-one-key-for-all-objects",
+            planted: Planted {
+                keys_repeat: true,
+                ..Planted::default()
+            },
+            seeds: &[1],
+            is_harmless: false,
+        },
+        Candidate {
             name: "clients-say-everything-twice",
             planted: Planted {
                 stutter: true,

@@ -14,14 +14,17 @@ use ledger::transfer::Transfer;
 use net::request::Consistency;
 use raft::ids::Index;
 use raft::state_machine::{Command, StateMachine};
+use shard::history::ENTRIES;
 use xxhash_rust::xxh3::xxh3_64;
 use zerocopy::FromBytes;
 use zerocopy::IntoBytes;
 
 use crate::chronicle::{Applied, Chronicle};
+use crate::clocks::Clocks;
 use crate::history::{Done, History};
 use crate::machine::{Machine, Workload, is_write};
 use crate::reckoning;
+use crate::told;
 use crate::verdict::{Broken, Scope};
 
 /// Everything that can be judged without looking at the nodes.
@@ -50,9 +53,10 @@ pub fn judge(workload: Workload, chronicle: &Chronicle, history: &History) -> Re
 /// The history from the beginning gives the same states.
 fn redo(workload: Workload, scope: Scope, group: &BTreeMap<u64, Applied>) -> Result<(), Broken> {
     let mut machine = Machine::new(workload);
-    let mut reply = Vec::new();
+    let (mut reply, mut clocks) = (Vec::new(), Clocks::default());
     for (index, applied) in group {
         apply(&mut machine, *index, applied, &mut reply);
+        clocks.rise(scope, *index, applied, &reply)?;
         if machine.digest() != applied.digest || xxh3_64(&reply) != applied.reply {
             return Err(Broken::NotReproduced {
                 scope,
@@ -119,6 +123,14 @@ fn answers(
             }
             if reply != done.reply {
                 return lost("the history gives another answer");
+            }
+        } else if done.request.operation == ENTRIES {
+            if let Some(how) = told::wrong(group, &done.request.payload, &done.reply) {
+                return Err(Broken::ToldWrong {
+                    scope,
+                    request,
+                    how,
+                });
             }
         } else {
             let mut told = Vec::new();

@@ -6,10 +6,11 @@
 //!     node      client      the process under test, turned as production turns it; who asks it
 //!     door      network     the endpoint of production over made-up streams of bytes
 //!     clock     chance      a node's clocks; everything that is drawn
-//!     vault                 the object store, and production's way to it
+//!     vault     keeper      the object store, and production's way to it; the keys of what is stored
 //!   judges, chronicle       promises that are held after every turn
 //!   pasts                   what logs gave up is within reach and unchanged
 //!   finals, history         promises that are held against what clients saw
+//!     clocks    told        time in the books; what histories told
 //!   plan, faults            what was asked for, and what the seed made of it
 //!   topology, atlas, sites  where things are, measured or modelled; survey: is it so?
 //!   trace, verdict          what happened, and what it shows
@@ -31,6 +32,7 @@ pub mod chronicle;
 pub mod clerk;
 pub mod client;
 pub mod clock;
+mod clocks;
 mod commands;
 pub mod counted;
 pub mod coverage;
@@ -44,6 +46,7 @@ pub mod history;
 mod inject;
 pub mod jsonl;
 pub mod judges;
+mod keeper;
 pub mod linear;
 mod links;
 pub mod machine;
@@ -62,6 +65,7 @@ pub mod shelf;
 pub mod shrink;
 pub mod sites;
 pub mod survey;
+mod told;
 pub mod topology;
 pub mod trace;
 pub mod vault;

@@ -139,6 +139,11 @@ mod list {
             &[1],
         ),
         (
+            "turn-keeps-what-nobody-waits-for",
+            Turn(T::NothingTrimmed),
+            &[2],
+        ),
+        (
             "log-is-durable-when-appended",
             Log(L::DurableWhenAppended),
             &[7],

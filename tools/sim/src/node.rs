@@ -241,6 +241,7 @@ impl Node {
         });
         let courier = Courier::new(
             self.vault.as_ref()?,
+            plan.history?,
             plan.seed ^ incarnation << 8 ^ u64::from(core),
         );
         shard.set_coffer(Box::new(courier.clone()));

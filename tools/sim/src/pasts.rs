@@ -20,6 +20,8 @@ use crate::verdict::{Broken, Scope};
 pub struct Pasts {
     /// Of every file of a node: group, first and last entry, and the hash of its bytes.
     files: BTreeMap<(usize, u64, u64, u64), u128>,
+    /// Of the same stretch of a group, whoever sealed it: who was first, and the hash of the file.
+    alike: BTreeMap<(Scope, u64, u64), (usize, u128)>,
     /// Of every sealed entry its hash, whoever sealed it.
     entries: BTreeMap<(Scope, u64), u64>,
     /// Entries of sealed files that were held against the history.
@@ -66,6 +68,17 @@ impl Pasts {
                     });
                 }
                 self.entries(scope, node.number, bytes, chronicle)?;
+                let stretch = (scope, file.first, file.last);
+                let (other, known) = *self.alike.entry(stretch).or_insert((node.number, hash));
+                if known != hash {
+                    return Err(Broken::SealedApart {
+                        scope,
+                        node: node.number,
+                        other,
+                        first: file.first,
+                        last: file.last,
+                    });
+                }
             }
         }
         Ok(())

@@ -54,6 +54,10 @@ pub struct Planted {
     pub lost_write_one_in: Option<u64>,
     /// Clients send everything twice; this must not break anything.
     pub stutter: bool,
+    /// Ways of the network are longer than the map says.
+    pub longer_ways_permille: u64,
+    /// The keeper of keys gives one key for all objects.
+    pub keys_repeat: bool,
     /// A fault in the code under test, at every node.
     #[cfg(feature = "mutants")]
     pub mutant: Option<Mutant>,
@@ -106,6 +110,8 @@ pub struct Plan {
     pub history: Option<History>,
     /// These go to an object store.
     pub has_store: bool,
+    /// What is stored there is encrypted.
+    pub is_secret: bool,
     /// How often, in permille, a client asks a node at random though it knows the leader.
     pub roaming_permille: u64,
 }
@@ -148,15 +154,7 @@ impl Plan {
         let needs_store = asked.faults.iter().any(|kind| kind.is_of_store())
             && (asked.all_on || asked.faults.iter().all(|kind| kind.is_of_store()));
         let (history, has_store) = history(seed, needs_store);
-        // Runs are short: where the past is kept, the log gives something up within seconds.
-        let mut knobs = Chance::named(seed, "knobs");
-        let (image_bytes, segment_bytes) = match history {
-            Some(_) => (knobs.pick(&[32 << 10, 64 << 10, 128 << 10]), 256 << 10),
-            None => {
-                let image_bytes = knobs.pick(&[64 << 10, 256 << 10, 1 << 20, 4 << 20]);
-                (image_bytes, segment_mib << 20)
-            }
-        };
+        let (image_bytes, segment_bytes) = sizes(seed, history.is_some(), segment_mib << 20);
         Self {
             seed,
             keeping: Keeping {
@@ -167,6 +165,7 @@ impl Plan {
             },
             history,
             has_store,
+            is_secret: Chance::named(seed, "secrets").permille(500),
             roaming_permille,
             swarm,
             cores: asked.cores.unwrap_or(cores),
@@ -181,6 +180,18 @@ impl Plan {
             asked,
         }
     }
+}
+
+/// Bytes of log between two images, and of a segment. Runs are short: where the past is kept, the log gives something up
+/// within seconds.
+fn sizes(seed: u64, keeps: bool, segment_bytes: u64) -> (u64, u64) {
+    let mut knobs = Chance::named(seed, "knobs");
+    if keeps {
+        let image_bytes = knobs.pick(&[32 << 10, 64 << 10, 128 << 10]);
+        return (image_bytes, knobs.pick(&[96 << 10, 128 << 10, 256 << 10]));
+    }
+    let image_bytes = knobs.pick(&[64 << 10, 256 << 10, 1 << 20, 4 << 20]);
+    (image_bytes, segment_bytes)
 }
 
 /// Whether and how the past is kept, and whether it goes to an object store.

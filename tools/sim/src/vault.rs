@@ -7,20 +7,27 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use cold::chores::Plan;
+use cold::depot::Depot;
 use cold::jobs::publish::Change;
 use cold::limits::TASKS_MAX;
 use cold::manifest::Manifest;
 use cold::name::Segment;
 use cold::offload::{Offloads, Policy};
+use cold::reader::Bytes;
+use cold::recall::{Answer, Question};
 use cold::store::memory::{Faults, Memory};
 use cold::store::{Busy, Ended, ObjectStore, Outcome, StoreError, Task};
 use cold::tier::{Finished, Tier};
-use shard::offload::{Arrival, Coffer, Delivery, Parcel, Receipt, StoreCounts};
-use shard::past::Stretches;
+use sealed::{Join, SegmentReader, SegmentSpec};
+use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
+use shard::past::{History, Stretches};
 
 use crate::chance::Chance;
 use crate::faults::Kind;
+use crate::keeper::Keeper;
 
 const MILLISECOND: u64 = 1_000_000;
 /// Files of one core that wait, as in production.
@@ -29,6 +36,12 @@ const WAITING_MAX: usize = 4;
 const BYTES_MAX: u64 = 64 << 20;
 /// Bytes that jobs compute in a turn.
 const BUDGET_BYTES: usize = 1 << 20;
+/// Bytes of files that were brought back and are remembered, by each core.
+const CACHE_BYTES: u64 = 1 << 20;
+/// How old an object must be that goes because nobody names it, and how often a group is looked after, seconds: as short as
+/// runs are.
+const GRACE: u64 = 8;
+const EVERY: u64 = 2;
 /// How long a core waits where tasks wait to be tried again, as in production.
 const PATIENCE_NS: u64 = 50 * MILLISECOND;
 
@@ -46,6 +59,10 @@ struct Inner {
     late: Vec<(u64, Task)>,
     /// What cores were told to be stored, by group.
     told: BTreeMap<u64, Stretches>,
+    /// Whose keys what is stored is encrypted under.
+    keeper: Option<Keeper>,
+    /// Segments that others in their place were joined into.
+    joined: u64,
 }
 
 /// The store of a cluster; clones share it.
@@ -55,11 +72,17 @@ pub struct Vault(Rc<RefCell<Inner>>);
 impl Vault {
     /// An empty one whose tasks take so long, at least and at most.
     #[must_use]
-    pub fn new(seed: u64, latency_ns: (u64, u64)) -> Self {
+    pub(crate) fn new(seed: u64, latency_ns: (u64, u64), keeper: Option<Keeper>) -> Self {
         let mut dice = Chance::named(seed, "object store");
         let dice = Box::new(move || dice.roll());
+        let mut store = Memory::with_faults(Faults::default(), dice);
+        if let Some(keeper) = keeper.clone() {
+            store = store.with_keeper(Box::new(keeper));
+        }
         Self(Rc::new(RefCell::new(Inner {
-            store: Memory::with_faults(Faults::default(), dice),
+            store,
+            keeper,
+            joined: 0,
             faults: Faults::default(),
             slow_ns: 0,
             latency_ns,
@@ -83,6 +106,23 @@ impl Vault {
         let inner = self.0.borrow();
         let (_, end) = inner.told.get(&group)?.holding(index)?;
         Some(end)
+    }
+
+    /// Segments that were joined into others.
+    #[must_use]
+    pub fn joined(&self) -> u64 {
+        self.0.borrow().joined
+    }
+
+    /// An object that is encrypted under a key that another one is encrypted under, in words.
+    pub(crate) fn repeats_a_nonce(&self) -> Option<String> {
+        let inner = self.0.borrow();
+        let objects = inner.store.objects().map(|(_, bytes)| bytes);
+        let segment = inner.keeper.as_ref()?.repeated(objects)?;
+        let (group, first, last) = (segment.group, segment.first, segment.last);
+        Some(format!(
+            "the key of {first}..={last} of group {group} serves another object too"
+        ))
     }
 
     /// The store goes wrong in this way from here on; `roll` says how much.
@@ -240,11 +280,15 @@ impl Drop for Way {
 
 struct Porter {
     vault: Vault,
-    offloads: Offloads<Way>,
+    depot: Depot<Way>,
     chance: Chance,
     /// Groups of the files under way, by token.
     groups: BTreeMap<u64, u64>,
+    /// Questions of the core, by the depot's token.
+    finding: BTreeMap<u64, u64>,
     next_token: u64,
+    /// Joined segments that were counted.
+    joined: u64,
 }
 
 /// What one life of a core gives to the store; clones share it.
@@ -252,27 +296,37 @@ struct Porter {
 pub struct Courier(Rc<RefCell<Porter>>);
 
 impl Courier {
-    /// Of a core that has just started.
+    /// Of a core that has just started, with histories of this shape.
     #[must_use]
-    pub fn new(vault: &Vault, seed: u64) -> Self {
+    pub fn new(vault: &Vault, history: History, seed: u64) -> Self {
+        let is_secret = vault.0.borrow().keeper.is_some();
+        let tier = Tier::new(Way::new(vault), is_secret, BYTES_MAX);
+        let plan = Plan {
+            grace: GRACE,
+            every: EVERY,
+            join_bytes: history.file_bytes,
+            weld: Box::new(move |files| weld(files, &history)),
+        };
         Self(Rc::new(RefCell::new(Porter {
             vault: vault.clone(),
-            offloads: Offloads::new(Tier::new(Way::new(vault), false, BYTES_MAX), Policy::Keep),
+            depot: Depot::new(Offloads::new(tier, Policy::Keep), CACHE_BYTES, plan),
             chance: Chance::named(seed, "courier"),
             groups: BTreeMap::new(),
+            finding: BTreeMap::new(),
             next_token: 0,
+            joined: 0,
         })))
     }
 
     /// When the store has news, or something is to be tried again; on the world's clock.
     #[must_use]
     pub fn next_at(&self) -> Option<u64> {
-        let mut porter = self.0.borrow_mut();
-        if porter.groups.is_empty() {
+        let porter = &mut *self.0.borrow_mut();
+        if porter.depot.is_idle() {
             return None;
         }
         let now = porter.vault.0.borrow().now;
-        let waiting = &porter.offloads.tier().store().waiting;
+        let waiting = &porter.depot.offloads().tier().store().waiting;
         let next = waiting.iter().map(|(at, ..)| *at).min();
         Some(next.unwrap_or(u64::MAX).min(now + PATIENCE_NS))
     }
@@ -286,7 +340,7 @@ impl Coffer for Courier {
         }
         porter.next_token += 1;
         let token = porter.next_token;
-        let offered = porter.offloads.offer(cold::offload::Parcel {
+        let offered = porter.depot.offer(cold::offload::Parcel {
             token,
             group: parcel.group,
             first: parcel.first,
@@ -306,9 +360,12 @@ impl Coffer for Courier {
         let chance = &mut porter.chance;
         let second = now / (1_000 * MILLISECOND);
         porter
-            .offloads
+            .depot
             .turn(now, second, BUDGET_BYTES, &mut || chance.roll());
-        while let Some((token, result)) = porter.offloads.next_ended() {
+        let joined = porter.depot.counts().chores.joined;
+        porter.vault.0.borrow_mut().joined += joined - porter.joined;
+        porter.joined = joined;
+        while let Some((token, result)) = porter.depot.next_ended() {
             let Some(group) = porter.groups.remove(&token) else {
                 continue;
             };
@@ -329,17 +386,59 @@ impl Coffer for Courier {
         }
     }
 
-    /// Nobody reads old entries back in this world.
-    fn find(&mut self, _: u64, _: u64, _: u64) -> bool {
-        false
+    fn find(&mut self, token: u64, group: u64, index: u64) -> bool {
+        let mut porter = self.0.borrow_mut();
+        porter.next_token += 1;
+        let own = porter.next_token;
+        let question = Question {
+            token: own,
+            group,
+            index,
+        };
+        let is_taken = porter.depot.ask(question).is_ok();
+        if is_taken {
+            porter.finding.insert(own, token);
+        }
+        is_taken
     }
 
-    fn poll_found(&mut self, _: &mut Vec<Arrival>) {}
+    fn poll_found(&mut self, arrivals: &mut Vec<Arrival>) {
+        let porter = &mut *self.0.borrow_mut();
+        while let Some((own, answer)) = porter.depot.next_answered() {
+            let Some(token) = porter.finding.remove(&own) else {
+                continue;
+            };
+            let found = match answer {
+                Ok(Answer::Here(_, file)) => Found::File(file),
+                Ok(Answer::Nowhere(next)) => Found::Nowhere(next),
+                Err(_) => Found::Failed,
+            };
+            arrivals.push(Arrival { token, found });
+        }
+    }
 
-    /// Nothing expires and nothing is swept in this world.
-    fn tend(&mut self, _: &[u64]) {}
+    fn tend(&mut self, groups: &[u64]) {
+        let mut porter = self.0.borrow_mut();
+        let second = porter.vault.0.borrow().now / (1_000 * MILLISECOND);
+        for group in groups {
+            porter.depot.tend(*group, second);
+        }
+    }
 
     fn counts(&self) -> StoreCounts {
         StoreCounts::default()
     }
+}
+
+/// Neighbouring sealed files as one, in the form of this history; nothing when they are none.
+fn weld(files: &[Bytes], history: &History) -> Option<Vec<u8>> {
+    let open = |file: &Bytes| SegmentReader::open(file.to_vec()).ok().map(Arc::new);
+    let segments: Vec<_> = files.iter().map(open).collect::<Option<_>>()?;
+    let of = segments.first()?.spec();
+    let mut spec = SegmentSpec::new(of.cluster, of.group);
+    spec.codec = history.codec;
+    let mut join = Join::new(&segments, spec).ok()?;
+    let mut out = Vec::new();
+    while !join.step(BUDGET_BYTES, &mut out).ok()? {}
+    Some(out)
 }

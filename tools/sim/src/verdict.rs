@@ -291,6 +291,62 @@ pub enum Broken {
         /// The entry.
         index: u64,
     },
+    /// A log tells of damage though nothing was done to its disk.
+    #[error(
+        "no false alarms: node {node}, core {core} found its log damaged, and its disk is sound"
+    )]
+    FalseAlarm {
+        /// Which node.
+        node: usize,
+        /// Which core.
+        core: u16,
+    },
+    /// Timestamps do not rise.
+    #[error(
+        "time rises: {scope}: the timestamp {after} of entry {index} is not above {before}, in ledger {ledger}"
+    )]
+    TimeStoodStill {
+        /// Where.
+        scope: Scope,
+        /// Which entry.
+        index: u64,
+        /// The ledger; 0 is all of the group's together.
+        ledger: u32,
+        /// The highest before.
+        before: u64,
+        /// What was given.
+        after: u64,
+    },
+    /// A group's memory of old entries is larger than it may be.
+    #[error(
+        "memory is bounded: {scope}: node {node} keeps {bytes} bytes of entries that nobody waits for, at most {most}"
+    )]
+    Hoards {
+        /// Where.
+        scope: Scope,
+        /// Whose replica.
+        node: usize,
+        /// Bytes.
+        bytes: u64,
+        /// At most.
+        most: u64,
+    },
+    /// Two nodes sealed the same entries in other bytes.
+    #[error(
+        "sealed files are the same everywhere: {scope}: nodes {node} and {other}: {first}..={last}"
+    )]
+    SealedApart {
+        /// Where.
+        scope: Scope,
+        /// One node.
+        node: usize,
+        /// The one that sealed them before.
+        other: usize,
+        /// First entry.
+        first: u64,
+        /// Last entry.
+        last: u64,
+    },
     /// A sealed file is not what it was.
     #[error(
         "sealed is sealed: {scope}: node {node}: the file that begins with {first} has other bytes"
@@ -329,6 +385,24 @@ pub enum Broken {
         /// Whose store.
         cluster: usize,
         /// Why not.
+        why: String,
+    },
+    /// A node told a group's past otherwise than the group agreed on it.
+    #[error("the past is told as it was: {scope}: request {request}: {how}")]
+    ToldWrong {
+        /// Where.
+        scope: Scope,
+        /// Which request.
+        request: u64,
+        /// What is wrong.
+        how: &'static str,
+    },
+    /// Two different texts are encrypted with one key and one nonce.
+    #[error("a nonce serves once: cluster {cluster}: {why}")]
+    NonceTwice {
+        /// Whose store.
+        cluster: usize,
+        /// Which object.
         why: String,
     },
     /// An assertion of the code under test failed.

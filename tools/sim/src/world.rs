@@ -25,6 +25,7 @@ use crate::errands::Errands;
 use crate::faults::{Kind, Undo};
 use crate::history::History;
 use crate::judges::Judges;
+use crate::keeper::Keeper;
 use crate::network::{Machine, Network};
 use crate::node::{self, Ending, Node};
 use crate::pasts::{self, Pasts};
@@ -91,6 +92,8 @@ pub struct World {
     /// Faults that were drawn, whether or not they struck.
     pub struck: u64,
     clients_counted: [u64; 3],
+    /// Joined segments, as last counted.
+    joined: u64,
     pub(crate) now: u64,
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
     pub(crate) undos: BTreeMap<u64, Undo>,
@@ -139,6 +142,7 @@ impl World {
             dice: Chance::named(plan.seed, "faults"),
             struck: 0,
             clients_counted: [0; 3],
+            joined: 0,
             now: 0,
             cuts: BTreeMap::new(),
             undos: BTreeMap::new(),
@@ -210,10 +214,10 @@ impl World {
             let first = self.nodes.len();
             let members: Vec<Machine> = (first..first + cluster.sites.len()).collect();
             let vault = plan.has_store.then(|| {
-                Vault::new(
-                    plan.seed ^ (number as u64) << 40,
-                    (MILLISECOND, 60 * MILLISECOND),
-                )
+                let seed = plan.seed ^ (number as u64) << 40;
+                let repeats = plan.asked.planted.keys_repeat;
+                let keeper = plan.is_secret.then(|| Keeper::new(seed, repeats));
+                Vault::new(seed, (MILLISECOND, 60 * MILLISECOND), keeper)
             });
             let election_ns = plan.election_ns.max(6 * topology.widest_ns(cluster));
             for (at, site) in cluster.sites.iter().enumerate() {
@@ -306,7 +310,8 @@ impl World {
                     topology.way_ns(*one, *other)
                 };
                 self.network.change(from, to, |link| {
-                    link.delay_ns = way;
+                    let longer = way * self.plan.asked.planted.longer_ways_permille / 1000;
+                    link.delay_ns = way + longer;
                     link.jitter_ns = way * self.plan.jitter_permille / 1000;
                 });
             }
@@ -466,6 +471,9 @@ impl World {
         let replicas = cores.flat_map(|core| core.shard.replicas());
         let is_scarred = self.scarred.contains(&number) || self.suspects.contains(&number);
         self.judges.restarted(judged, replicas, is_scarred)?;
+        if !is_scarred {
+            self.no_alarm(number)?;
+        }
         self.pasts.look(&self.nodes[number], &self.chronicle)?;
         self.trace
             .note(self.now, Who::Node(number), What::Started(self.incarnation));
@@ -473,6 +481,16 @@ impl World {
             self.nodes[number].plant_lost_writes(odds, &mut self.chance);
         }
         self.nudge(number);
+        Ok(())
+    }
+
+    /// Nobody touched the node's disks: its logs find nothing wrong with them.
+    fn no_alarm(&self, number: usize) -> Result<(), Broken> {
+        for (core, running) in (0_u16..).zip(&self.nodes[number].cores) {
+            if running.shard.damage_found() > 0 {
+                return Err(Broken::FalseAlarm { node: number, core });
+            }
+        }
         Ok(())
     }
 
@@ -575,7 +593,12 @@ impl World {
             pasts.look(node, &self.chronicle)?;
         }
         for cluster in 0..self.plan.asked.topology.clusters.len() {
-            pasts.stored(&self.nodes_of(cluster), &self.chronicle)?;
+            let nodes = self.nodes_of(cluster);
+            pasts.stored(&nodes, &self.chronicle)?;
+            let vault = nodes.first().and_then(|node| node.vault.as_ref());
+            if let Some(why) = vault.and_then(Vault::repeats_a_nonce) {
+                return Err(Broken::NonceTwice { cluster, why });
+            }
         }
         self.pasts = pasts;
         Ok(())
@@ -598,7 +621,13 @@ impl World {
             sometimes!(coverage, is.sealed_anew > was.sealed_anew => SealedAnew, now);
             sometimes!(coverage, is.receipts > was.receipts => Stored, now);
             sometimes!(coverage, is.store_failures > was.store_failures => StoreFailed, now);
+            sometimes!(coverage, is.from_files > was.from_files => ToldFromFiles, now);
+            sometimes!(coverage, is.from_store > was.from_store => ToldFromStore, now);
         }
+        let vaults = self.nodes.iter().filter_map(|node| node.vault.as_ref());
+        let joined = vaults.map(Vault::joined).sum();
+        sometimes!(coverage, joined > self.joined => StoreJoined, now);
+        self.joined = joined;
         let history = &self.history;
         let is = [
             history.asked_again,
@@ -680,6 +709,21 @@ impl World {
                         most,
                     });
                 }
+                for replica in replicas {
+                    let (bytes, most) = (hoard(replica), self.plan.window_bytes as u64);
+                    if bytes > most {
+                        let scope = Scope {
+                            cluster: node.cluster,
+                            group: replica.group.0,
+                        };
+                        return Err(Broken::Hoards {
+                            scope,
+                            node: node.number,
+                            bytes,
+                            most,
+                        });
+                    }
+                }
                 let count = running.shard.counts().malformed;
                 if count > 0 {
                     return Err(Broken::Malformed {
@@ -692,6 +736,15 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Bytes of the entries in memory that are applied and durable: they stay for followers that lag a little, and for nobody
+/// else. An entry is a view of what a client sent; what it costs besides is counted by whoever keeps it.
+fn hoard<M>(replica: &Replica<M>) -> u64 {
+    let (window, settled) = (&replica.window, replica.applied.min(replica.durable));
+    let indexes = window.first().0..=settled.0.min(window.last().0);
+    let entries = indexes.filter_map(|index| window.get(raft::ids::Index(index)));
+    entries.map(|entry| entry.payload.len() as u64).sum()
 }
 
 /// The files beside a core's log.

@@ -2,6 +2,13 @@
 //! harmless must not be taken for bad.
 
 use sim::exam::{candidates, sit};
+use sim::faults::Kind;
+use sim::plan::{Mutant, Planted};
+use sim::run;
+use sim::topology::Topology;
+use sim::verdict::Broken;
+
+use crate::seeds::asked;
 
 /// Seeds that are tried behind the known ones.
 const OTHERS: u64 = 40;
@@ -26,4 +33,25 @@ fn everything_bad_that_is_planted_is_caught() {
         .map(|mark| (mark.candidate.name, mark.seeds, &mark.verdict))
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The power must go while the block that frees a file and the first block in that file are both in flight: that takes
+/// disks that stand still, which the exam's worlds seldom have.
+#[test]
+fn a_file_of_the_log_that_is_used_again_too_early_is_a_false_alarm() {
+    let mut asked = asked(3, 12);
+    asked.topology = Topology::one_site("three", 3, 2);
+    asked.faults = vec![Kind::Power, Kind::Blackout, Kind::StallDisk, Kind::SlowDisk];
+    (asked.cores, asked.rate) = (Some(1), Some(400));
+    (asked.all_on, asked.is_storm) = (true, true);
+    assert_eq!(run::run(8, &asked).broken, None);
+    asked.planted = Planted {
+        mutant: Some(Mutant::Log(wal::mutants::Mutant::RetiredTooEarly)),
+        ..Planted::default()
+    };
+    let broken = run::run(8, &asked).broken;
+    assert!(
+        matches!(broken, Some(Broken::FalseAlarm { .. })),
+        "{broken:?}"
+    );
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sim::atlas::{AtlasError, topology};
 use sim::run;
+use sim::verdict::Broken;
 
 use crate::seeds::asked;
 
@@ -38,6 +39,35 @@ fn measured_maps_carry_a_run() {
         asked.rate = Some(5);
         let outcome = run::run(2, &asked);
         assert!(outcome.broken.is_none(), "{:?}", outcome.broken);
+    }
+}
+
+#[test]
+fn a_network_that_is_off_its_map_fails_the_run() {
+    let mut asked = asked(5, 1);
+    asked.topology = topology("bank20x5", None, 1).expect("the model needs no files");
+    (asked.rate, asked.faults) = (Some(5), Vec::new());
+    let mut broken = |permille| {
+        asked.planted.longer_ways_permille = permille;
+        run::run(3, &asked).broken
+    };
+    // Jitter adds a quarter of a percent to the mean; more than one percent in all is too much.
+    assert_eq!(broken(0), None);
+    assert_eq!(broken(6), None);
+    for permille in [9, 20] {
+        let found = broken(permille);
+        let Some(Broken::OffTheMap {
+            injected_us,
+            observed_us,
+            ..
+        }) = found
+        else {
+            panic!("{permille}: {found:?}");
+        };
+        assert!(
+            observed_us * 100 > injected_us * 101,
+            "{injected_us} {observed_us}"
+        );
     }
 }
 

@@ -103,6 +103,20 @@ fn seeds_that_failed_once_keep_all_promises() {
     check(4261, campaign.of(4261));
 }
 
+/// A base that was late, since the disk stood still, settled the state it belonged to, and with it went the files of a newer
+/// state that was being fetched: after the next start the replica lacked what it had acknowledged.
+#[test]
+fn a_late_base_takes_no_files_of_a_fetch() {
+    let mut asked = asked(3, 12);
+    asked.topology = Topology::one_site("three", 3, 2);
+    asked.faults = vec![Kind::Power, Kind::Blackout, Kind::StallDisk, Kind::SlowDisk];
+    (asked.cores, asked.rate) = (Some(1), Some(400));
+    (asked.all_on, asked.is_storm) = (true, true);
+    for seed in [39, 142, 167, 256] {
+        check(seed, &asked);
+    }
+}
+
 #[test]
 fn one_seed_is_one_run() {
     for seed in [3, 5] {

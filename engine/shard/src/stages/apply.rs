@@ -136,6 +136,9 @@ pub fn read<M: StateMachine>(
 
 /// Frees what the window holds of applied and durable entries, beyond `keep_bytes`.
 pub fn trim<M>(replica: &mut Replica<M>, keep_bytes: usize) -> usize {
+    if is_planted(Mutant::NothingTrimmed) {
+        return 0;
+    }
     replica
         .window
         .trim(replica.applied.min(replica.durable), keep_bytes)
