@@ -233,6 +233,15 @@ impl Index {
         }
     }
 
+    /// Forgets all entries of a group: the next one begins it anew.
+    pub(crate) fn restart(&mut self, id: u64, killed: &mut impl FnMut(Position)) {
+        if let Some(&number) = self.numbers.get(&id) {
+            let group = &mut self.groups[number as usize];
+            group.kill_from(0, killed);
+            group.begun = false;
+        }
+    }
+
     /// Forgets everything of a group; its metadata is told to the second function.
     pub(crate) fn forget(
         &mut self,

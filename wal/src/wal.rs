@@ -788,6 +788,16 @@ impl<D: Device> Wal<D> {
         self.advance();
     }
 
+    /// No entry of a group counts any more: the next one appended begins the group anew, and says so when the log is opened
+    /// again. Until that one is durable they may be shown once more.
+    pub fn restart(&mut self, group: u64) {
+        let lsn = self.next_lsn - 1;
+        let space = &mut self.space;
+        self.index
+            .restart(group, &mut |position| space.died(position, false, lsn));
+        self.advance();
+    }
+
     /// Nothing of a group is needed any more, its metadata neither.
     pub fn forget(&mut self, group: u64) {
         let lsn = self.next_lsn - 1;

@@ -767,19 +767,18 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let before = replica.raft.last_index();
         let was_taken = replica.raft.state_installed(last, membership, now);
         if was_taken && replica.raft.last_index() == last.index {
-            // Nothing of the log goes on from there.
+            // Nothing of the log goes on from there, and what stands in it need not lead there.
             replica.window = Window::starting_at(last.index.next());
             replica.cuts += 1;
             replica.durable = last.index;
             self.journal.clip(slot, Index(1));
+            self.wal.restart(replica.group.0);
         } else if was_taken {
             debug_assert_eq!(
                 before,
                 replica.raft.last_index(),
                 "the rest of the log stays"
             );
-        }
-        if was_taken {
             self.wal.release(replica.group.0, last.index.0);
         }
         replica.raft.applied(last.index);

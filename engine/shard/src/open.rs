@@ -24,7 +24,7 @@ use crate::losses::Losses;
 use crate::offload::Offloading;
 use crate::peers::Peers;
 use crate::pulse::Pulses;
-use crate::recover::{self, RecoverError, Recovering, Recovery};
+use crate::recover::{self, Overtaken, RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
 use crate::sealing::Sealing;
@@ -201,6 +201,11 @@ fn recover<D: Device, M: StateMachine>(
     for (group, recovering) in recovery.finish()? {
         slots.insert(group, replicas.len() as u32);
         let mut recovering = recovering;
+        match recovering.overtaken() {
+            None => {}
+            Some(Overtaken::Upto(upto)) => wal.release(group.0, upto.0),
+            Some(Overtaken::All) => wal.restart(group.0),
+        }
         if recovering.is_doubtful() {
             let manifest = shelves[&group].manifest.as_ref();
             let mut anew = machine(group);

@@ -56,6 +56,8 @@ pub struct Recovering<M> {
     is_adrift: bool,
     /// What was applied was written again later: an installation took the log back, and it must be read anew.
     is_doubtful: bool,
+    /// A state came from a peer that the log before it does not lead to: entries up to here are not what was agreed.
+    overtaken: Option<Index>,
 }
 
 /// A log that cannot be what this node wrote.
@@ -108,6 +110,15 @@ pub enum RecoverError {
         /// Why.
         error: PromiseError,
     },
+}
+
+/// What the log shows of a group and does not count, since a state that a peer sent took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overtaken {
+    /// Entries up to this one.
+    Upto(Index),
+    /// All entries.
+    All,
 }
 
 /// All groups of a core while its log is read.
@@ -205,6 +216,7 @@ impl<M: StateMachine> Recovering<M> {
             configurations: Vec::new(),
             is_adrift: false,
             is_doubtful: false,
+            overtaken: None,
         }
     }
 
@@ -240,11 +252,13 @@ impl<M: StateMachine> Recovering<M> {
             self.promise.state.vote = None;
         }
         self.losses.found_promise();
-        let base = self.promise.base.filter(|base| base.is_fetched);
-        if base.is_some_and(|base| base.last.index > self.applied.index) {
-            // What stands before it in the log does not lead there.
-            self.drift();
-            return Ok(());
+        if let Some(base) = self.promise.base.filter(|base| base.is_fetched) {
+            if base.last.index > self.applied.index {
+                // What stands before it in the log does not lead there.
+                self.drift();
+                return Ok(());
+            }
+            self.overtake(base.last);
         }
         self.commit = self.commit.max(self.promise.commit);
         self.apply();
@@ -354,6 +368,20 @@ impl<M: StateMachine> Recovering<M> {
         true
     }
 
+    /// A state that reaches up to this entry came from a peer. Entries of other terms before it were never agreed, and what
+    /// follows them neither: the log was given up in memory then, and shows them again whenever it is read.
+    fn overtake(&mut self, last: EntryId) {
+        let leads_there = match self.log.term_at(last.index) {
+            Some(term) => term == last.term,
+            // It begins behind it, or breaks off before it.
+            None => self.log.first_index() > last.index,
+        };
+        if !leads_there {
+            self.restart(last);
+            self.overtaken = Some(last.index);
+        }
+    }
+
     /// The log begins behind this entry, which the state covers.
     fn restart(&mut self, begins: EntryId) {
         self.is_adrift = false;
@@ -415,6 +443,18 @@ impl<M: StateMachine> Recovering<M> {
         self.is_doubtful
     }
 
+    /// What the log shows of this group and does not count: entries up to this one, or all of them when the group's log
+    /// ends there.
+    #[must_use]
+    pub fn overtaken(&self) -> Option<Overtaken> {
+        let upto = self.overtaken?;
+        Some(if self.log.last_index() > upto {
+            Overtaken::Upto(upto)
+        } else {
+            Overtaken::All
+        })
+    }
+
     /// Takes an entry or a promise, in log order.
     ///
     /// # Errors
@@ -436,7 +476,12 @@ impl<M: StateMachine> Recovering<M> {
     pub fn restored(&mut self, initial: &Membership) -> Restored {
         let reaches = self.log.term_at(self.applied.index) == Some(self.applied.term);
         if !reaches {
-            // It broke off before the end of the image, or is not the one that led there.
+            // It broke off before the end of the image, or is not the one that led there. Only what this replica took down
+            // itself is sure to be of its own log: an image of a peer may be here before the log says so.
+            let base = self.promise.base.map(|base| base.last);
+            if base != Some(self.applied) && self.log.last_index() >= self.log.first_index() {
+                self.overtaken = Some(self.applied.index);
+            }
             self.restart(self.applied);
         }
         // The configuration is known as of the image: the log begins no earlier than behind the last change before.
@@ -449,6 +494,13 @@ impl<M: StateMachine> Recovering<M> {
             let term = self.log.term_at(at).expect("it stands in the log");
             self.log.compact(EntryId { index: at, term });
             self.configurations.drain(..=changed);
+        }
+        // What was overtaken is not to be read, so nobody is offered it.
+        let overtaken = self
+            .overtaken
+            .filter(|upto| *upto >= self.log.first_index());
+        if let Some((index, term)) = overtaken.and_then(|at| Some((at, self.log.term_at(at)?))) {
+            self.log.compact(EntryId { index, term });
         }
         let base = self.promise.base.map_or(Index(0), |base| base.last.index);
         let is_lost = self.is_adrift || base > self.log.last_index();
