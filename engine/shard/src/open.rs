@@ -201,12 +201,11 @@ fn recover<D: Device, M: StateMachine>(
     for (group, recovering) in recovery.finish()? {
         slots.insert(group, replicas.len() as u32);
         let mut recovering = recovering;
-        match recovering.overtaken() {
-            None => {}
-            Some(Overtaken::Upto(upto)) => wal.release(group.0, upto.0),
-            Some(Overtaken::All) => wal.restart(group.0),
-        }
         if recovering.is_doubtful() {
+            // Where its log ends is known when it was read again.
+            if let Some(upto) = recovering.overtaken_upto() {
+                wal.release(group.0, upto.0);
+            }
             let manifest = shelves[&group].manifest.as_ref();
             let mut anew = machine(group);
             if let Some(manifest) = manifest {
@@ -217,6 +216,11 @@ fn recover<D: Device, M: StateMachine>(
             let found = reread(&mut wal, group, &mut recovering, now)?;
             recovering.damage = recover::worse(damage, found);
             recovering.promise = promise;
+        }
+        match recovering.overtaken() {
+            None => {}
+            Some(Overtaken::Upto(upto)) => wal.release(group.0, upto.0),
+            Some(Overtaken::All) => wal.restart(group.0),
         }
         if setup.is_rejoining {
             recovering.damage = Damage::Votes;

@@ -443,10 +443,31 @@ impl<M: StateMachine> Recovering<M> {
         self.is_doubtful
     }
 
-    /// What the log shows of this group and does not count: entries up to this one, or all of them when the group's log
+    /// Entries up to here were overtaken by a state that a peer sent.
+    #[must_use]
+    pub fn overtaken_upto(&self) -> Option<Index> {
+        self.overtaken
+    }
+
+    /// A log that does not lead up to the state begins behind it.
+    fn reach(&mut self) {
+        let reaches = self.log.term_at(self.applied.index) == Some(self.applied.term);
+        if !reaches {
+            // It broke off before the end of the image, or is not the one that led there. Only what this replica took down
+            // itself is sure to be of its own log: an image of a peer may be here before the log says so.
+            let base = self.promise.base.map(|base| base.last);
+            if base != Some(self.applied) && self.log.last_index() >= self.log.first_index() {
+                self.overtaken = Some(self.applied.index);
+            }
+            self.restart(self.applied);
+        }
+    }
+
+    /// What the log shows of this group and does not count, once all of it was read: entries up to this one, or all of them when the group's log
     /// ends there.
     #[must_use]
-    pub fn overtaken(&self) -> Option<Overtaken> {
+    pub fn overtaken(&mut self) -> Option<Overtaken> {
+        self.reach();
         let upto = self.overtaken?;
         Some(if self.log.last_index() > upto {
             Overtaken::Upto(upto)
@@ -474,16 +495,7 @@ impl<M: StateMachine> Recovering<M> {
     /// Everything that the log had to say was said: what the group's core is told. `initial` is the
     /// configuration of a group that has just begun.
     pub fn restored(&mut self, initial: &Membership) -> Restored {
-        let reaches = self.log.term_at(self.applied.index) == Some(self.applied.term);
-        if !reaches {
-            // It broke off before the end of the image, or is not the one that led there. Only what this replica took down
-            // itself is sure to be of its own log: an image of a peer may be here before the log says so.
-            let base = self.promise.base.map(|base| base.last);
-            if base != Some(self.applied) && self.log.last_index() >= self.log.first_index() {
-                self.overtaken = Some(self.applied.index);
-            }
-            self.restart(self.applied);
-        }
+        self.reach();
         // The configuration is known as of the image: the log begins no earlier than behind the last change before.
         let changed = self
             .configurations
