@@ -172,19 +172,8 @@ fn recover<D: Device, M: StateMachine>(
     machine: &mut impl FnMut(GroupId) -> M,
     now: Time,
 ) -> Result<Recovered<D, M>, OpenError> {
-    let files = archive.list_now()?;
     let mut faults = Vec::new();
-    let mut found = BTreeMap::new();
-    for group in setup.own_groups() {
-        let of_group: Vec<(Name, u64)> = files
-            .iter()
-            .filter(|(name, _)| name.group == group.0)
-            .copied()
-            .collect();
-        let make = &mut || machine(group);
-        let one = restoring::restore(archive, group.0, &of_group, make, &mut faults);
-        found.insert(group, one);
-    }
+    let found = images(setup, archive, machine, &mut faults)?;
     let mut shelves = BTreeMap::new();
     let mut begun = Vec::new();
     for (group, one) in found {
@@ -203,9 +192,11 @@ fn recover<D: Device, M: StateMachine>(
         let mut recovering = recovering;
         if recovering.is_doubtful() {
             // Where its log ends is known when it was read again.
-            if let Some(upto) = recovering.overtaken_upto() {
-                wal.release(group.0, upto.0);
-            }
+            give_up(
+                &mut wal,
+                group,
+                recovering.overtaken_upto().map(Overtaken::Upto),
+            );
             let manifest = shelves[&group].manifest.as_ref();
             let mut anew = machine(group);
             if let Some(manifest) = manifest {
@@ -217,11 +208,7 @@ fn recover<D: Device, M: StateMachine>(
             recovering.damage = recover::worse(damage, found);
             recovering.promise = promise;
         }
-        match recovering.overtaken() {
-            None => {}
-            Some(Overtaken::Upto(upto)) => wal.release(group.0, upto.0),
-            Some(Overtaken::All) => wal.restart(group.0),
-        }
+        give_up(&mut wal, group, recovering.overtaken());
         if setup.is_rejoining {
             recovering.damage = Damage::Votes;
         }
@@ -240,6 +227,37 @@ fn recover<D: Device, M: StateMachine>(
         slots,
         faults,
     })
+}
+
+/// Every group as its newest sound image left it.
+fn images<M: StateMachine>(
+    setup: &Setup,
+    archive: &mut dyn Archive,
+    machine: &mut impl FnMut(GroupId) -> M,
+    faults: &mut Vec<Fault>,
+) -> Result<BTreeMap<GroupId, restoring::Found<M>>, ArchiveError> {
+    let files = archive.list_now()?;
+    let mut found = BTreeMap::new();
+    for group in setup.own_groups() {
+        let of_group: Vec<(Name, u64)> = files
+            .iter()
+            .filter(|(name, _)| name.group == group.0)
+            .copied()
+            .collect();
+        let make = &mut || machine(group);
+        let one = restoring::restore(archive, group.0, &of_group, make, faults);
+        found.insert(group, one);
+    }
+    Ok(found)
+}
+
+/// What does not count is not read again, neither by this core nor by whoever asks it.
+fn give_up<D: Device>(wal: &mut Wal<D>, group: GroupId, overtaken: Option<Overtaken>) {
+    match overtaken {
+        None => {}
+        Some(Overtaken::Upto(upto)) => wal.release(group.0, upto.0),
+        Some(Overtaken::All) => wal.restart(group.0),
+    }
 }
 
 /// Reads what the log holds of a group, and nothing that was superseded; up to the first entry that cannot be read,
