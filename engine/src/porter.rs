@@ -25,14 +25,13 @@ use cold::store::remote::Remote;
 use cold::tier::Tier;
 use rustc_hash::FxHashMap;
 use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
+use shard::weld::weld;
 
 use crate::clock::SystemClock;
 use crate::driver::wake::Wake;
 use crate::error::EngineError;
 use crate::history::{ColdOptions, HistoryOptions, Stay};
 use crate::uploads;
-
-mod weld;
 
 /// Files of one core that wait for the thread.
 const WAITING_MAX: usize = 4;
@@ -214,7 +213,7 @@ fn plan(history: &HistoryOptions, options: &ColdOptions) -> Plan {
         grace: options.grace.as_secs(),
         every: options.chores_every.as_secs(),
         join_bytes: shape.file_bytes,
-        weld: Box::new(move |files| weld::weld(files, &shape)),
+        weld: Box::new(move |files| weld(files, &shape)),
     }
 }
 

@@ -59,6 +59,7 @@ mod stretch;
 pub mod timers;
 pub mod upkeep;
 mod verbs;
+pub mod weld;
 pub mod window;
 
 /// The six verbs of a turn.

@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use cold::chores::Plan;
 use cold::depot::Depot;
@@ -16,14 +15,13 @@ use cold::limits::TASKS_MAX;
 use cold::manifest::Manifest;
 use cold::name::Segment;
 use cold::offload::{Offloads, Policy};
-use cold::reader::Bytes;
 use cold::recall::{Answer, Question};
 use cold::store::memory::{Faults, Memory};
 use cold::store::{Busy, Ended, ObjectStore, Outcome, StoreError, Task};
 use cold::tier::{Finished, Tier};
-use sealed::{Join, SegmentReader, SegmentSpec};
 use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
 use shard::past::{History, Stretches};
+use shard::weld::weld;
 
 use crate::chance::Chance;
 use crate::faults::Kind;
@@ -433,17 +431,4 @@ impl Coffer for Courier {
     fn counts(&self) -> StoreCounts {
         StoreCounts::default()
     }
-}
-
-/// Neighbouring sealed files as one, in the form of this history; nothing when they are none.
-fn weld(files: &[Bytes], history: &History) -> Option<Vec<u8>> {
-    let open = |file: &Bytes| SegmentReader::open(file.to_vec()).ok().map(Arc::new);
-    let segments: Vec<_> = files.iter().map(open).collect::<Option<_>>()?;
-    let of = segments.first()?.spec();
-    let mut spec = SegmentSpec::new(of.cluster, of.group);
-    spec.codec = history.codec;
-    let mut join = Join::new(&segments, spec).ok()?;
-    let mut out = Vec::new();
-    while !join.step(BUDGET_BYTES, &mut out).ok()? {}
-    Some(out)
 }

@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
-use cold::reader::Bytes;
 use sealed::{Join, SegmentReader, SegmentSpec};
-use shard::past::History;
+
+use crate::past::History;
 
 /// Bytes that are joined at a time.
 const BUDGET_BYTES: usize = 8 << 20;
 
 /// These files as one, in the shape that is kept here; nothing when they cannot be.
-pub(super) fn weld(files: &[Bytes], shape: &History) -> Option<Vec<u8>> {
-    let open = |file: &Bytes| SegmentReader::open(file.to_vec()).ok().map(Arc::new);
+#[must_use]
+pub fn weld(files: &[Arc<Vec<u8>>], shape: &History) -> Option<Vec<u8>> {
+    let open = |file: &Arc<Vec<u8>>| SegmentReader::open(file.to_vec()).ok().map(Arc::new);
     let segments: Vec<_> = files.iter().map(open).collect::<Option<_>>()?;
     let of = segments.first()?.spec();
     let mut spec = SegmentSpec::new(of.cluster, of.group);
@@ -60,10 +61,7 @@ mod tests {
     }
 
     fn joined(files: &[Vec<u8>], codec: Codec) -> Option<Vec<u8>> {
-        let files: Vec<Bytes> = files
-            .iter()
-            .map(|file| Arc::new(file.clone()) as Bytes)
-            .collect();
+        let files: Vec<_> = files.iter().cloned().map(Arc::new).collect();
         weld(&files, &shape(codec))
     }
 
