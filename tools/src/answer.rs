@@ -46,6 +46,16 @@ impl Answer {
             exit: Exit::Done,
         }
     }
+
+    /// It looked, and what it saw is sound or not.
+    pub(crate) fn looked(text: String, is_sound: bool) -> Self {
+        let exit = if is_sound {
+            Exit::Done
+        } else {
+            Exit::Unhealthy
+        };
+        Self { text, exit }
+    }
 }
 
 /// A document as the binary prints it: indented, with a line break at its end.

@@ -20,7 +20,7 @@ use engine::clock::SystemClock;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::catalogue::{Entry, cold as entries, disk};
 use crate::failure::Failure;
@@ -373,17 +373,11 @@ impl Session {
 fn answer(mut report: Report, output: Output) -> Answer {
     let are_whole = report.segments.iter().all(|line| line.damage.is_none());
     report.intact = are_whole && report.manifests.is_empty();
-    Answer {
-        exit: if report.intact {
-            Exit::Done
-        } else {
-            Exit::Unhealthy
-        },
-        text: match output {
-            Output::Text => render(&report),
-            Output::Json => to_json(&report),
-        },
-    }
+    let text = match output {
+        Output::Text => render(&report),
+        Output::Json => to_json(&report),
+    };
+    Answer::looked(text, report.intact)
 }
 
 fn write_new(path: &PathBuf, bytes: &[u8]) -> std::io::Result<()> {

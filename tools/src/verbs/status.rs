@@ -10,7 +10,7 @@ use net::client::ClientError;
 use net::inspect::{InspectHead, Topic};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::catalogue::cluster;
 use crate::failure::Failure;
@@ -141,16 +141,11 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
         ));
     }
     let cluster = judge(&answers);
-    let exit = if cluster.healthy {
-        Exit::Done
-    } else {
-        Exit::Unhealthy
-    };
     let text = match output {
         Output::Text => render(&cluster),
         Output::Json => to_json(&cluster),
     };
-    Ok(Answer { text, exit })
+    Ok(Answer::looked(text, cluster.healthy))
 }
 
 /// Every core of a node, every page of its groups.

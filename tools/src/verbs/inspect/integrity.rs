@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::log::{self, DamageLine};
 use super::manifest::{self, Line};
 use super::sealed_file::{Report as FileReport, look, unreadable};
-use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::failure::Failure;
 
@@ -104,16 +104,11 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
         && report.unreadable.is_empty()
         && report.log_damage.is_empty()
         && report.manifests.iter().all(|line| line.damage.is_empty());
-    let exit = if report.intact {
-        Exit::Done
-    } else {
-        Exit::Unhealthy
-    };
     let text = match output {
         Output::Text => render(&report),
         Output::Json => to_json(&report),
     };
-    Ok(Answer { text, exit })
+    Ok(Answer::looked(text, report.intact))
 }
 
 impl Report {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use wal::inspect::{self, FileInfo, FileStatus, InspectError};
 use wal::{Damage, Identity, Kind};
 
-use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::catalogue::disk;
 use crate::failure::Failure;
@@ -58,16 +58,11 @@ pub(super) fn look(data_dir: &Path, only: Option<u16>, output: Output) -> Result
         intact: cores.iter().all(|core| core.damage.is_empty()),
         cores,
     };
-    let exit = if report.intact {
-        Exit::Done
-    } else {
-        Exit::Unhealthy
-    };
     let text = match output {
         Output::Text => render(&report),
         Output::Json => to_json(&report),
     };
-    Ok(Answer { text, exit })
+    Ok(Answer::looked(text, report.intact))
 }
 
 /// What was found in one folder.

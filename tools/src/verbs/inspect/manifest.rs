@@ -9,7 +9,7 @@ use serde::Serialize;
 use wal::archive::{FileKind, Name};
 
 use super::log::{self, Arguments};
-use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::catalogue::disk;
 use crate::failure::Failure;
@@ -78,17 +78,11 @@ pub(super) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
         intact: manifests.iter().all(|line| line.damage.is_empty()),
         manifests,
     };
-    Ok(Answer {
-        exit: if report.intact {
-            Exit::Done
-        } else {
-            Exit::Unhealthy
-        },
-        text: match output {
-            Output::Text => render(&report),
-            Output::Json => to_json(&report),
-        },
-    })
+    let text = match output {
+        Output::Text => render(&report),
+        Output::Json => to_json(&report),
+    };
+    Ok(Answer::looked(text, report.intact))
 }
 
 /// The manifests of a core's groups, each with what is wrong with its files.

@@ -14,7 +14,7 @@ use sealed::{
 use serde::Serialize;
 use wal::archive::{FileKind as ArchiveKind, Name};
 
-use crate::answer::{Answer, Exit, SCHEMA_VERSION, to_json};
+use crate::answer::{Answer, SCHEMA_VERSION, to_json};
 use crate::arguments::Output;
 use crate::catalogue::disk;
 use crate::failure::Failure;
@@ -43,16 +43,11 @@ pub(crate) fn run(arguments: &Arguments, output: Output) -> Result<Answer, Failu
         let place = file.display().to_string();
         Failure::new(&disk::NOT_SEALED, "neither end is a sealed file's", place)
     })?;
-    let exit = if report.damage.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Unhealthy
-    };
     let text = match output {
         Output::Text => render(&report),
         Output::Json => to_json(&report),
     };
-    Ok(Answer { text, exit })
+    Ok(Answer::looked(text, report.damage.is_empty()))
 }
 
 /// Tells that a path could not be read.
