@@ -10,14 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::clock::SystemClock;
-use engine::door::with_sessions;
 use engine::history::{ColdOptions, Compression, HistoryOptions};
 use engine::{
     ByteSize, Client, ClientError, FormatOptions, GroupId, Io, Layout, Node, NodeAddress, NodeId,
     Options, format,
 };
 use ledger::instruction::operation;
-use ledger::ledger::Ledger;
 use net::request::Status;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -26,6 +24,7 @@ use zerocopy::IntoBytes;
 use crate::asking;
 use crate::door::caller::{account, transfer};
 use crate::full_disks::small_disk;
+use crate::machines::bank;
 use crate::ports::free_address;
 
 /// Transfers of a request: most of a mebibyte.
@@ -82,15 +81,7 @@ impl Alone {
     }
 
     fn start(&self) -> Node {
-        let machine = |group, limits: engine::Limits| {
-            let limits = ledger::limits::Limits {
-                accounts_max: limits.accounts_max as usize,
-                transfers_max: limits.transfers_max as usize,
-                ..ledger::limits::Limits::default()
-            };
-            with_sessions(group, Ledger::new(limits).expect("small limits"))
-        };
-        Node::start(&self.dir, &self.options, machine).expect("it starts")
+        Node::start(&self.dir, &self.options, bank).expect("it starts")
     }
 
     fn client(&self, patience: Duration) -> Client {

@@ -9,12 +9,12 @@ mod sessions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use engine::door::{DoorOptions, with_sessions};
+use engine::door::DoorOptions;
 use engine::{FormatOptions, Io, Layout, Node, NodeAddress, Options, format};
-use ledger::ledger::Ledger;
 use tempfile::TempDir;
 
 use crate::door::caller::CLUSTER;
+use crate::machines::bank;
 use crate::ports::free_address;
 
 /// Nodes in this process, each with a door.
@@ -74,15 +74,7 @@ impl Bank {
             }),
             ..Options::default()
         };
-        let machine = |group, limits: engine::Limits| {
-            let limits = ledger::limits::Limits {
-                accounts_max: limits.accounts_max as usize,
-                transfers_max: limits.transfers_max as usize,
-                ..ledger::limits::Limits::default()
-            };
-            with_sessions(group, Ledger::new(limits).expect("small limits"))
-        };
-        let node = Node::start(&self.dir(place), &options, machine).expect("the node starts");
+        let node = Node::start(&self.dir(place), &options, bank).expect("the node starts");
         self.nodes[place] = Some(node);
     }
 

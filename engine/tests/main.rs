@@ -9,6 +9,7 @@ mod door;
 mod drivers;
 mod echo;
 mod full_disks;
+mod machines;
 mod measure;
 mod ports;
 mod refusals;

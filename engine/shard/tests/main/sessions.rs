@@ -390,6 +390,18 @@ impl StateMachine for Kept {
     }
 }
 
+/// A machine that took this image in pieces of so many bytes, and gives it back.
+fn restored_from(whole: &[u8], cut: usize, registers: bool) -> Sessions<Kept> {
+    let mut restored = Sessions::new(Kept::default(), ONCE, registers);
+    restored.begin_restore();
+    for piece in whole.chunks(cut) {
+        restored.restore_piece(piece).expect("a piece of an image");
+    }
+    restored.end_restore().expect("all pieces were there");
+    assert_eq!(image(&mut restored, 99), whole);
+    restored
+}
+
 fn image(machine: &mut Sessions<Kept>, budget: usize) -> Vec<u8> {
     assert!(machine.begin_image());
     let mut image = Vec::new();
@@ -421,14 +433,8 @@ fn an_image_brings_every_session_back() {
     let whole = image(&mut machine, 1 << 20);
     assert_eq!(image(&mut machine, 7), whole, "the pieces do not matter");
     for cut in [1, 23, 24, 25, 41, 4096] {
-        let mut restored = Sessions::new(Kept::default(), ONCE, true);
-        restored.begin_restore();
-        for piece in whole.chunks(cut) {
-            restored.restore_piece(piece).expect("a piece of an image");
-        }
-        restored.end_restore().expect("all pieces were there");
+        let mut restored = restored_from(&whole, cut, true);
         assert_eq!(restored.digest(), machine.digest());
-        assert_eq!(image(&mut restored, 99), whole);
         let again = apply(&mut restored, 7, number(7, 1), 250, &body(&[1, 2]));
         assert_eq!(again, kept, "cut into {cut}");
     }
@@ -469,14 +475,8 @@ fn an_image_brings_back_what_was_forgotten() {
     }
     let whole = image(&mut machine, 1 << 20);
     for cut in [1, 25, 31, 32, 80, 4096] {
-        let mut restored = Sessions::new(Kept::default(), ONCE, false);
-        restored.begin_restore();
-        for piece in whole.chunks(cut) {
-            restored.restore_piece(piece).expect("a piece of an image");
-        }
-        restored.end_restore().expect("all pieces were there");
+        let mut restored = restored_from(&whole, cut, false);
         assert_eq!(restored.digest(), machine.digest());
-        assert_eq!(image(&mut restored, 99), whole);
         assert_eq!(outcome(&mut restored, 3, 3), Outcome::NoSession);
         assert_eq!(outcome(&mut restored, 8, 4), Outcome::Done, "not forgotten");
     }
