@@ -26,6 +26,8 @@ mod moving;
 mod past;
 #[path = "main/refusals.rs"]
 mod refusals;
+#[path = "main/repairing.rs"]
+mod repairing;
 #[path = "main/replication.rs"]
 mod replication;
 #[path = "main/sessions.rs"]
