@@ -381,6 +381,68 @@ fn writes_that_are_lost_or_go_astray() {
 }
 
 #[test]
+fn a_settled_write_is_missed_though_the_front_was_given_up() {
+    let (mut cases, mut with_first_write) = (0, 0);
+    for count in 6..30 {
+        let disk = MemoryDisk::new(SEGMENT_BYTES, 5);
+        let mut opened = open(&disk);
+        for index in 1..=count {
+            put(&mut opened.wal, &Made::entry(1, index, 1, 500));
+            settle(&mut opened.wal);
+        }
+        // The segment that is written to is the first one then, if it holds all that is kept.
+        let given_up = count - count % 5;
+        opened.wal.release(1, given_up);
+        // Neither of the last two was durable when the other was begun: they vouch for what came before, no more.
+        for index in count + 1..=count + 2 {
+            put(&mut opened.wal, &Made::entry(1, index, 1, 500));
+            opened.wal.submit(1);
+        }
+        settle(&mut opened.wal);
+        drop(opened);
+        let whole = open(&MemoryDisk::from_image(SEGMENT_BYTES, disk.image()));
+        let all: BTreeMap<u64, Made> = whole
+            .shown
+            .into_iter()
+            .map(|(lsn, made)| (lsn.0, made))
+            .collect();
+        let places = places(&disk, &all);
+        let settled = (0..64).filter_map(|roll| disk.settled_write(roll));
+        for (slot, offset, bytes) in settled.collect::<std::collections::BTreeSet<_>>() {
+            let damaged = MemoryDisk::from_image(SEGMENT_BYTES, disk.image());
+            let stretch = offset as usize..(offset + bytes) as usize;
+            damaged.edit(slot, |all| all[stretch].fill(0));
+            let context = format!("{count} entries, slot {slot}, {bytes} at {offset}");
+            let opened = open(&damaged);
+            for (lsn, made) in &opened.shown {
+                assert_eq!(all.get(&lsn.0), Some(made), "{context}: nothing is made up");
+            }
+            let is_shown = |lsn: u64| opened.shown.iter().any(|(shown, _)| shown.0 == lsn);
+            let missing = all
+                .iter()
+                .filter(|(lsn, made)| made.index > given_up && !is_shown(**lsn));
+            for (lsn, made) in missing {
+                let found = &opened.report.damage;
+                let named = found.iter().any(|damage| names(damage, made, places[lsn]));
+                assert!(
+                    named && !opened.lost.is_empty(),
+                    "{context}: {} is gone: {:?}",
+                    made.index,
+                    opened.report
+                );
+            }
+            cases += 1;
+            with_first_write += u64::from(offset == 0);
+        }
+    }
+    tell("a settled write wiped", cases);
+    assert!(
+        with_first_write > 20 && cases > 100,
+        "{with_first_write} of {cases}"
+    );
+}
+
+#[test]
 fn a_damaged_payload_is_named_and_never_read() {
     let (disk, appended) = sample();
     let places = places(&disk, &appended);

@@ -31,6 +31,15 @@ pub(crate) struct Candidate {
     birth: u64,
 }
 
+impl Candidate {
+    /// The lowest sequence that the segment's first block may have: each page before the first readable block may have
+    /// held one.
+    pub(crate) fn begins_at_least(&self) -> u64 {
+        let before = (self.first_offset - SEGMENT_HEADER_BYTES as u64) / ALIGNMENT as u64;
+        self.first_block.saturating_sub(before).max(1)
+    }
+}
+
 /// Sequence of the first block of each incarnation known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins(BTreeMap<u32, u64>);
