@@ -30,6 +30,8 @@ mod refusals;
 mod replication;
 #[path = "main/sessions.rs"]
 mod sessions;
+#[path = "main/spares.rs"]
+mod spares;
 #[path = "main/tally.rs"]
 mod tally;
 #[path = "main/vault.rs"]
