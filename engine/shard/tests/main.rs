@@ -22,6 +22,8 @@ mod laggards;
 mod mending;
 #[path = "main/moving.rs"]
 mod moving;
+#[path = "main/overtaken.rs"]
+mod overtaken;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]
