@@ -22,6 +22,8 @@ mod laggards;
 mod mending;
 #[path = "main/moving.rs"]
 mod moving;
+#[path = "main/overtaken.rs"]
+mod overtaken;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]
@@ -32,6 +34,8 @@ mod repairing;
 mod replication;
 #[path = "main/sessions.rs"]
 mod sessions;
+#[path = "main/spares.rs"]
+mod spares;
 #[path = "main/tally.rs"]
 mod tally;
 #[path = "main/vault.rs"]
