@@ -30,6 +30,8 @@ mod refusals;
 mod repairing;
 #[path = "main/replication.rs"]
 mod replication;
+#[path = "main/rereading.rs"]
+mod rereading;
 #[path = "main/sessions.rs"]
 mod sessions;
 #[path = "main/tally.rs"]
