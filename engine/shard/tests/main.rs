@@ -2,6 +2,8 @@
 
 #[path = "main/crashes.rs"]
 mod crashes;
+#[path = "main/cut_off.rs"]
+mod cut_off;
 #[path = "main/damage.rs"]
 mod damage;
 #[path = "main/every_crash.rs"]
