@@ -24,6 +24,8 @@ mod laggards;
 mod mending;
 #[path = "main/moving.rs"]
 mod moving;
+#[path = "main/overtaken.rs"]
+mod overtaken;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]
@@ -36,6 +38,8 @@ mod replication;
 mod rereading;
 #[path = "main/sessions.rs"]
 mod sessions;
+#[path = "main/spares.rs"]
+mod spares;
 #[path = "main/tally.rs"]
 mod tally;
 #[path = "main/vault.rs"]

@@ -92,6 +92,10 @@ points! {
     ToldFromFiles "told-from-files",
     /// Old entries were told to a client from the object store.
     ToldFromStore "told-from-store",
+    /// A group has the voters that an operator wanted, nodes under new ids among them.
+    Redrawn "voters-redrawn",
+    /// A group is on its way to voters none of which voted before.
+    Moved "group-moved",
 }
 
 /// Of one run.

@@ -200,7 +200,7 @@ impl World {
         let mut damaged = self.damaged_of(cluster);
         damaged.push(self.nodes[node].id);
         // Where nobody runs, nobody says who votes: a minority at most, whatever the configuration.
-        if 2 * damaged.len() >= self.nodes[node].members.len() {
+        if 2 * damaged.len() >= self.nodes[node].founders {
             return false;
         }
         let scopes = (0..self.nodes[node].groups).map(|group| Scope { cluster, group });

@@ -118,9 +118,33 @@ kinds! {
     QuietRot "quiet-rot",
     /// Answers of the object store are lost, those of conditional writes too: what was asked for is done, or is not.
     StoreMute "store-mute",
+    /// A node under a new id joins all groups of its cluster.
+    AddNode "add-node",
+    /// A node leaves all groups of its cluster for good; its machine goes down and comes back with its old disk.
+    RemoveNode "remove-node",
+    /// A node under a new id takes the place of another one in all groups, in one joint change each.
+    ReplaceNode "replace-node",
+    /// A whole group moves to other nodes of its cluster, as far as there are any that never left it.
+    MoveGroup "move-group",
 }
 
 impl Kind {
+    /// Nodes come and go under new ids: worlds with these kinds have spare nodes.
+    #[must_use]
+    pub const fn is_of_nodes(self) -> bool {
+        matches!(
+            self,
+            Self::AddNode | Self::RemoveNode | Self::ReplaceNode | Self::MoveGroup
+        )
+    }
+
+    /// All kinds that strike a cluster whose nodes stay the same.
+    #[must_use]
+    pub fn of_settled_clusters() -> Vec<Self> {
+        let kinds = Self::ALL.iter().copied();
+        kinds.filter(|kind| !kind.is_of_nodes()).collect()
+    }
+
     /// It is the object store that goes wrong.
     #[must_use]
     pub const fn is_of_store(self) -> bool {
@@ -217,13 +241,14 @@ impl Swarm {
     }
 }
 
-/// Reads a list of kinds: `all`, `none`, or names with commas.
+/// Reads a list of kinds: `all`, `settled` (all but those of nodes that come and go), `none`, or names with commas.
 ///
 /// # Errors
 /// The name that is no kind.
 pub fn parse(list: &str) -> Result<Vec<Kind>, String> {
     match list {
         "all" => Ok(Kind::ALL.to_vec()),
+        "settled" => Ok(Kind::of_settled_clusters()),
         "none" => Ok(Vec::new()),
         _ => list
             .split(',')
@@ -235,7 +260,7 @@ pub fn parse(list: &str) -> Result<Vec<Kind>, String> {
                 let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
                 found.ok_or_else(|| {
                     format!(
-                        "no fault is called `{name}`; there are: all, none, {}",
+                        "no fault is called `{name}`; there are: all, settled, none, {}",
                         names.join(", ")
                     )
                 })

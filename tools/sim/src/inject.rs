@@ -79,6 +79,9 @@ impl World {
                 return false;
             }
             Kind::Transfer | Kind::Quorums | Kind::Members => return self.command(kind, node),
+            Kind::AddNode | Kind::RemoveNode | Kind::ReplaceNode | Kind::MoveGroup => {
+                return self.redraw(kind, node);
+            }
             Kind::StoreBusy
             | Kind::StoreSlow
             | Kind::StoreShort

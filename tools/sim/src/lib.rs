@@ -60,6 +60,7 @@ mod planted;
 pub mod reckoning;
 pub mod replay;
 pub mod report;
+mod rosters;
 pub mod run;
 pub mod shelf;
 pub mod shrink;

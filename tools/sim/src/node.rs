@@ -43,6 +43,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its peers' machines in order of their ids, itself included.
     pub members: Vec<Machine>,
+    /// So many of them, the first ones, vote in every group when it begins.
+    pub founders: usize,
     /// Groups of its cluster.
     pub groups: u64,
     /// Its clocks.
@@ -195,6 +197,7 @@ impl Node {
             core,
             cores: plan.cores,
             nodes: (1..=self.members.len() as u32).map(NodeId).collect(),
+            founders: self.founders,
             groups: self.groups,
             election_timeout: self.election_ns,
             beat_interval: self.election_ns / 8,

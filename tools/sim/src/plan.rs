@@ -119,11 +119,14 @@ pub struct Plan {
 impl Plan {
     /// Draws what was left open.
     #[must_use]
-    pub fn draw(seed: u64, asked: Asked) -> Self {
+    pub fn draw(seed: u64, mut asked: Asked) -> Self {
         let mut chance = Chance::named(seed, "plan");
         let mut swarm = Swarm::draw(&asked.faults, seed);
         if asked.all_on {
             swarm.kinds.clone_from(&asked.faults);
+        }
+        if swarm.kinds.iter().any(|kind| kind.is_of_nodes()) {
+            asked.topology = asked.topology.with_spares();
         }
         let clusters = asked.topology.clusters.len() as u64;
         swarm.gap_ns = (swarm.gap_ns / clusters.max(1)).max(1);

@@ -49,6 +49,8 @@ pub struct Sums {
     pub turns: u64,
     /// Elections won.
     pub elections: u64,
+    /// Groups that were given other voters, new nodes among them.
+    pub redrawn: u64,
     /// Operations that the judges held against the history, refused and unknown ones included.
     pub checked: u64,
     /// The longest recovery, in nanoseconds.
@@ -80,6 +82,7 @@ impl Report {
         self.sums.read_back += numbers.read_back;
         self.sums.turns += numbers.turns;
         self.sums.elections += numbers.elections;
+        self.sums.redrawn += numbers.redrawn;
         self.sums.recovered_ns_max = self.sums.recovered_ns_max.max(numbers.recovered_ns);
         for (kind, count) in &numbers.faults {
             *self.sums.faults.entry(kind).or_default() += count;
@@ -127,7 +130,13 @@ impl Report {
                 ),
             ),
             ("turns", self.sums.turns.to_string()),
-            ("elections", self.sums.elections.to_string()),
+            (
+                "elections",
+                format!(
+                    "{}, groups given other voters {}",
+                    self.sums.elections, self.sums.redrawn
+                ),
+            ),
             (
                 "recovered",
                 format!("{} ms at most", self.sums.recovered_ns_max / 1_000_000),

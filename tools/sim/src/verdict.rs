@@ -199,6 +199,16 @@ pub enum Broken {
         /// Where the others stand.
         expected: u64,
     },
+    /// A change of members that was begun is not brought to its end though all is well.
+    #[error(
+        "it goes on: {scope}: its members are not those that were asked for after {waited_ms} ms"
+    )]
+    NotMoved {
+        /// Where.
+        scope: Scope,
+        /// How long it was waited, in milliseconds.
+        waited_ms: u64,
+    },
     /// No progress though all is well.
     #[error(
         "it goes on: {scope}: no write was accepted within {waited_ms} ms after the last fault was healed"
@@ -438,6 +448,7 @@ impl Broken {
             | Self::VotesNotKept { scope, .. }
             | Self::NotEqual { scope, .. }
             | Self::NotLive { scope, .. }
+            | Self::NotMoved { scope, .. }
             | Self::Unanswered { scope, .. } => Some(*scope),
             _ => None,
         }

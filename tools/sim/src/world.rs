@@ -30,6 +30,7 @@ use crate::network::{Machine, Network};
 use crate::node::{self, Ending, Node};
 use crate::pasts::{self, Pasts};
 use crate::plan::Plan;
+use crate::rosters::Rosters;
 use crate::trace::{Trace, What, Who};
 use crate::vault::Vault;
 use crate::verdict::{Broken, Scope};
@@ -110,6 +111,8 @@ pub struct World {
     pub(crate) readmitted: BTreeSet<(Scope, usize)>,
     /// Configurations that were asked for lately.
     pub(crate) granted: BTreeMap<Scope, VecDeque<Membership>>,
+    /// Who is to be in the groups whose members change.
+    pub(crate) rosters: Rosters,
     undone: u64,
     queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
     order: Chance,
@@ -155,6 +158,7 @@ impl World {
             aside: BTreeMap::new(),
             readmitted: BTreeSet::new(),
             granted: BTreeMap::new(),
+            rosters: Rosters::new(plan.seed),
             undone: 0,
             queue: BinaryHeap::new(),
             order: Chance::named(plan.seed, "order"),
@@ -237,6 +241,7 @@ impl World {
                     cluster: number,
                     id: raft::ids::NodeId(at as u32 + 1),
                     members: members.clone(),
+                    founders: cluster.founders(),
                     groups: cluster.groups,
                     clock,
                     disks: (0..plan.cores).map(&mut disk).collect(),
@@ -353,6 +358,7 @@ impl World {
             Due::Logs => self.logs(),
             Due::Operator => {
                 self.readmit();
+                self.tend_rosters();
                 self.due(self.now + OPERATOR_NS, Due::Operator);
                 Ok(())
             }

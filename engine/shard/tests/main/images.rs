@@ -17,6 +17,7 @@ pub(crate) const SMALL: Terms = Terms {
     chapter: 16,
     segment_bytes: 256 << 10,
     segments_max: 12,
+    spares: 0,
 };
 
 /// Adds payloads that tell their numbers.

@@ -3,7 +3,9 @@
 use net::frame::Kind;
 use net::request::{Consistency, ReplyHead, RequestHead, Status};
 use net::transport::{ConnectionId, Event, Outgoing, Remote, Transport};
+use raft::change::Change;
 use raft::ids::{GroupId, NodeId, Time};
+use raft::requests::MembershipChange;
 use shard::clock::Clock;
 use shard::past::History;
 use shard::setup::{Keeping, Setup};
@@ -42,6 +44,8 @@ pub(crate) struct Terms {
     pub(crate) chapter: usize,
     pub(crate) segment_bytes: u64,
     pub(crate) segments_max: u32,
+    /// So many nodes, the last ones, are in no group when it begins.
+    pub(crate) spares: usize,
 }
 
 impl Default for Terms {
@@ -51,6 +55,7 @@ impl Default for Terms {
             chapter: 0,
             segment_bytes: SEGMENT_BYTES,
             segments_max: 32,
+            spares: 0,
         }
     }
 }
@@ -199,6 +204,7 @@ impl World {
             core: 0,
             cores: 1,
             nodes: (1..=self.shards.len() as u32).map(NodeId).collect(),
+            founders: self.shards.len() - self.terms.spares,
             groups: self.groups,
             election_timeout: ELECTION_NS,
             beat_interval: ELECTION_NS / 6,
@@ -420,6 +426,21 @@ impl World {
 
     pub(crate) fn reply(&self, id: u64) -> Option<&(ReplyHead, Vec<u8>)> {
         self.replies.iter().find(|(head, _)| head.id == id)
+    }
+
+    /// An operator asks the node, which leads the group, for other members; whether that was granted.
+    pub(crate) fn change(&mut self, node: u32, group: u64, changes: Vec<Change>) -> bool {
+        let at = node as usize - 1;
+        let (now, shard) = (Time(self.now()), self.shards[at].as_mut());
+        let change = MembershipChange {
+            changes,
+            ..MembershipChange::default()
+        };
+        self.wake[at] = now.0;
+        shard
+            .expect("the node runs")
+            .change_membership(GroupId(group), &change, now)
+            .is_ok()
     }
 
     /// The node that leads the group and is known as such by a majority.
