@@ -189,16 +189,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let is_it = (head.group, head.number) == (replica.group.0, index);
         let term = replica.raft.term_at(Index(index));
         let came = lone_entry(bulk, Index(index)).filter(|entry| Some(entry.term) == term);
-        match came.filter(|_| is_it && head.status == PartStatus::Ok) {
-            Some(entry) => {
-                repair.got.push(record_of(replica.group.0, &entry));
-                repair.missing.pop();
-                repair.tries = 0;
-                self.upkeep.counts.entries_refetched += 1;
-                self.repair_on(now);
-            }
-            // The next beat asks somebody else.
-            None => {}
+        // Otherwise the next beat asks somebody else.
+        if let Some(entry) = came.filter(|_| is_it && head.status == PartStatus::Ok) {
+            repair.got.push(record_of(replica.group.0, &entry));
+            repair.missing.pop();
+            repair.tries = 0;
+            self.upkeep.counts.entries_refetched += 1;
+            self.repair_on(now);
         }
         true
     }

@@ -58,6 +58,9 @@ impl Cut {
         if status == Some(Status::Ok) {
             self.acknowledged.push(self.sent);
         }
+        if status == Some(Status::StorageFull) {
+            self.world.run_for(SECOND / 2);
+        }
         // What was not taken is asked again; of what was not answered nobody knows.
         self.sent += u32::from(status != Some(Status::StorageFull));
         status
