@@ -210,7 +210,6 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 self.tick(slot, now);
             }
         }
-        let is_full = is_full || self.is_cut_off_for_long(now);
         for (slot, to) in
             self.balance
                 .wanted(&self.replicas, &self.peers, &self.setup, is_full, now)

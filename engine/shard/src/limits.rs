@@ -124,10 +124,6 @@ pub const PARCELS_MAX: usize = 4;
 /// Pause after the object store failed, in nanoseconds.
 pub const STORE_RETRY_NS: u64 = 2_000_000_000;
 
-/// How long a node serves groups that it can write nothing for, since nothing leaves for the store, before it hands them to a
-/// node that may reach it, in nanoseconds.
-pub const CUT_OFF_NS: u64 = 10_000_000_000;
-
 /// Reads of groups' histories on one core at a time; more are answered "busy".
 pub const HISTORY_READS_MAX: usize = 8;
 

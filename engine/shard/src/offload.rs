@@ -219,8 +219,6 @@ pub(crate) struct Offloading {
     told: Vec<(u32, Term, Index)>,
     /// When the store is told next which groups are led here.
     tend_at: Time,
-    /// Since when this node can write nothing for want of the store, and how many groups it led then.
-    cut_off_since: Option<(Time, usize)>,
 }
 
 impl Offloading {
@@ -293,21 +291,6 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         };
         let is_held = self.sealing.bytes >= history.bytes_max && self.presses();
         is_held || (self.sealing.bytes > 0 && self.wal.is_tight())
-    }
-
-    /// It has been cut off for so long, the leader of the same groups, that another node should try.
-    pub(crate) fn is_cut_off_for_long(&mut self, now: Time) -> bool {
-        if !self.is_cut_off() {
-            self.offloading.cut_off_since = None;
-            return false;
-        }
-        let leads = |replica: &&Replica<M>| replica.raft.role() == Role::Leader;
-        let led = self.replicas.iter().filter(leads).count();
-        let since = &mut self.offloading.cut_off_since;
-        if since.is_none_or(|(_, before)| before < led) {
-            *since = Some((now, led));
-        }
-        since.is_some_and(|(at, _)| now.since(at) > limits::CUT_OFF_NS)
     }
 
     /// Now and then the store is told which groups are led here.
