@@ -47,6 +47,7 @@ pub mod promise;
 mod pulse;
 pub mod recover;
 mod repairing;
+mod rereading;
 pub mod replica;
 pub mod restoring;
 mod sealing;

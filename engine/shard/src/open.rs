@@ -27,6 +27,7 @@ use crate::pulse::Pulses;
 use crate::recover::{self, Overtaken, RecoverError, Recovering, Recovery};
 use crate::repairing::Repairs;
 use crate::replica::Replica;
+use crate::rereading::Rereading;
 use crate::restoring::{self, Fault};
 use crate::sealing::Sealing;
 use crate::serve::Serves;
@@ -85,6 +86,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         mut machine: impl FnMut(GroupId) -> M,
         now: Time,
     ) -> Result<(Self, Opening), OpenError> {
+        let scrub_rate = options.scrub_bytes_per_second;
         let Recovered {
             wal,
             opening,
@@ -135,6 +137,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             damaged: 0,
             rotten: Vec::new(),
             repairs: Repairs::default(),
+            rereading: Rereading::new(scrub_rate, now),
             setup,
         };
         for damage in &opening.damage {
