@@ -121,7 +121,9 @@ fn what_rots_in_logs_and_chapters_is_put_right_by_the_peers() {
     // A chapter of every node, one after the other.
     let mut rotted = Vec::new();
     for (node, folder) in folders.iter().enumerate() {
-        wait_for(node, "two chapters", &|_| files(folder, "chapter-").len() > 1);
+        wait_for(node, "two chapters", &|_| {
+            files(folder, "chapter-").len() > 1
+        });
         let path = files(folder, "chapter-")[node % 2].clone();
         let was = flip(&path, 12_345);
         let said = wait_for(node, "the chapter's repair", &|said| {
@@ -143,6 +145,10 @@ fn what_rots_in_logs_and_chapters_is_put_right_by_the_peers() {
         said["groups"][0]["damage"] == "none" && byte_at(&rotted[2], 54_321) == was
     });
     let ids = (0..BATCHES + 2).flat_map(|nth| (1 + nth * BATCH).to_le_bytes());
-    let found = admin.request(GroupId(0), operation::LOOKUP_TRANSFERS, ids.collect());
+    let found = admin.request(
+        GroupId(0),
+        operation::LOOKUP_TRANSFERS,
+        ids.collect::<Vec<u8>>(),
+    );
     assert_eq!(found.expect("a read").len(), (BATCHES as usize + 2) * 128);
 }

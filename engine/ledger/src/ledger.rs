@@ -397,7 +397,9 @@ impl StateMachine for Ledger {
         let bytes = Chapter::open(bytes)?;
         bytes.check_content()?;
         if self.restore.is_some()
-            || crate::shelf::number(bytes.name()) != chapter || chapter >= self.chapters() {
+            || crate::shelf::number(bytes.name()) != chapter
+            || chapter >= self.chapters()
+        {
             return Err(RestoreError::Malformed(0));
         }
         self.books.transfers.reshelve(bytes)

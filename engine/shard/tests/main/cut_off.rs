@@ -119,7 +119,8 @@ fn a_store_that_comes_and_goes_while_the_log_is_at_its_bound_is_enough() {
         cut.vault.fail(&[], &[]);
         cut.goes_on(5, 400);
         let steps = cut.vault.steps();
-        cut.vault.fail(&(steps..steps + 1_000_000).collect::<Vec<u64>>(), &[]);
+        cut.vault
+            .fail(&(steps..steps + 1_000_000).collect::<Vec<u64>>(), &[]);
         cut.fill();
     }
     cut.vault.fail(&[], &[]);
@@ -139,7 +140,11 @@ fn leaders_that_change_while_nothing_leaves_change_nothing() {
         cut.world.run_until(30 * SECOND, "another leader", |world| {
             world.leader(0).is_some_and(|other| other != leader)
         });
-        assert_eq!(cut.ask(), Some(Status::StorageFull), "it has no room either");
+        assert_eq!(
+            cut.ask(),
+            Some(Status::StorageFull),
+            "it has no room either"
+        );
         cut.world.start(leader);
         cut.world.run_for(3 * SECOND);
         cut.fill();
@@ -158,7 +163,8 @@ fn a_restart_while_nothing_leaves_takes_nothing_more_and_loses_nothing() {
         cut.fill();
         for round in 0..2_u64 {
             for node in 1..=nodes {
-                cut.world.kill(node, Crash::Seeded(round * 7 + u64::from(node)));
+                cut.world
+                    .kill(node, Crash::Seeded(round * 7 + u64::from(node)));
             }
             for node in 1..=nodes {
                 cut.world.start(node);

@@ -103,7 +103,10 @@ fn what_no_peer_has_stays_named() {
     });
     let faults = world.shard(1).faults();
     assert_eq!(faults.len(), 1, "it is told once");
-    assert_eq!((faults[0].name, faults[0].why), (chapter(1), FaultKind::Hash));
+    assert_eq!(
+        (faults[0].name, faults[0].why),
+        (chapter(1), FaultKind::Hash)
+    );
     add_many(&mut world, COUNT..COUNT + 3, BYTES);
 }
 

@@ -244,34 +244,34 @@ fn hex(bytes: &[u8]) -> String {
 fn render(report: &Report) -> String {
     let state = if report.intact { "intact" } else { "DAMAGED" };
     let mut lines = Vec::new();
-            lines.push(format!("{}: sealed segment, {state}", report.file));
-            if let Some(it) = &report.content {
-                let terms: Vec<String> = it
-                    .terms
-                    .iter()
-                    .map(|(first, term)| format!("{term} from {first}"))
-                    .collect();
-                lines.extend([
-                    format!(
-                        "  group {} of cluster {}, entries {} to {}, terms {}",
-                        it.group,
-                        it.cluster,
-                        it.first,
-                        it.last,
-                        terms.join(", ")
-                    ),
-                    format!("  times {} to {}", it.time_first, it.time_last),
-                    format!(
-                        "  {} bytes for {} bytes of payload, {} blocks, compression {}{}",
-                        report.bytes,
-                        it.payload_bytes,
-                        it.blocks,
-                        it.codec,
-                        if it.columns { " in columns" } else { "" }
-                    ),
-                    format!("  root {}", it.root),
-                ]);
-            }
+    lines.push(format!("{}: sealed segment, {state}", report.file));
+    if let Some(it) = &report.content {
+        let terms: Vec<String> = it
+            .terms
+            .iter()
+            .map(|(first, term)| format!("{term} from {first}"))
+            .collect();
+        lines.extend([
+            format!(
+                "  group {} of cluster {}, entries {} to {}, terms {}",
+                it.group,
+                it.cluster,
+                it.first,
+                it.last,
+                terms.join(", ")
+            ),
+            format!("  times {} to {}", it.time_first, it.time_last),
+            format!(
+                "  {} bytes for {} bytes of payload, {} blocks, compression {}{}",
+                report.bytes,
+                it.payload_bytes,
+                it.blocks,
+                it.codec,
+                if it.columns { " in columns" } else { "" }
+            ),
+            format!("  root {}", it.root),
+        ]);
+    }
     lines.extend(
         report
             .damage
