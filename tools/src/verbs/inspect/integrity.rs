@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sealed::is_sealed;
 use serde::Serialize;
 
 use super::log::{self, DamageLine};
@@ -164,7 +163,7 @@ fn is_sealed(path: &Path) -> io::Result<Option<u64>> {
     file.by_ref().take(ENDS as u64).read_to_end(&mut first)?;
     file.seek(SeekFrom::Start(bytes.saturating_sub(ENDS as u64)))?;
     file.take(ENDS as u64).read_to_end(&mut last)?;
-    Ok(is_sealed(&first, &last).then_some(bytes))
+    Ok(sealed::is_sealed(&first, &last).then_some(bytes))
 }
 
 fn render(report: &Report) -> String {
