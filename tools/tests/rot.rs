@@ -18,6 +18,14 @@ const BATCH: u128 = 8_000;
 /// More than a node keeps in memory for followers that lag.
 const BATCHES: u128 = 48;
 
+/// The log is read again several times a second, and not given up.
+const FLAGS: [[&str; 2]; 4] = [
+    ["--image-after", "16MiB"],
+    ["--log-keep", "256MiB"],
+    ["--log-max", "512MiB"],
+    ["--scrub-rate", "64MiB"],
+];
+
 fn send(admin: &mut Client, nth: u128) {
     let body = transfers(1 + nth * BATCH, BATCH).as_bytes().to_vec();
     let sent = admin.request(GroupId(0), operation::CREATE_TRANSFERS, body);
@@ -82,13 +90,7 @@ fn place_of(dir: &str, id: u128) -> (PathBuf, u64) {
 fn what_rots_in_logs_and_chapters_is_put_right_by_the_peers() {
     let base = tempfile::tempdir().expect("a temporary folder");
     let (layout, folders) = layout(base.path());
-    let flags = [
-        ["--image-after", "16MiB"],
-        ["--log-keep", "256MiB"],
-        ["--log-max", "512MiB"],
-        ["--scrub-rate", "64MiB"],
-    ];
-    let start = || Nodes::start(&folders, "threads", &flags.concat());
+    let start = || Nodes::start(&folders, "threads", &FLAGS.concat());
     let mut nodes = start();
     let mut admin = client(&layout, 1);
     create_accounts(&mut admin);

@@ -140,9 +140,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             rereading: Rereading::new(scrub_rate, now),
             setup,
         };
-        for damage in &opening.damage {
-            shard.found_damage(*damage);
-        }
+        let damage = opening.damage.iter();
+        damage.for_each(|damage| shard.found_damage(*damage));
         for slot in 0..shard.replicas.len() as u32 {
             shard.start(slot, now);
         }
