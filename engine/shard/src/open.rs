@@ -55,6 +55,9 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A group's state is in a version that this program does not read, and its log was given up behind it.
+    #[error("{0}; start the program that wrote it, or a newer one")]
+    Version(Fault),
     /// A file that was read a moment ago reads otherwise now.
     #[error(transparent)]
     Changed(Fault),
@@ -74,7 +77,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// `machine` makes the empty state machine of a group.
     ///
     /// # Errors
-    /// Nothing that concerns one group alone: such a group is damaged, see [`Shard::faults`].
+    /// Nothing that concerns one group alone, but for a state of another version: a group that is otherwise unwell is damaged,
+    /// see [`Shard::faults`].
     pub fn open(
         setup: Setup,
         device: D,
@@ -175,8 +179,9 @@ fn recover<D: Device, M: StateMachine>(
     let mut faults = Vec::new();
     let found = images(setup, archive, machine, &mut faults)?;
     let mut shelves = BTreeMap::new();
-    let mut begun = Vec::new();
+    let (mut begun, mut unread) = (Vec::new(), BTreeMap::new());
     for (group, one) in found {
+        unread.extend(one.unread.map(|unread| (group, unread)));
         begun.push((group, one.machine));
         shelves.insert(group, one.shelf);
     }
@@ -188,6 +193,13 @@ fn recover<D: Device, M: StateMachine>(
     let mut replicas = Vec::new();
     let mut slots = FxHashMap::default();
     for (group, recovering) in recovery.finish()? {
+        let base = recovering.promise.base;
+        let counts = |index: u64| base.is_some_and(|base| base.last.index.0 >= index);
+        if let Some((index, fault)) = unread.get(&group)
+            && counts(*index)
+        {
+            return Err(OpenError::Version(*fault));
+        }
         slots.insert(group, replicas.len() as u32);
         let mut recovering = recovering;
         if recovering.is_doubtful() {

@@ -11,6 +11,7 @@ use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Identity, Opening, Options, WalError};
 
+use crate::build::Build;
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw, Watched};
 use crate::clock::NodeClock;
@@ -68,6 +69,8 @@ pub struct Node {
     pub may_misread: bool,
     /// Its disks are full.
     pub is_full: bool,
+    /// Its program is the older one.
+    pub is_older: bool,
     /// What its state machine does wrong.
     pub flaw: Flaw,
     /// Timeout of elections, in ns.
@@ -207,7 +210,7 @@ impl Node {
                 group: group.0,
             };
             Watched::new(
-                plan.asked.workload,
+                (plan.model(), Build::new(self.is_older)),
                 chronicle,
                 scope,
                 self.number,

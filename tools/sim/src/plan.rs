@@ -7,7 +7,7 @@ use shard::setup::Keeping;
 use crate::chance::Chance;
 use crate::chronicle::Flaw;
 use crate::faults::{Kind, Swarm};
-use crate::machine::Workload;
+use crate::machine::{Model, Workload};
 use crate::topology::Topology;
 
 const SECOND: u64 = 1_000_000_000;
@@ -117,6 +117,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Programs are exchanged while the world runs.
+    #[must_use]
+    pub fn is_upgraded(&self) -> bool {
+        self.asked.workload == Workload::Bank && self.swarm.kinds.contains(&Kind::Upgrade)
+    }
+
+    /// The machine of its replicas.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        Model {
+            workload: self.asked.workload,
+            has_sessions: self.is_upgraded(),
+        }
+    }
+
     /// Draws what was left open.
     #[must_use]
     pub fn draw(seed: u64, mut asked: Asked) -> Self {

@@ -152,7 +152,7 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
     rest(world, healed_at)?;
     world.logs()?;
     world.judge_pasts()?;
-    finals::judge(world.plan.asked.workload, &world.chronicle, &world.history)?;
+    finals::judge(world.plan.model(), &world.chronicle, &world.history)?;
     for node in &world.nodes {
         for group in 0..node.groups {
             let scope = Scope {

@@ -95,6 +95,8 @@ pub struct World {
     clients_counted: [u64; 3],
     /// Joined segments, as last counted.
     joined: u64,
+    /// Images of another program, as last counted.
+    met: [u64; 2],
     pub(crate) now: u64,
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
     pub(crate) undos: BTreeMap<u64, Undo>,
@@ -146,6 +148,7 @@ impl World {
             struck: 0,
             clients_counted: [0; 3],
             joined: 0,
+            met: [0; 2],
             now: 0,
             cuts: BTreeMap::new(),
             undos: BTreeMap::new(),
@@ -254,6 +257,7 @@ impl World {
                     may_stop: false,
                     may_misread: false,
                     is_full: false,
+                    is_older: plan.is_upgraded(),
                     flaw: if at == 1 {
                         plan.asked.planted.flaw
                     } else {
@@ -292,13 +296,7 @@ impl World {
                     requests_max: plan.asked.requests_max.unwrap_or(u64::MAX),
                     stutters: plan.asked.planted.stutter,
                 };
-                let teller = Errands::new(
-                    plan.asked.workload,
-                    client,
-                    number,
-                    cluster.groups,
-                    plan.seed,
-                );
+                let teller = Errands::new(plan.model(), client, number, cluster.groups, plan.seed);
                 self.clients
                     .push(Client::new(seat, teller, &self.network, plan.seed, 0));
             }
@@ -634,6 +632,10 @@ impl World {
         let joined = vaults.map(Vault::joined).sum();
         sometimes!(coverage, joined > self.joined => StoreJoined, now);
         self.joined = joined;
+        let met = self.chronicle.met();
+        sometimes!(coverage, met[0] > self.met[0] => OlderImage, now);
+        sometimes!(coverage, met[1] > self.met[1] => NewerImage, now);
+        self.met = met;
         let history = &self.history;
         let is = [
             history.asked_again,
