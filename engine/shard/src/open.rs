@@ -23,6 +23,7 @@ use crate::limits;
 use crate::losses::Losses;
 use crate::offload::Offloading;
 use crate::peers::Peers;
+use crate::promise::Base;
 use crate::pulse::Pulses;
 use crate::recover::{self, Overtaken, RecoverError, Recovering, Recovery};
 use crate::replica::Replica;
@@ -193,13 +194,7 @@ fn recover<D: Device, M: StateMachine>(
     let mut replicas = Vec::new();
     let mut slots = FxHashMap::default();
     for (group, recovering) in recovery.finish()? {
-        let base = recovering.promise.base;
-        let counts = |index: u64| base.is_some_and(|base| base.last.index.0 >= index);
-        if let Some((index, fault)) = unread.get(&group)
-            && counts(*index)
-        {
-            return Err(OpenError::Version(*fault));
-        }
+        can_do_without(unread.get(&group), recovering.promise.base)?;
         slots.insert(group, replicas.len() as u32);
         let mut recovering = recovering;
         if recovering.is_doubtful() {
@@ -239,6 +234,16 @@ fn recover<D: Device, M: StateMachine>(
         slots,
         faults,
     })
+}
+
+/// A state of a version that is not read may only be missed where the log was not given up behind it.
+fn can_do_without(unread: Option<&(u64, Fault)>, base: Option<Base>) -> Result<(), OpenError> {
+    match (unread, base) {
+        (Some((index, fault)), Some(base)) if base.last.index.0 >= *index => {
+            Err(OpenError::Version(*fault))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Every group as its newest sound image left it.
