@@ -40,6 +40,12 @@ pub enum Mutant {
     GivenUpUnsealed,
     /// What is applied and durable stays in memory.
     NothingTrimmed,
+    /// Every other node seals with a codec of its own.
+    SealedByTaste,
+    /// Now and then an entry is sealed under another operation.
+    SealedOtherwise,
+    /// Of a group's history now and then an entry is told with a byte that it does not have.
+    HistoryToldOtherwise,
 }
 
 #[cfg(feature = "mutants")]

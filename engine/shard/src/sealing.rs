@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use net::transport::Transport;
 use raft::ids::{GroupId, Time};
 use raft::state_machine::StateMachine;
+use sealed::Codec;
 use wal::archive::{Contents, FileKind, Name};
 use wal::{Device, OwnedRecord, ReadError};
 
@@ -248,7 +249,14 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
             (first <= last).then_some(((first, last), Vec::new()))
         };
         let (stretch, files) = cut.or_else(joined).or_else(of_log)?;
-        Stretch::new(slot, group, stretch, files, history).ok()
+        let mut history = *history;
+        if is_planted(Mutant::SealedByTaste) && self.setup.node.0.is_multiple_of(2) {
+            history.codec = match history.codec {
+                Codec::Plain => Codec::Lz4,
+                _ => Codec::Plain,
+            };
+        }
+        Stretch::new(slot, group, stretch, files, &history).ok()
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Flaw {
     OwnClock(u64),
     /// Answers one read in so many from an empty ledger.
     EmptyReads(u64),
+    /// Keeps so many bytes of every entry for good.
+    Keeps(usize),
 }
 
 /// A replica's machine under observation.
@@ -74,6 +76,8 @@ pub struct Watched {
     node: usize,
     last: u64,
     flaw: Flaw,
+    /// What a flawed machine keeps.
+    kept: Vec<u8>,
 }
 
 impl Chronicle {
@@ -181,7 +185,14 @@ impl Watched {
             node,
             last: 0,
             flaw,
+            kept: Vec::new(),
         }
+    }
+
+    /// Bytes of its state in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.machine.bytes() + self.kept.len()
     }
 
     /// What is observed.
@@ -219,6 +230,10 @@ impl StateMachine for Watched {
                 let time = command.time + self.node as u64 + 1;
                 self.machine
                     .apply(asker, Command { time, ..command }, reply);
+            }
+            Flaw::Keeps(bytes) => {
+                self.kept.resize(self.kept.len() + bytes, 0);
+                self.machine.apply(asker, command, reply);
             }
             _ => self.machine.apply(asker, command, reply),
         }

@@ -120,6 +120,16 @@ impl Machine {
         }
     }
 
+    /// Bytes of its state in memory, as far as it counts them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Ledger(ledger) => ledger.bytes(),
+            Self::Held(held) => held.inner().bytes(),
+            Self::Shelf(shelf) => shelf.bytes(),
+        }
+    }
+
     /// The state hash.
     #[must_use]
     pub fn digest(&self) -> u128 {

@@ -286,6 +286,17 @@ impl Node {
         }
     }
 
+    /// Bytes that the process holds in memory: entries, requests and envelopes, what is kept for connections, and the state
+    /// machines. What disks and files hold is not in it.
+    pub fn memory(&mut self) -> u64 {
+        let cores = self.cores.iter_mut().map(|core| {
+            let machines = core.shard.replicas().iter();
+            let machines: usize = machines.map(|replica| replica.machine.bytes()).sum();
+            core.shard.memory().total() + machines + core.shard.transport().memory()
+        });
+        cores.sum::<usize>() as u64
+    }
+
     /// The process ends; of what was on its way to the disks is left what the ending allows.
     pub fn end(&mut self, ending: Ending, network: &Network, chance: &mut Chance) {
         if ending == Ending::PowerLoss {

@@ -85,6 +85,8 @@ pub struct World {
     pub faults: BTreeMap<&'static str, u64>,
     /// Turns that were taken.
     pub turns: u64,
+    /// The fullest process: how full, in permille of its budget, its bytes, and its budget.
+    pub memory_max: (u64, u64, u64),
     /// What rare things were reached with which faults.
     pub coverage: Coverage,
     pub(crate) chance: Chance,
@@ -142,6 +144,7 @@ impl World {
             pasts: Pasts::default(),
             faults: BTreeMap::new(),
             turns: 0,
+            memory_max: (0, 0, 0),
             coverage: Coverage::default(),
             chance: Chance::named(plan.seed, "world"),
             dice: Chance::named(plan.seed, "faults"),
@@ -559,6 +562,7 @@ impl World {
             }
         }
         self.queues()?;
+        self.budgets()?;
         self.within_reach()?;
         self.cover();
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
@@ -699,6 +703,23 @@ impl World {
             )
         };
         members.map(line).collect()
+    }
+
+    /// Every process is within its budget.
+    fn budgets(&mut self) -> Result<(), Broken> {
+        for node in &mut self.nodes {
+            let most = self.plan.budget_bytes(node.groups);
+            let bytes = node.memory();
+            self.memory_max = self.memory_max.max((bytes * 1000 / most, bytes, most));
+            if bytes > most {
+                return Err(Broken::OverBudget {
+                    node: node.number,
+                    bytes,
+                    most,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Queues are within their bounds, and peers understand each other.
