@@ -22,10 +22,14 @@ mod laggards;
 mod mending;
 #[path = "main/moving.rs"]
 mod moving;
+#[path = "main/overtaken.rs"]
+mod overtaken;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]
 mod refusals;
+#[path = "main/repairing.rs"]
+mod repairing;
 #[path = "main/replication.rs"]
 mod replication;
 #[path = "main/sessions.rs"]
