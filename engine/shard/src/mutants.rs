@@ -7,6 +7,11 @@
     expect(unreachable_pub, reason = "whoever plants a fault names it")
 )]
 
+use raft::ids::NodeId;
+use sealed::Codec;
+
+use crate::past::History;
+
 /// A known way of getting a turn wrong; the core has its own in `raft::mutants`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
@@ -77,4 +82,16 @@ pub use planted::plant;
 #[cfg(not(feature = "mutants"))]
 pub(crate) const fn is_planted(_mutant: Mutant) -> bool {
     false
+}
+
+/// How a node seals: as it is told.
+pub(crate) fn taste(history: &History, node: NodeId) -> History {
+    let mut history = *history;
+    if is_planted(Mutant::SealedByTaste) && node.0.is_multiple_of(2) {
+        history.codec = match history.codec {
+            Codec::Plain => Codec::Lz4,
+            _ => Codec::Plain,
+        };
+    }
+    history
 }

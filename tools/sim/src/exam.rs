@@ -95,7 +95,7 @@ pub fn candidates() -> Vec<Candidate> {
                 ..Planted::default()
             },
             // Seeds that catch others must not do so by themselves.
-            seeds: &[2, 85],
+            seeds: &[2, 5, 85, 1_000_093],
             is_harmless: true,
         },
     ];
