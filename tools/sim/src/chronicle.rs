@@ -335,7 +335,7 @@ impl StateMachine for Watched {
 
     fn reshelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
         self.machine
-            .ledger_mut()
+            .kept_mut()
             .ok_or(RestoreError::Unsupported)?
             .reshelve(chapter, bytes)
     }
