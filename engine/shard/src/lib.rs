@@ -46,6 +46,7 @@ pub mod peers;
 pub mod promise;
 mod pulse;
 pub mod recover;
+mod repairing;
 pub mod replica;
 pub mod restoring;
 mod sealing;

@@ -25,6 +25,7 @@ use crate::offload::Offloading;
 use crate::peers::Peers;
 use crate::pulse::Pulses;
 use crate::recover::{self, Overtaken, RecoverError, Recovering, Recovery};
+use crate::repairing::Repairs;
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
 use crate::sealing::Sealing;
@@ -133,6 +134,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             damage: Vec::new(),
             damaged: 0,
             rotten: Vec::new(),
+            repairs: Repairs::default(),
             setup,
         };
         for damage in &opening.damage {

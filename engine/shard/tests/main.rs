@@ -28,6 +28,8 @@ mod overtaken;
 mod past;
 #[path = "main/refusals.rs"]
 mod refusals;
+#[path = "main/repairing.rs"]
+mod repairing;
 #[path = "main/replication.rs"]
 mod replication;
 #[path = "main/sessions.rs"]

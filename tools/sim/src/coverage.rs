@@ -52,6 +52,10 @@ points! {
     DiskFailed "disk-failed",
     /// Entries were read back from the log for a laggard.
     ReadBack "read-back",
+    /// What rotted in a running log was written again where it lies.
+    RotRepaired "rot-repaired",
+    /// What rotted in a running log was covered by an image.
+    RotCovered "rot-covered",
     /// A log began another segment.
     Rotated "rotated",
     /// The log had no room for what was to be written.

@@ -114,6 +114,8 @@ kinds! {
     StoreShort "store-short",
     /// Listings of the object store are those of a while ago.
     StoreStale "store-stale",
+    /// A bit of something durable rots while the node runs, and reads its log again.
+    QuietRot "quiet-rot",
     /// Answers of the object store are lost, those of conditional writes too: what was asked for is done, or is not.
     StoreMute "store-mute",
     /// A node under a new id joins all groups of its cluster.
@@ -196,6 +198,9 @@ pub enum Undo {
     Store(usize, Kind),
 }
 
+/// In so many runs of a thousand, where it is allowed.
+const ODDS_OF_QUIET_ROT: u64 = 200;
+
 /// Which faults a run has.
 #[derive(Clone, Debug)]
 pub struct Swarm {
@@ -213,10 +218,15 @@ impl Swarm {
     pub fn draw(allowed: &[Kind], seed: u64) -> Self {
         let mut chance = Chance::named(seed, "swarm");
         let odds = chance.pick(&[150, 400, 700]);
+        // Drawn apart: the seeds from before it was there are worth something as they are.
+        let mut apart = Chance::named(seed, "quiet rot");
         let mut kinds: Vec<Kind> = allowed
             .iter()
             .copied()
-            .filter(|_| chance.permille(odds))
+            .filter(|kind| match kind {
+                Kind::QuietRot => apart.permille(ODDS_OF_QUIET_ROT),
+                _ => chance.permille(odds),
+            })
             .collect();
         if kinds.is_empty() && !allowed.is_empty() {
             kinds.push(chance.pick(allowed));

@@ -68,6 +68,7 @@ impl World {
             Kind::SlowDisk | Kind::StallDisk | Kind::Eio | Kind::Full => {
                 self.spoil(kind, node, lasts)
             }
+            Kind::QuietRot => return self.rot_quietly(node),
             Kind::Rot | Kind::LostWrite | Kind::Misdirected | Kind::BadSector | Kind::StaleRead => {
                 return self.damage(kind, node, lasts);
             }

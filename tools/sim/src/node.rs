@@ -16,6 +16,7 @@ use crate::chronicle::{Chronicle, Flaw, Watched};
 use crate::clock::NodeClock;
 use crate::counted::Counted;
 use crate::door::{self, Door};
+use crate::faults::Kind;
 use crate::judges::Judged;
 use crate::network::{Machine, Network, Place};
 use crate::plan::Plan;
@@ -26,6 +27,8 @@ use crate::verdict::{Broken, Scope};
 const RECORD_BYTES: usize = 64 << 10;
 /// Segments that a log may have: none of our runs is that long.
 const SEGMENTS_MAX: u32 = 4096;
+/// Bytes of its log that a core reads again each second, where that is asked for.
+const SCRUB_RATE: u64 = 1 << 20;
 
 /// A shard of this world: only the doors are made up.
 pub type WorldShard = Shard<MemoryDevice, Door, Watched>;
@@ -186,6 +189,9 @@ impl Node {
         };
         let mut options = Options::small(identity, RECORD_BYTES);
         options.segments_max = SEGMENTS_MAX;
+        if plan.swarm.kinds.contains(&Kind::QuietRot) {
+            options.scrub_bytes_per_second = SCRUB_RATE;
+        }
         let setup = Setup {
             node: self.id,
             core,

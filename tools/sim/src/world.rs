@@ -20,7 +20,7 @@ use crate::client::{Client, Seat};
 use crate::clock::NodeClock;
 use crate::counted::Counted;
 use crate::coverage::{Coverage, sometimes};
-use crate::damage::Disk;
+use crate::damage::{Disk, Rotting};
 use crate::errands::Errands;
 use crate::faults::{Kind, Undo};
 use crate::history::History;
@@ -103,6 +103,8 @@ pub struct World {
     pub(crate) suspects: BTreeSet<usize>,
     /// Of these, nodes whose logs keep the damage.
     pub(crate) scarred: BTreeSet<usize>,
+    /// What rotted while its node ran.
+    pub(crate) rotting: Vec<Rotting>,
     /// What disks held when it was put aside, by number.
     pub(crate) aside: BTreeMap<u64, Vec<Disk>>,
     /// Replicas that an operator made learners because their votes are lost: to vote again once they are whole.
@@ -152,6 +154,7 @@ impl World {
             is_calm: false,
             suspects: BTreeSet::new(),
             scarred: BTreeSet::new(),
+            rotting: Vec::new(),
             aside: BTreeMap::new(),
             readmitted: BTreeSet::new(),
             granted: BTreeMap::new(),
@@ -617,6 +620,8 @@ impl World {
             let was = std::mem::replace(&mut core.counted, Counted::of(&core.shard));
             let is = &core.counted;
             sometimes!(coverage, is.reads > was.reads => ReadBack, now);
+            sometimes!(coverage, is.repaired > was.repaired => RotRepaired, now);
+            sometimes!(coverage, is.mended > was.mended => RotCovered, now);
             sometimes!(coverage, is.segments > was.segments => Rotated, now);
             sometimes!(coverage, is.log_busy > was.log_busy => LogBusy, now);
             sometimes!(coverage, is.storage_full > was.storage_full => StorageFull, now);

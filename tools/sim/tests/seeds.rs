@@ -66,6 +66,24 @@ fn storms_are_survived() {
     }
 }
 
+/// A node that runs finds what rots in its log, asks its peers, and writes it again where it lies.
+#[test]
+fn what_rots_in_running_logs_is_repaired() {
+    let (mut repaired, mut covered, mut struck) = (0, 0, 0);
+    for seed in 0..8 {
+        let mut asked = asked(3 + 2 * (seed as usize % 2), 10);
+        asked.faults = vec![Kind::QuietRot, Kind::Power, Kind::Crash, Kind::Partition];
+        asked.faults.truncate(1 + seed as usize % 4);
+        (asked.all_on, asked.keeps_history) = (true, seed % 3 == 0);
+        let outcome = check(seed, &asked);
+        repaired += outcome.coverage.counts()["rot-repaired"];
+        covered += outcome.coverage.counts()["rot-covered"];
+        struck += outcome.numbers.faults[Kind::QuietRot.name()];
+    }
+    let told = format!("{repaired} repaired, {covered} covered of {struck}");
+    assert!(repaired > struck / 4 && covered > 0, "{told}");
+}
+
 /// Nodes join, leave and replace each other under new ids, and groups move, in storms: whoever is in a group at the end holds
 /// what it agreed on, and whoever left it came back with an old disk and did no harm.
 #[test]
