@@ -32,6 +32,7 @@ mod inspect;
 pub mod limits;
 pub mod losses;
 pub mod manifest;
+pub mod memory;
 mod mending;
 mod moving;
 #[cfg(feature = "mutants")]

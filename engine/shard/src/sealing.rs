@@ -18,7 +18,7 @@ use wal::archive::{Contents, FileKind, Name};
 use wal::{Device, OwnedRecord, ReadError};
 
 use crate::limits;
-use crate::mutants::{Mutant, is_planted};
+use crate::mutants::{Mutant, is_planted, taste};
 use crate::past::{History, SealCounts, SealedFile, sealed_name};
 use crate::replica::Replica;
 use crate::restoring::{Fault, FaultKind};
@@ -218,8 +218,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     /// What of the group is sealed next: from its log, or out of smaller files.
     fn next_stretch(&mut self, slot: u32, history: &History) -> Option<Stretch> {
         let replica = &self.replicas[slot as usize];
-        let past = &replica.shelf.past;
-        let group = replica.group.0;
+        let (past, group) = (&replica.shelf.past, replica.group.0);
         if replica.is_void || replica.shelf.is_fetching {
             return None;
         }
@@ -245,6 +244,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
             (first <= last).then_some(((first, last), Vec::new()))
         };
         let (stretch, files) = cut.or_else(joined).or_else(of_log)?;
+        let history = &taste(history, self.setup.node);
         Stretch::new(slot, group, stretch, files, history).ok()
     }
 }

@@ -126,6 +126,8 @@ kinds! {
     ReplaceNode "replace-node",
     /// A whole group moves to other nodes of its cluster, as far as there are any that never left it.
     MoveGroup "move-group",
+    /// A node's program is exchanged for a newer one, which writes images in another version than the one before.
+    Upgrade "upgrade",
 }
 
 impl Kind {
@@ -138,11 +140,12 @@ impl Kind {
         )
     }
 
-    /// All kinds that strike a cluster whose nodes stay the same.
+    /// All kinds that strike a cluster whose nodes stay the same, their programs included.
     #[must_use]
     pub fn of_settled_clusters() -> Vec<Self> {
         let kinds = Self::ALL.iter().copied();
-        kinds.filter(|kind| !kind.is_of_nodes()).collect()
+        let settled = |kind: &Self| !kind.is_of_nodes() && *kind != Self::Upgrade;
+        kinds.filter(settled).collect()
     }
 
     /// It is the object store that goes wrong.
@@ -241,7 +244,7 @@ impl Swarm {
     }
 }
 
-/// Reads a list of kinds: `all`, `settled` (all but those of nodes that come and go), `none`, or names with commas.
+/// Reads a list of kinds: `all`, `settled` (all but those of nodes and programs that come and go), `none`, or names with commas.
 ///
 /// # Errors
 /// The name that is no kind.

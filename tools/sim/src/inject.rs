@@ -78,6 +78,7 @@ impl World {
                 self.put_aside(node, lasts);
                 return false;
             }
+            Kind::Upgrade => return self.upgrade(node),
             Kind::Transfer | Kind::Quorums | Kind::Members => return self.command(kind, node),
             Kind::AddNode | Kind::RemoveNode | Kind::ReplaceNode | Kind::MoveGroup => {
                 return self.redraw(kind, node);
@@ -222,6 +223,9 @@ impl World {
     /// If a process cannot be started.
     pub fn calm(&mut self) -> Result<(), Broken> {
         self.is_calm = true;
+        for node in 0..self.nodes.len() {
+            self.upgrade(node);
+        }
         let undos = std::mem::take(&mut self.undos);
         for (_, undo) in undos {
             match undo {
@@ -244,6 +248,15 @@ impl World {
         }
         self.trace.note(self.now, Who::World, What::Phase("calm"));
         Ok(())
+    }
+
+    /// The node's process ends, and its next one is that of the newer program; false if this one is already.
+    fn upgrade(&mut self, node: usize) -> bool {
+        let is_older = std::mem::take(&mut self.nodes[node].is_older);
+        if is_older {
+            self.end(node, Ending::Killed, "is given a newer program");
+        }
+        is_older
     }
 
     fn pause(&mut self, node: usize, lasts: u64) {

@@ -26,6 +26,7 @@
 pub mod arguments;
 pub mod atlas;
 pub mod bank;
+pub mod build;
 pub mod campaign;
 pub mod chance;
 pub mod chronicle;

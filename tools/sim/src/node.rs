@@ -11,6 +11,7 @@ use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Identity, Opening, Options, WalError};
 
+use crate::build::Build;
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw, Watched};
 use crate::clock::NodeClock;
@@ -71,6 +72,8 @@ pub struct Node {
     pub may_misread: bool,
     /// Its disks are full.
     pub is_full: bool,
+    /// Its program is the older one.
+    pub is_older: bool,
     /// What its state machine does wrong.
     pub flaw: Flaw,
     /// Timeout of elections, in ns.
@@ -213,7 +216,7 @@ impl Node {
                 group: group.0,
             };
             Watched::new(
-                plan.asked.workload,
+                (plan.model(), Build::new(self.is_older)),
                 chronicle,
                 scope,
                 self.number,
@@ -287,6 +290,17 @@ impl Node {
                 ..net::limits::Limits::default()
             },
         }
+    }
+
+    /// Bytes that the process holds in memory: entries, requests and envelopes, what is kept for connections, and the state
+    /// machines. What disks and files hold is not in it.
+    pub fn memory(&mut self) -> u64 {
+        let cores = self.cores.iter_mut().map(|core| {
+            let machines = core.shard.replicas().iter();
+            let machines: usize = machines.map(|replica| replica.machine.bytes()).sum();
+            core.shard.memory().total() + machines + core.shard.transport().memory()
+        });
+        cores.sum::<usize>() as u64
     }
 
     /// The process ends; of what was on its way to the disks is left what the ending allows.

@@ -84,6 +84,12 @@ pub struct Numbers {
     pub elections: u64,
     /// Groups that were given the voters that an operator wanted, under new ids too.
     pub redrawn: u64,
+    /// The fullest process: how full, in permille of its budget.
+    pub memory_permille: u64,
+    /// What it held, in bytes.
+    pub memory_bytes: u64,
+    /// Its budget, in bytes.
+    pub budget_bytes: u64,
     /// The longest way of a request, in nanoseconds.
     pub longest_ns: u64,
     /// From the last healing until every group had accepted a write, in nanoseconds.
@@ -153,7 +159,7 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
     rest(world, healed_at)?;
     world.logs()?;
     world.judge_pasts()?;
-    finals::judge(world.plan.asked.workload, &world.chronicle, &world.history)?;
+    finals::judge(world.plan.model(), &world.chronicle, &world.history)?;
     for node in &world.nodes {
         for group in 0..node.groups {
             let scope = Scope {
@@ -329,6 +335,9 @@ fn numbers(world: &World) -> Numbers {
         read_back: world.pasts.read_back,
         elections: world.judges.elections,
         redrawn: world.redrawn(),
+        memory_permille: world.memory_max.0,
+        memory_bytes: world.memory_max.1,
+        budget_bytes: world.memory_max.2,
         longest_ns: history.longest_ns,
         recovered_ns: 0,
         traffic: world.network.traffic(),

@@ -341,6 +341,18 @@ pub enum Broken {
         /// At most.
         most: u64,
     },
+    /// A process holds more in memory than it may.
+    #[error(
+        "memory is bounded: the process of node {node} holds {bytes} bytes, its budget is {most}"
+    )]
+    OverBudget {
+        /// Whose process.
+        node: usize,
+        /// Bytes.
+        bytes: u64,
+        /// At most.
+        most: u64,
+    },
     /// Two nodes sealed the same entries in other bytes.
     #[error(
         "sealed files are the same everywhere: {scope}: nodes {node} and {other}: {first}..={last}"

@@ -85,6 +85,8 @@ pub struct World {
     pub faults: BTreeMap<&'static str, u64>,
     /// Turns that were taken.
     pub turns: u64,
+    /// The fullest process: how full, in permille of its budget, its bytes, and its budget.
+    pub memory_max: (u64, u64, u64),
     /// What rare things were reached with which faults.
     pub coverage: Coverage,
     pub(crate) chance: Chance,
@@ -95,6 +97,8 @@ pub struct World {
     clients_counted: [u64; 3],
     /// Joined segments, as last counted.
     joined: u64,
+    /// Images of another program, as last counted.
+    met: [u64; 2],
     pub(crate) now: u64,
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
     pub(crate) undos: BTreeMap<u64, Undo>,
@@ -142,12 +146,14 @@ impl World {
             pasts: Pasts::default(),
             faults: BTreeMap::new(),
             turns: 0,
+            memory_max: (0, 0, 0),
             coverage: Coverage::default(),
             chance: Chance::named(plan.seed, "world"),
             dice: Chance::named(plan.seed, "faults"),
             struck: 0,
             clients_counted: [0; 3],
             joined: 0,
+            met: [0; 2],
             now: 0,
             cuts: BTreeMap::new(),
             undos: BTreeMap::new(),
@@ -257,6 +263,7 @@ impl World {
                     may_stop: false,
                     may_misread: false,
                     is_full: false,
+                    is_older: plan.is_upgraded(),
                     flaw: if at == 1 {
                         plan.asked.planted.flaw
                     } else {
@@ -295,13 +302,7 @@ impl World {
                     requests_max: plan.asked.requests_max.unwrap_or(u64::MAX),
                     stutters: plan.asked.planted.stutter,
                 };
-                let teller = Errands::new(
-                    plan.asked.workload,
-                    client,
-                    number,
-                    cluster.groups,
-                    plan.seed,
-                );
+                let teller = Errands::new(plan.model(), client, number, cluster.groups, plan.seed);
                 self.clients
                     .push(Client::new(seat, teller, &self.network, plan.seed, 0));
             }
@@ -564,6 +565,7 @@ impl World {
             }
         }
         self.queues()?;
+        self.budgets()?;
         self.within_reach()?;
         self.cover();
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
@@ -639,6 +641,10 @@ impl World {
         let joined = vaults.map(Vault::joined).sum();
         sometimes!(coverage, joined > self.joined => StoreJoined, now);
         self.joined = joined;
+        let met = self.chronicle.met();
+        sometimes!(coverage, met[0] > self.met[0] => OlderImage, now);
+        sometimes!(coverage, met[1] > self.met[1] => NewerImage, now);
+        self.met = met;
         let history = &self.history;
         let is = [
             history.asked_again,
@@ -714,6 +720,23 @@ impl World {
             )
         };
         members.map(line).collect()
+    }
+
+    /// Every process is within its budget.
+    fn budgets(&mut self) -> Result<(), Broken> {
+        for node in &mut self.nodes {
+            let most = self.plan.budget_bytes(node.groups);
+            let bytes = node.memory();
+            self.memory_max = self.memory_max.max((bytes * 1000 / most, bytes, most));
+            if bytes > most {
+                return Err(Broken::OverBudget {
+                    node: node.number,
+                    bytes,
+                    most,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Queues are within their bounds, and peers understand each other.

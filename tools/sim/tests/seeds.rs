@@ -1,6 +1,7 @@
 //! Seeds that must pass, and runs that must repeat event for event.
 
 use sim::campaign::Campaign;
+use sim::coverage::Point;
 use sim::faults::Kind;
 use sim::machine::Workload;
 use sim::plan::{Asked, Planted};
@@ -105,6 +106,28 @@ fn nodes_come_and_go_under_new_ids() {
         redrawn += check(seed, &asked).numbers.redrawn;
     }
     assert!(redrawn > 20, "{redrawn} groups were given other voters");
+}
+
+/// Nodes are given a newer program one after the other: it reads the images of the older one, which refuses those of the newer
+/// one and applies nothing of them.
+#[test]
+fn programs_are_exchanged_while_the_cluster_runs() {
+    let (mut older, mut newer) = (0, 0);
+    for seed in 0..12 {
+        let mut asked = asked(if seed % 3 == 0 { 5 } else { 3 }, 16);
+        asked.faults = vec![
+            Kind::Upgrade,
+            Kind::Power,
+            Kind::Isolate,
+            Kind::EmptyDisk,
+            Kind::ReplaceNode,
+        ];
+        (asked.all_on, asked.rate) = (true, Some(60));
+        let coverage = check(seed, &asked).coverage;
+        older += coverage.count(Point::OlderImage);
+        newer += coverage.count(Point::NewerImage);
+    }
+    assert!(older > 0 && newer > 0, "{older} read, {newer} refused");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use raft::change::Change;
 use raft::ids::{GroupId, NodeId, Time};
 use raft::requests::MembershipChange;
 use shard::clock::Clock;
+use shard::open::OpenError;
 use shard::past::History;
 use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
@@ -218,6 +219,11 @@ impl World {
 
     /// Starts a node's process on whatever its disk holds.
     pub(crate) fn start(&mut self, node: u32) {
+        self.try_start(node).expect("the log opens");
+    }
+
+    /// As [`World::start`], where that may be refused.
+    pub(crate) fn try_start(&mut self, node: u32) -> Result<(), OpenError> {
         let at = node as usize - 1;
         self.incarnation += 1;
         let door = Door {
@@ -234,8 +240,7 @@ impl World {
             door,
             |_| Tally::with_chapters_of(chapter),
             Time(self.now()),
-        )
-        .expect("the log opens");
+        )?;
         self.found[at] = opening.damage;
         if let Some(history) = self.history {
             shard.keep_history(history);
@@ -246,6 +251,7 @@ impl World {
         self.shards[at] = Some(shard);
         self.wake[at] = self.now();
         self.connect_all(node);
+        Ok(())
     }
 
     fn connect_all(&mut self, node: u32) {
