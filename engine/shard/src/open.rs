@@ -133,6 +133,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             damage: Vec::new(),
             damaged: 0,
             rotten: Vec::new(),
+            seen: Default::default(),
+            has_stirred: false,
             setup,
         };
         for damage in &opening.damage {
