@@ -71,6 +71,11 @@ pub struct NodeAddress {
     pub address: SocketAddr,
 }
 
+/// Version of the rules by which entries become state: operations, their effects, and the digest of the state. Part of the
+/// digest: whoever would apply an entry otherwise is no peer. Raised with every change to the rules; 2 knows where
+/// sessions come from (operations 252 and 253).
+pub const RULES: u64 = 2;
+
 /// What one group may hold. Part of the digest: replicas must refuse at the same entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -432,10 +437,14 @@ impl Layout {
         Ok(())
     }
 
-    /// A number that two nodes share exactly when they agree about groups, cores, members and limits.
+    /// A number that two nodes share exactly when they agree about groups, cores, members, limits and [`RULES`].
     /// Addresses and segment sizes may differ: they change nothing that replicas must agree about.
     #[must_use]
     pub fn layout_digest(&self) -> u64 {
+        self.digest_under(RULES)
+    }
+
+    fn digest_under(&self, rules: u64) -> u64 {
         let mut hash = Xxh3::new();
         for number in [
             self.cluster,
@@ -444,6 +453,7 @@ impl Layout {
             self.limits.accounts_max,
             self.limits.transfers_max,
             self.nodes.len() as u64,
+            rules,
         ] {
             hash.update(&number.to_le_bytes());
         }

@@ -131,6 +131,7 @@ where
                 .iter()
                 .map(|node| NodeId(node.id))
                 .collect(),
+            founders: self.layout.nodes.len(),
             groups,
             election_timeout: timing.election_timeout_ms * 1_000_000,
             beat_interval: timing.election_timeout_ms * 1_000_000 / 8,

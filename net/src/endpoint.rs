@@ -424,6 +424,18 @@ impl Endpoint {
         self.dialer.report()
     }
 
+    /// Bytes that are held for the connections: receive buffers, lent frames included, and what is queued to be written.
+    pub fn memory(&self) -> usize {
+        let queued = self.slots.iter();
+        let queued = queued.map(|(_, entry)| entry.connection.outbound.bytes_queued());
+        let pools = [&self.house.peer_pool, &self.house.client_pool];
+        queued.sum::<usize>()
+            + pools
+                .map(|pool| pool.bytes_allocated())
+                .iter()
+                .sum::<usize>()
+    }
+
     /// Who we are, the limits, the pools.
     pub fn house(&self) -> &House {
         &self.house

@@ -42,6 +42,7 @@ pub(crate) fn of_engine(error: &EngineError, place: &str) -> Failure {
         EngineError::Log { source, .. } => of_log(source),
         EngineError::Open { source, .. } => match source {
             OpenError::Log(source) => of_log(source),
+            OpenError::Version(_) => &disk::FOLDER_TOO_NEW,
             _ => &disk::LOG_DAMAGED,
         },
         EngineError::LogFailed { .. } => &disk::DISK_FAILED,

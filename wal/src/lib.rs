@@ -17,6 +17,7 @@
 //! | `reading` | the way back: entries for a follower that lags |
 //! | `recovery`, `damage` | opening: what survived, what was cut, what is damaged |
 //! | `scrub`, `inspect` | looking for rot while running, looking at a stopped folder |
+//! | `repair` | rotten blocks made whole where they lie |
 //! | `device` | the disk door and its three implementations: io_uring, plain threads, memory |
 //! | `archive` | the door to immutable files beside the log: images, chapters, sealed stretches |
 //!
@@ -44,6 +45,7 @@ pub mod wal;
 mod filling;
 mod flight;
 mod reading;
+mod repair;
 mod scrub;
 mod space;
 
@@ -54,5 +56,6 @@ pub use crate::identity::Identity;
 pub use crate::limits::{HEAD_BYTES_MAX, META_BYTES_MAX, Options, RECORD_PAYLOAD_MAX};
 pub use crate::record::{Kind, OwnedRecord, Record};
 pub use crate::recovery::{Cut, Lost, Opening, Recovered, Visit};
+pub use crate::repair::Rotten;
 pub use crate::stats::{Progress, Stats};
 pub use crate::wal::{Lsn, Wal};

@@ -51,7 +51,7 @@ type Answer = (u64, Result<Vec<OwnedRecord>, ReadError>);
 /// Requests, waiting, in flight and answered.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    buffers: Vec<Buffer>,
+    pub(crate) buffers: Vec<Buffer>,
     waiting: VecDeque<Request>,
     active: Vec<Active>,
     answers: VecDeque<Answer>,
@@ -167,13 +167,13 @@ impl Reading {
         self.answers.push_back((request.token, answer));
     }
 
-    /// A read has ended: takes the entries out of the memory.
+    /// A read has ended: takes the entries out of the memory. Returns the segment in which one was found damaged.
     pub(crate) fn have_read(
         &mut self,
         sight: &Sight<'_>,
         operation: Operation,
         result: Result<(), DeviceError>,
-    ) {
+    ) -> Option<u64> {
         let at = self
             .active
             .iter()
@@ -187,6 +187,10 @@ impl Reading {
             .map_err(ReadError::Device)
             .and_then(|()| gather(sight, &mut request, upto, &operation));
         self.buffers.push(operation.buffer);
+        let stumbled = outcome.is_err().then(|| {
+            let place = sight.index.group(request.group)?.position(request.next)?;
+            Some(sight.space.segment(place.segment)?.sequence)
+        });
         match outcome {
             Ok(()) if request.next <= request.last && request.bytes_left > 0 => {
                 self.waiting.push_front(request)
@@ -194,6 +198,7 @@ impl Reading {
             Ok(()) => self.answer(request, None),
             Err(error) => self.answer(request, Some(error)),
         }
+        stumbled.flatten()
     }
 }
 

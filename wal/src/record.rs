@@ -206,6 +206,19 @@ pub struct Found<'a> {
     pub header_crc: u32,
 }
 
+impl Found<'_> {
+    /// The flags that it was written with.
+    pub(crate) const fn flags(&self) -> u8 {
+        if self.restart {
+            FLAG_RESTART
+        } else if self.turn {
+            FLAG_SUPERSEDES
+        } else {
+            0
+        }
+    }
+}
+
 /// Reads the record at the start of `from`, which lies at `offset` of its segment. `None` when the header fails.
 pub(crate) fn decode(from: &[u8], seeds: Seeds, offset: u32) -> Option<Found<'_>> {
     let found = decode_trusting(from, offset)?;

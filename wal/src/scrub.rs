@@ -3,6 +3,7 @@
 //! - It walks from the oldest segment to the newest and begins again; never beyond what is durable.
 //! - Bytes read are paid from an allowance that grows with time.
 //! - What it finds is told once per pass, by group and index where a record's header can be read.
+//! - What a reader stumbles over is looked at next, once a pass.
 
 use std::collections::VecDeque;
 
@@ -12,6 +13,7 @@ use crate::damage::{Damage, DamageKind};
 use crate::device::{ALIGNMENT, Device, Operation};
 use crate::identity::Life;
 use crate::record::{Found, Kind};
+use crate::repair::{Repair, Seen};
 use crate::segment::{self, Read, SEGMENT_HEADER_BYTES};
 use crate::space::{NO_SLOT, Segment, Space};
 
@@ -31,6 +33,8 @@ pub(crate) struct Scrub {
     /// Where it is: a segment and the offset of a block in it.
     segment: u64,
     offset: u64,
+    /// The last segment that was looked at out of turn in this pass.
+    hurried: u64,
     found: VecDeque<Damage>,
     /// Bytes read.
     pub(crate) bytes: u64,
@@ -49,10 +53,23 @@ impl Scrub {
             refilled_ns: None,
             segment: 0,
             offset: 0,
+            hurried: 0,
             found: VecDeque::new(),
             bytes: 0,
             passes: 0,
             dropped: 0,
+        }
+    }
+
+    /// Whether it ever looks at anything.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.bytes_per_second > 0
+    }
+
+    /// Something is wrong in this segment: it goes on there.
+    pub(crate) fn hurry(&mut self, segment: u64) {
+        if self.hurried != segment && self.segment != segment {
+            (self.segment, self.offset, self.hurried) = (segment, 0, segment);
         }
     }
 
@@ -124,7 +141,7 @@ impl Scrub {
             }
         }
         self.passes += u64::from(self.segment > 0);
-        (self.segment, self.offset) = (0, 0);
+        (self.segment, self.offset, self.hurried) = (0, 0, 0);
         None
     }
 
@@ -135,6 +152,7 @@ impl Scrub {
         life: &Life,
         operation: Operation,
         is_read: bool,
+        repair: &mut Repair,
     ) {
         let holder = space
             .used
@@ -145,7 +163,7 @@ impl Scrub {
         if holder.is_some_and(|segment| segment.slot == operation.slot) {
             self.bytes += bytes.len() as u64;
             if is_read {
-                self.offset += self.judge(life, operation.slot, bytes);
+                self.offset += self.judge(life, operation.slot, bytes, repair);
             } else {
                 self.report(
                     DamageKind::Block,
@@ -161,7 +179,7 @@ impl Scrub {
     }
 
     /// Checks the blocks in a piece; returns how many bytes are done with.
-    fn judge(&mut self, life: &Life, slot: u32, bytes: &[u8]) -> u64 {
+    fn judge(&mut self, life: &Life, slot: u32, bytes: &[u8], repair: &mut Repair) -> u64 {
         let mut at = 0;
         if self.offset == 0 {
             at = SEGMENT_HEADER_BYTES;
@@ -187,42 +205,69 @@ impl Scrub {
                     at as u64
                 };
             }
-            self.judge_block(life, slot, &header, &bytes[at..]);
+            if let Some(seen) = self.judge_block(life, slot, &header, &bytes[at..]) {
+                repair.see(seen);
+            }
             at += header.block_bytes();
         }
         at as u64
     }
 
-    fn judge_block(&mut self, life: &Life, slot: u32, header: &BlockHeader, block: &[u8]) {
+    /// Reports what is wrong in a block; what of it may be repaired is handed back.
+    fn judge_block(
+        &mut self,
+        life: &Life,
+        slot: u32,
+        header: &BlockHeader,
+        block: &[u8],
+    ) -> Option<Seen> {
+        let mut seen = Seen {
+            segment: self.segment,
+            slot,
+            offset: u64::from(header.offset.get()),
+            bytes: header.block_bytes() as u64,
+            named: Vec::new(),
+            gaps: Vec::new(),
+        };
         let mut records = Records::new(header, header.seeds(life), block);
-        let mut has_lost = false;
         loop {
             for found in records.by_ref().filter(|found| !found.intact) {
-                let is_meta = found.record.kind == Kind::Meta;
-                let kind = if is_meta {
+                let record = found.record;
+                let kind = if record.kind == Kind::Meta {
                     DamageKind::Metadata
                 } else {
                     DamageKind::Payload
                 };
                 let (offset, bytes) = (u64::from(found.offset), u64::from(found.bytes));
                 self.report(kind, slot, offset, bytes, Some(&found));
+                let name = (record.kind, record.group, record.index, found.offset);
+                seen.named.push(name);
             }
-            let from = u64::from(records.offset());
-            if records.resume().is_none() {
+            let from = records.offset();
+            let Some(lost) = records.resume() else {
                 break;
-            }
-            has_lost = true;
-            let bytes = u64::from(records.offset()) - from;
-            self.report(DamageKind::Records, slot, from, bytes, None);
+            };
+            let bytes = u64::from(records.offset() - from);
+            self.report(DamageKind::Records, slot, u64::from(from), bytes, None);
+            seen.gaps.push((from, records.offset(), lost));
         }
-        let is_cut_short = records.left() > 0;
+        let left = records.left();
         let walked = records.walked(header);
-        if is_cut_short || !has_lost && !walked.whole {
-            let end = u64::from(header.offset.get()) + header.block_bytes() as u64;
-            let from = u64::from(walked.offset);
-            let bytes = end.saturating_sub(from);
-            self.report(DamageKind::Records, slot, from, bytes, None);
+        if left > 0 || seen.gaps.is_empty() && !walked.whole {
+            let end = header.offset.get() + header.block_bytes() as u32;
+            let bytes = end.saturating_sub(walked.offset);
+            let from = walked.offset;
+            self.report(
+                DamageKind::Records,
+                slot,
+                u64::from(from),
+                u64::from(bytes),
+                None,
+            );
+            seen.gaps.push((from, end, left));
         }
+        let is_wrong = !seen.named.is_empty() || !seen.gaps.is_empty();
+        is_wrong.then_some(seen)
     }
 
     fn report(

@@ -160,6 +160,19 @@ impl Space {
         }
     }
 
+    /// Keeps a segment in use although nothing in it may be live; false when it is not in use, or in another file.
+    pub(crate) fn hold(&mut self, sequence: u64, slot: u32) -> bool {
+        let segment = self.used.iter_mut();
+        let mut segment = segment.filter(|one| one.sequence == sequence && one.slot == slot);
+        segment.next().map(|one| one.entries += 1).is_some()
+    }
+
+    /// A segment that was kept in use need not be any more.
+    pub(crate) fn let_go(&mut self, sequence: u64) {
+        let mut segment = self.used.iter_mut().filter(|one| one.sequence == sequence);
+        segment.next().expect("what is held stays").entries -= 1;
+    }
+
     /// Whether the oldest segment is held only by metadata, which the log can move by itself.
     pub(crate) fn oldest_holds_only_metadata(&self) -> bool {
         self.used.len() > 1

@@ -56,6 +56,8 @@ pub struct Stats {
     pub scrub_passes: u64,
     /// Damage the scrubber found while nobody took what it had found.
     pub scrub_dropped: u64,
+    /// Blocks with rotten records that were made whole where they lie.
+    pub blocks_repaired: u64,
     /// Write latencies that nobody took in time.
     pub latencies_dropped: u64,
     /// What the device was granted.

@@ -16,7 +16,7 @@ use crate::error::{AppendError, Failure, ReadError, WalError};
 use crate::filling::{Closed, Facts, Filling, Place};
 use crate::flight::{Flight, Landing, Written};
 use crate::identity::Life;
-use crate::index::{Fit, Index};
+use crate::index::{Fit, Index, Position};
 use crate::limits::{
     HEAD_BYTES_MAX, LATENCY_SAMPLES_MAX, META_BYTES_MAX, Options, RECORD_PAYLOAD_MAX,
     RELOCATIONS_PER_SUBMIT_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MIN, record_block_bytes,
@@ -25,6 +25,7 @@ use crate::mutants::{Mutant, is_planted};
 use crate::reading::Reading;
 use crate::record::{self, FLAG_RESTART, FLAG_SUPERSEDES, Kind, OwnedRecord, Record};
 use crate::recovery::{self, Opening, Recovered, ShownOnly, Visit};
+use crate::repair::{self, REPAIR_TOKEN, Repair, Rotten};
 use crate::scrub::{SCRUB_TOKEN, Scrub};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::space::{NO_SLOT, Segment, Space};
@@ -43,6 +44,7 @@ pub struct Wal<D: Device> {
     pub(crate) space: Space,
     pub(crate) reading: Reading,
     pub(crate) scrub: Scrub,
+    repair: Repair,
     incarnation: u32,
     origin: u64,
     place: Place,
@@ -126,6 +128,7 @@ impl<D: Device> Wal<D> {
         let mut wal = Self {
             reading: Reading::new(reads, options.reads_queued_max),
             scrub: Scrub::new(scrubs, options.scrub_bytes_per_second),
+            repair: Repair::default(),
             life: recovered.life,
             index: recovered.index,
             space: recovered.space,
@@ -545,6 +548,8 @@ impl<D: Device> Wal<D> {
             begun += 1;
         }
         self.begin_reads(now_ns);
+        self.repair
+            .begin(&mut self.reading.buffers, &mut self.device, now_ns);
         self.scrub
             .begin(&self.space, self.durable_end, &mut self.device, now_ns);
         self.device.submit(now_ns);
@@ -691,10 +696,17 @@ impl<D: Device> Wal<D> {
         self.device.poll(now_ns, &mut completions);
         for completion in completions.drain(..) {
             match completion {
+                Completion::Written(operation, result) if operation.token == REPAIR_TOKEN => {
+                    self.repair_written(operation, result);
+                }
                 Completion::Written(operation, result) => self.written(operation, result, now_ns),
                 Completion::Read(operation, result) if operation.token == SCRUB_TOKEN => {
+                    let (repair, is_read) = (&mut self.repair, result.is_ok());
                     self.scrub
-                        .have_read(&self.space, &self.life, operation, result.is_ok());
+                        .have_read(&self.space, &self.life, operation, is_read, repair);
+                }
+                Completion::Read(operation, result) if operation.token == REPAIR_TOKEN => {
+                    self.repair_read(operation, result.is_ok());
                 }
                 Completion::Read(operation, result) => self.have_read(operation, result),
                 Completion::Created(slot, result) => self.space.made(slot, result, now_ns),
@@ -775,6 +787,7 @@ impl<D: Device> Wal<D> {
             && self.ready.is_empty()
             && self.flight.is_empty()
             && self.reading.is_idle()
+            && self.repair.is_idle()
     }
 
     /// The entries of a group up to and with `upto` are needed no more. Files whose records are all released
@@ -889,6 +902,7 @@ impl<D: Device> Wal<D> {
             scrubbed_bytes: self.scrub.bytes,
             scrub_passes: self.scrub.passes,
             scrub_dropped: self.scrub.dropped,
+            blocks_repaired: self.repair.repaired,
             ..self.stats
         }
     }
@@ -928,10 +942,65 @@ impl<D: Device> Wal<D> {
         self.reading.accept(group, first, last, bytes_max, token)
     }
 
-    /// The next thing the scrubber found wrong. The entries it names are still counted as held: repair them
-    /// from a peer by appending them anew, or release them.
+    /// The next thing the scrubber found wrong. The entries it names are still counted as held: repair their blocks, see
+    /// [`Wal::next_rotten`], or release them.
     pub fn next_damage(&mut self) -> Option<Damage> {
         self.scrub.next_found()
+    }
+
+    /// The next block that can be made whole where it lies, and what this log itself can give for that: the newest
+    /// metadata of groups. The entries that it names are for the owner to find.
+    pub fn next_rotten(&mut self) -> Option<(Rotten, Vec<OwnedRecord>)> {
+        while let Some(seen) = self.repair.seen.pop_front() {
+            if let Some(rotten) = repair::name(&seen, &self.index) {
+                return Some(rotten);
+            }
+        }
+        None
+    }
+
+    /// Makes a block whole with these records: those that it names, and what came with it. The outcome comes through
+    /// [`Wal::next_repaired`] after polls and submits. False while another block is worked on.
+    #[must_use]
+    pub fn repair(&mut self, rotten: &Rotten, records: &[OwnedRecord]) -> bool {
+        let (rotten, records) = (rotten.clone(), records.to_vec());
+        self.failed.is_none() && self.repair.accept(rotten, records, &mut self.space)
+    }
+
+    /// The block that was worked on, and whether every record of it is whole on the disk.
+    pub fn next_repaired(&mut self) -> Option<(Rotten, bool)> {
+        self.repair.next_done()
+    }
+
+    /// Whether an entry that a read found damaged will be looked at by the scrubber: the log lost sight of others when it
+    /// was opened.
+    #[must_use]
+    pub fn may_be_repaired(&self, group: u64, index: u64) -> bool {
+        let position = self.index.group(group).and_then(|one| one.position(index));
+        self.scrub.is_on() && position.is_some_and(|at| at != Position::LOST)
+    }
+
+    fn repair_read(&mut self, operation: Operation, is_read: bool) {
+        let mut sight = repair::Sight {
+            index: &self.index,
+            space: &mut self.space,
+            life: &self.life,
+            buffers: &mut self.reading.buffers,
+        };
+        self.repair.have_read(operation, is_read, &mut sight);
+    }
+
+    fn repair_written(&mut self, operation: Operation, result: Result<(), DeviceError>) {
+        let mut sight = repair::Sight {
+            index: &self.index,
+            space: &mut self.space,
+            life: &self.life,
+            buffers: &mut self.reading.buffers,
+        };
+        // What a failed write says of the file it may not say again to another one.
+        if let Err(error) = self.repair.written(operation, result, &mut sight) {
+            self.failed.get_or_insert(Failure::Write(error));
+        }
     }
 
     /// The next answered read.
@@ -956,6 +1025,8 @@ impl<D: Device> Wal<D> {
             life: &self.life,
             durable_end: self.durable_end,
         };
-        self.reading.have_read(&sight, operation, result);
+        if let Some(segment) = self.reading.have_read(&sight, operation, result) {
+            self.scrub.hurry(segment);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Every byte of a log damaged once, and every way a disk may betray it: what is lost is named, what is not
 //! is shown, and nothing is made up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wal::device::memory::{Crash, Fault, MemoryDevice, MemoryDisk};
 use wal::{Damage, DamageKind, Identity, Kind, Lost, Options, ReadError, WalError};
@@ -378,6 +378,110 @@ fn writes_that_are_lost_or_go_astray() {
             );
         }
     }
+}
+
+/// A write that was durable is gone: slot, offset and bytes; it went to the place of another one.
+fn stray(disk: &MemoryDisk, hit: (u32, u64, u64), over: Option<(u32, u64, u64)>) {
+    let at = |(_, offset, bytes): (u32, u64, u64)| offset as usize..(offset + bytes) as usize;
+    let mut moved = Vec::new();
+    disk.edit(hit.0, |all| {
+        moved.extend_from_slice(&all[at(hit)]);
+        all[at(hit)].fill(0);
+    });
+    if let Some(over) = over {
+        let count = moved.len().min(at(over).len());
+        let into = at(over).start;
+        disk.edit(over.0, |all| {
+            all[into..into + count].copy_from_slice(&moved[..count])
+        });
+    }
+}
+
+#[test]
+fn every_settled_write_astray_over_every_other() {
+    let (disk, appended) = sample();
+    let places = places(&disk, &appended);
+    let image = disk.image();
+    let settled = (0..256).filter_map(|roll| disk.settled_write(roll));
+    let settled: BTreeSet<_> = settled.collect();
+    let mut cases = 0;
+    for &hit in &settled {
+        for &over in settled.iter().filter(|&&over| over != hit) {
+            let damaged = MemoryDisk::from_image(SEGMENT_BYTES, image.clone());
+            stray(&damaged, hit, Some(over));
+            let context = format!("{hit:?} over {over:?}");
+            check(&open(&damaged), &appended, &places, &context);
+            cases += 1;
+        }
+    }
+    tell("a settled write astray", cases);
+    assert!(cases > 100, "{cases}");
+}
+
+#[test]
+fn a_settled_write_is_missed_though_the_front_was_given_up() {
+    let (mut cases, mut with_first_write) = (0, 0);
+    for count in [6, 8, 11, 16, 18, 21, 26] {
+        let disk = MemoryDisk::new(SEGMENT_BYTES, 5);
+        let mut opened = open(&disk);
+        for index in 1..=count {
+            put(&mut opened.wal, &Made::entry(1, index, 1, 500));
+            settle(&mut opened.wal);
+        }
+        // The segment that is written to is the first one then, if it holds all that is kept.
+        let given_up = count - count % 5;
+        opened.wal.release(1, given_up);
+        // Neither of the last two was durable when the other was begun: they vouch for what came before, no more.
+        for index in count + 1..=count + 2 {
+            put(&mut opened.wal, &Made::entry(1, index, 1, 500));
+            opened.wal.submit(1);
+        }
+        settle(&mut opened.wal);
+        drop(opened);
+        let whole = open(&MemoryDisk::from_image(SEGMENT_BYTES, disk.image()));
+        let all: BTreeMap<u64, Made> = whole
+            .shown
+            .into_iter()
+            .map(|(lsn, made)| (lsn.0, made))
+            .collect();
+        let places = places(&disk, &all);
+        let settled = (0..64).filter_map(|roll| disk.settled_write(roll));
+        let settled: BTreeSet<_> = settled.collect();
+        for &hit in &settled {
+            let wiped = std::iter::once(None);
+            for over in wiped.chain(settled.iter().copied().map(Some)) {
+                if over == Some(hit) {
+                    continue;
+                }
+                let damaged = MemoryDisk::from_image(SEGMENT_BYTES, disk.image());
+                stray(&damaged, hit, over);
+                let context = format!("{count} entries, {hit:?} over {over:?}");
+                let opened = open(&damaged);
+                for (lsn, made) in &opened.shown {
+                    assert_eq!(all.get(&lsn.0), Some(made), "{context}: nothing is made up");
+                }
+                let is_shown = |lsn: u64| opened.shown.iter().any(|(shown, _)| shown.0 == lsn);
+                let is_missing = |lsn: u64, made: &Made| made.index > given_up && !is_shown(lsn);
+                for (lsn, made) in all.iter().filter(|(lsn, made)| is_missing(**lsn, made)) {
+                    let found = &opened.report.damage;
+                    let named = found.iter().any(|damage| names(damage, made, places[lsn]));
+                    let report = &opened.report;
+                    assert!(
+                        named && !opened.lost.is_empty(),
+                        "{context}: {} is gone: {report:?}",
+                        made.index
+                    );
+                }
+                cases += 1;
+                with_first_write += u64::from(hit.1 == 0);
+            }
+        }
+    }
+    tell("a settled write wiped", cases);
+    assert!(
+        with_first_write > 20 && cases > 100,
+        "{with_first_write} of {cases}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod inspecting;
 mod kill;
 mod moving;
 mod pressure;
+mod repairing;
 mod scrubbing;
 mod support;
 mod waking;

@@ -321,7 +321,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 
     /// The next connected peer in turn, or the same one.
-    fn other_peer(&self, from: NodeId) -> NodeId {
+    pub(crate) fn other_peer(&self, from: NodeId) -> NodeId {
         let connected = || {
             let peers = self.peers.iter().filter(|peer| peer.connection.is_some());
             peers.map(|peer| peer.node)
@@ -344,11 +344,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         to: NodeId,
         slot: u32,
-        (kind, number): (FileKind, u64),
+        (kind, number): (u8, u64),
         offset: u64,
         bytes: usize,
     ) -> Option<u64> {
@@ -360,7 +360,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             number,
             offset,
             bytes: u32::try_from(bytes).expect("a piece is small"),
-            kind: kind_number(kind),
+            kind,
         };
         let outgoing = Outgoing::bare(Kind::FETCH, &head.encode());
         self.transport.send(connection, outgoing).ok()?;
@@ -377,7 +377,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         };
         if asked.is_none() {
-            let which = (FileKind::Manifest, *number);
+            let which = (kind_number(FileKind::Manifest), *number);
             let offset = bytes.len() as u64;
             *asked = self.ask(
                 fetch.from,
@@ -394,6 +394,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let Ok(head) = PartHead::decode(&frame.head) else {
             return false;
         };
+        if self.lone_came(&head, &frame.bulk, now) {
+            return true;
+        }
         let mut list = std::mem::take(&mut self.fetches.list);
         for fetch in &mut list {
             if self.take_part(fetch, &head, &frame.bulk, now) {
@@ -539,7 +542,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 break;
             }
             let bytes = usize::try_from(bytes).expect("a piece is small");
-            let which = (inward.name.kind, inward.name.number);
+            let which = (kind_number(inward.name.kind), inward.name.number);
             let Some(id) = self.ask(from, slot, which, inward.asked_upto, bytes) else {
                 break;
             };

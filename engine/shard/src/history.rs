@@ -32,6 +32,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::entry::HEAD_BYTES;
 use crate::limits;
+use crate::mutants::{Mutant, is_planted};
 use crate::offload::{Arrival, Found};
 use crate::past::Past;
 use crate::replica::Stamps;
@@ -244,6 +245,11 @@ impl Reading {
         };
         self.out.extend_from_slice(piece_head.as_bytes());
         self.out.extend_from_slice(piece);
+        if is_planted(Mutant::HistoryToldOtherwise) && index.is_multiple_of(4) && !piece.is_empty()
+        {
+            let last = self.out.len() - 1;
+            self.out[last] ^= 1;
+        }
         if piece.len() < rest.len() {
             self.offset += piece.len();
         } else {

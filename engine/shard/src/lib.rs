@@ -32,6 +32,7 @@ mod inspect;
 pub mod limits;
 pub mod losses;
 pub mod manifest;
+pub mod memory;
 mod mending;
 mod moving;
 #[cfg(feature = "mutants")]
@@ -46,6 +47,7 @@ pub mod peers;
 pub mod promise;
 mod pulse;
 pub mod recover;
+mod repairing;
 pub mod replica;
 pub mod restoring;
 mod sealing;

@@ -85,6 +85,18 @@ pub const FETCH_TRIES_MAX: u32 = 8;
 /// Pieces that peers may be waiting for at once; more are answered "busy".
 pub const SERVE_QUEUE_MAX: usize = 128;
 
+/// Rotten blocks of the log that are repaired at once; the scrubber finds others again.
+pub const REPAIRS_MAX: usize = 8;
+
+/// Entries of one block that are asked of peers; a block that lost more is given up behind an image.
+pub const REPAIR_ENTRIES_MAX: usize = 64;
+
+/// Times that peers are asked for one entry before its block is given up behind an image.
+pub const REPAIR_TRIES_MAX: u32 = 8;
+
+/// Failed reads of a rotten entry after which sealing goes on without it, when it may still be repaired: half a minute.
+pub const SEAL_TRIES_ROTTEN: u32 = 150;
+
 /// How long a state is kept for a peer that has stopped asking for it, in nanoseconds.
 pub const PIN_NS: u64 = 30_000_000_000;
 

@@ -1,4 +1,5 @@
-//! Mending: what the scrubber finds rotten in the log of a running node is made needless, before a restart would miss it.
+//! Mending: what the scrubber finds rotten in the log of a running node, and nobody can repair, is made needless, before a
+//! restart would miss it.
 //!
 //! ```text
 //! found -> the group's promise is written anew, an image is taken -> it covers what is rotten -> that is given up
@@ -20,9 +21,8 @@ use wal::{Damage, Device};
 use crate::shard::Shard;
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
-    /// The scrubber found this.
+    /// The scrubber found this, and it cannot be repaired.
     pub(crate) fn mend(&mut self, damage: Damage) {
-        self.found_damage(damage);
         match damage
             .group
             .and_then(|group| self.slots.get(&GroupId(group)).copied())
@@ -48,8 +48,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
     }
 
-    /// Now and then: gives up what is rotten as far as an image covers it, and has images taken for the rest.
+    /// Now and then: goes on with repairs, and gives up what is rotten as far as an image covers it, and has images taken for the rest.
     pub(crate) fn mend_on(&mut self, now: Time) {
+        self.repair_on(now);
         let mut rotten = std::mem::take(&mut self.rotten);
         rotten.retain(|&slot| !self.is_mended(slot, now));
         self.rotten = rotten;

@@ -7,6 +7,11 @@
     expect(unreachable_pub, reason = "whoever plants a fault names it")
 )]
 
+use raft::ids::NodeId;
+use sealed::Codec;
+
+use crate::past::History;
+
 /// A known way of getting a turn wrong; the core has its own in `raft::mutants`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
@@ -40,6 +45,12 @@ pub enum Mutant {
     GivenUpUnsealed,
     /// What is applied and durable stays in memory.
     NothingTrimmed,
+    /// Every other node seals with a codec of its own.
+    SealedByTaste,
+    /// Now and then an entry is sealed under another operation.
+    SealedOtherwise,
+    /// Of a group's history now and then an entry is told with a byte that it does not have.
+    HistoryToldOtherwise,
 }
 
 #[cfg(feature = "mutants")]
@@ -71,4 +82,16 @@ pub use planted::plant;
 #[cfg(not(feature = "mutants"))]
 pub(crate) const fn is_planted(_mutant: Mutant) -> bool {
     false
+}
+
+/// How a node seals: as it is told.
+pub(crate) fn taste(history: &History, node: NodeId) -> History {
+    let mut history = *history;
+    if is_planted(Mutant::SealedByTaste) && node.0.is_multiple_of(2) {
+        history.codec = match history.codec {
+            Codec::Plain => Codec::Lz4,
+            _ => Codec::Plain,
+        };
+    }
+    history
 }

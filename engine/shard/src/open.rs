@@ -23,8 +23,10 @@ use crate::limits;
 use crate::losses::Losses;
 use crate::offload::Offloading;
 use crate::peers::Peers;
+use crate::promise::Base;
 use crate::pulse::Pulses;
 use crate::recover::{self, Overtaken, RecoverError, Recovering, Recovery};
+use crate::repairing::Repairs;
 use crate::replica::Replica;
 use crate::restoring::{self, Fault};
 use crate::sealing::Sealing;
@@ -55,6 +57,9 @@ pub enum OpenError {
     /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A group's state is in a version that this program does not read, and its log was given up behind it.
+    #[error("{0}; start the program that wrote it, or a newer one")]
+    Version(Fault),
     /// A file that was read a moment ago reads otherwise now.
     #[error(transparent)]
     Changed(Fault),
@@ -74,7 +79,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// `machine` makes the empty state machine of a group.
     ///
     /// # Errors
-    /// Nothing that concerns one group alone: such a group is damaged, see [`Shard::faults`].
+    /// Nothing that concerns one group alone, but for a state of another version: a group that is otherwise unwell is damaged,
+    /// see [`Shard::faults`].
     pub fn open(
         setup: Setup,
         device: D,
@@ -135,6 +141,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             rotten: Vec::new(),
             seen: Default::default(),
             has_stirred: false,
+            repairs: Repairs::default(),
             setup,
         };
         for damage in &opening.damage {
@@ -177,8 +184,9 @@ fn recover<D: Device, M: StateMachine>(
     let mut faults = Vec::new();
     let found = images(setup, archive, machine, &mut faults)?;
     let mut shelves = BTreeMap::new();
-    let mut begun = Vec::new();
+    let (mut begun, mut unread) = (Vec::new(), BTreeMap::new());
     for (group, one) in found {
+        unread.extend(one.unread.map(|unread| (group, unread)));
         begun.push((group, one.machine));
         shelves.insert(group, one.shelf);
     }
@@ -190,6 +198,7 @@ fn recover<D: Device, M: StateMachine>(
     let mut replicas = Vec::new();
     let mut slots = FxHashMap::default();
     for (group, recovering) in recovery.finish()? {
+        can_do_without(unread.get(&group), recovering.promise.base)?;
         slots.insert(group, replicas.len() as u32);
         let mut recovering = recovering;
         if recovering.is_doubtful() {
@@ -229,6 +238,16 @@ fn recover<D: Device, M: StateMachine>(
         slots,
         faults,
     })
+}
+
+/// A state of a version that is not read may only be missed where the log was not given up behind it.
+fn can_do_without(unread: Option<&(u64, Fault)>, base: Option<Base>) -> Result<(), OpenError> {
+    match (unread, base) {
+        (Some((index, fault)), Some(base)) if base.last.index.0 >= *index => {
+            Err(OpenError::Version(*fault))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Every group as its newest sound image left it.

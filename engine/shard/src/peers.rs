@@ -141,6 +141,12 @@ impl Peer {
         self.outbox.is_empty()
     }
 
+    /// Bytes of the envelopes that wait to be sent.
+    #[must_use]
+    pub fn outbox_bytes(&self) -> usize {
+        self.outbox_bytes
+    }
+
     /// Takes the peer's beat.
     pub fn hear(&mut self, beat: Beat, now: Time) {
         self.heard = Some(now);

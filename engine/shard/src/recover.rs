@@ -370,6 +370,10 @@ impl<M: StateMachine> Recovering<M> {
 
     /// A state that reaches up to this entry came from a peer. Entries of other terms before it were never agreed, and what
     /// follows them neither: the log was given up in memory then, and shows them again whenever it is read.
+    ///
+    /// Entries of another leader's behind it, whose beginning was given up already, look as if they followed it. They stay,
+    /// a tail like any other: no commit index reaches them, nobody leads with them since what was agreed behind the state is
+    /// of a later term, and no leader's entry matches theirs.
     fn overtake(&mut self, last: EntryId) {
         let leads_there = match self.log.term_at(last.index) {
             Some(term) => term == last.term,

@@ -3,6 +3,8 @@
 //! - A manifest is believed when its checksum holds, an image when its hash does; a chapter must be there in full length,
 //!   the rest of it is its machine's to judge.
 //! - What is wrong is named, file by file, and the next older state is tried. Without one the machine is empty.
+//! - Files of a version that this program does not read are left as they are: whoever opens the shard says whether the
+//!   group can do without them.
 //! - Sealed files stand for themselves and are left as they are.
 //! - Chapters that no manifest names may be half of an installation: they are kept for its next attempt.
 
@@ -56,10 +58,22 @@ pub enum FaultKind {
     Digest,
 }
 
+impl FaultKind {
+    /// The file is whole, and of a version that this program does not read.
+    fn is_of_another_version(self) -> bool {
+        matches!(
+            self,
+            Self::Machine(RestoreError::Version(_)) | Self::Manifest(ManifestError::Version(_))
+        )
+    }
+}
+
 /// What was found of one group.
 pub(crate) struct Found<M> {
     pub(crate) machine: M,
     pub(crate) shelf: Shelf,
+    /// The newest state that another program wrote, in a version that this one does not read: its index.
+    pub(crate) unread: Option<(u64, Fault)>,
 }
 
 /// Puts the newest sound state of a group into a machine. `files` are the group's, `faults` takes what was wrong.
@@ -71,7 +85,7 @@ pub(crate) fn restore<M: StateMachine>(
     faults: &mut Vec<Fault>,
 ) -> Found<M> {
     let mut shelf = Shelf::default();
-    let mut machine = make();
+    let (mut machine, mut unread) = (make(), None);
     let manifests = files
         .iter()
         .filter(|(name, _)| name.kind == FileKind::Manifest);
@@ -85,13 +99,24 @@ pub(crate) fn restore<M: StateMachine>(
                 break;
             }
             Err(fault) => {
+                if fault.why.is_of_another_version() {
+                    unread.get_or_insert((name.number, fault));
+                }
                 faults.push(fault);
                 machine = make();
             }
         }
     }
-    sweep(archive, group, files, &mut shelf, faults);
-    Found { machine, shelf }
+    let files = files.iter().copied();
+    let files: Vec<(Name, u64)> = files
+        .filter(|(name, _)| unread.is_none_or(|(index, _)| name.number < index))
+        .collect();
+    sweep(archive, group, &files, &mut shelf, faults);
+    Found {
+        machine,
+        shelf,
+        unread,
+    }
 }
 
 fn read_manifest(archive: &mut dyn Archive, name: Name) -> Result<Manifest, Fault> {

@@ -7,7 +7,7 @@
 //! - One file at a time, a slice of a turn at a time, and nothing when nothing is wanted.
 //! - Only applied and durable entries are sealed: they cannot be superseded.
 //! - A crash leaves the entries in the log, or in a file with its name, or in both.
-//! - An entry that cannot be read is passed over and counted: its other copies are on other nodes.
+//! - An entry that cannot be read, and that nobody repairs, is passed over and counted: its copies are on other nodes.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ use wal::archive::{Contents, FileKind, Name};
 use wal::{Device, OwnedRecord, ReadError};
 
 use crate::limits;
-use crate::mutants::{Mutant, is_planted};
+use crate::mutants::{Mutant, is_planted, taste};
 use crate::past::{History, SealCounts, SealedFile, sealed_name};
 use crate::replica::Replica;
 use crate::restoring::{Fault, FaultKind};
@@ -46,6 +46,8 @@ pub(crate) struct Sealing {
     trouble: Option<u64>,
     /// How often the read of this entry failed in a row.
     failed: (u64, u32),
+    /// It was there, and is damaged.
+    is_damaged: bool,
     /// Bytes of all sealed files.
     pub(crate) bytes: u64,
     pub(crate) counts: SealCounts,
@@ -98,12 +100,7 @@ impl Sealing {
     fn unreadable(&mut self, index: u64, is_damaged: bool) {
         let (before, times) = self.failed;
         let times = if before == index { times + 1 } else { 1 };
-        let times = if is_damaged {
-            limits::SEAL_TRIES_MAX
-        } else {
-            times
-        };
-        self.failed = (index, times);
+        (self.failed, self.is_damaged) = ((index, times), is_damaged);
         self.trouble = Some(index);
     }
 
@@ -221,8 +218,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     /// What of the group is sealed next: from its log, or out of smaller files.
     fn next_stretch(&mut self, slot: u32, history: &History) -> Option<Stretch> {
         let replica = &self.replicas[slot as usize];
-        let past = &replica.shelf.past;
-        let group = replica.group.0;
+        let (past, group) = (&replica.shelf.past, replica.group.0);
         if replica.is_void || replica.shelf.is_fetching {
             return None;
         }
@@ -248,6 +244,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
             (first <= last).then_some(((first, last), Vec::new()))
         };
         let (stretch, files) = cut.or_else(joined).or_else(of_log)?;
+        let history = &taste(history, self.setup.node);
         Stretch::new(slot, group, stretch, files, history).ok()
     }
 }
@@ -346,7 +343,15 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         };
         self.seal_failed(now);
-        if self.sealing.failed.1 >= limits::SEAL_TRIES_MAX {
+        let replica = &self.replicas[slot as usize];
+        let is_hopeless = replica.shelf.rotten.0 >= index;
+        let may_be_repaired = || self.wal.may_be_repaired(replica.group.0, index);
+        let tries = match self.sealing.is_damaged {
+            false => limits::SEAL_TRIES_MAX,
+            true if !is_hopeless && may_be_repaired() => limits::SEAL_TRIES_ROTTEN,
+            true => 1,
+        };
+        if self.sealing.failed.1 >= tries {
             self.sealing.counts.unsealable_entries += 1;
             self.replicas[slot as usize].shelf.past.pass(index, index);
             self.upkeep.look_again();

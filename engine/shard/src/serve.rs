@@ -14,12 +14,13 @@ use net::transport::{ConnectionId, Frame, Outgoing, SendError, Transport};
 use raft::ids::{GroupId, Index, NodeId, Time};
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
-use wal::Device;
 use wal::archive::{ArchiveError, FileKind, Name};
+use wal::{Device, OwnedRecord, ReadError};
 
 use crate::bucket::Bucket;
 use crate::limits;
 use crate::manifest::FileId;
+use crate::repairing::lone_head;
 use crate::shard::Shard;
 use crate::upkeep::Wants;
 
@@ -33,6 +34,12 @@ pub(crate) const fn kind_number(kind: FileKind) -> u8 {
     }
 }
 
+/// Stands for a kind: one entry of the log, numbered by its index.
+pub(crate) const ENTRY: u8 = 4;
+
+/// Tokens of our reads of the log have this bit.
+pub(crate) const READ_BIT: u64 = 1 << 60;
+
 fn kind_of(number: u8) -> Option<FileKind> {
     FileKind::ALL
         .into_iter()
@@ -42,11 +49,14 @@ fn kind_of(number: u8) -> Option<FileKind> {
 /// The number that stands for the newest.
 pub(crate) const NEWEST: u64 = u64::MAX;
 
+/// What a read of the log came to.
+type LogRead = Result<Vec<OwnedRecord>, ReadError>;
+
 #[derive(Clone, Copy)]
-struct Ask {
+pub(crate) struct Ask {
     connection: ConnectionId,
     node: NodeId,
-    head: FetchHead,
+    pub(crate) head: FetchHead,
     /// Bytes of the whole file, once known.
     total: u64,
 }
@@ -63,9 +73,9 @@ struct Pin {
 /// What peers ask for; one per shard.
 pub(crate) struct Serves {
     waiting: VecDeque<Ask>,
-    reading: FxHashMap<u64, Ask>,
+    pub(crate) reading: FxHashMap<u64, Ask>,
     ready: VecDeque<(ConnectionId, NodeId, Outgoing)>,
-    next_token: u64,
+    pub(crate) next_token: u64,
     bucket: Bucket,
     pins: Vec<Pin>,
 }
@@ -140,6 +150,28 @@ impl Serves {
         self.pins.len() < before
     }
 
+    /// Takes the answer of a read of ours of the log; `None` when it is somebody else's.
+    pub(crate) fn have_read_log(&mut self, token: u64, read: LogRead) -> Option<(u64, LogRead)> {
+        if token & READ_BIT == 0 {
+            return Some((token, read));
+        }
+        let ask = self.reading.remove(&token)?;
+        let records = read.unwrap_or_default();
+        match records.first().filter(|one| one.index == ask.head.number) {
+            Some(one) => {
+                self.answer_entry(ask, lone_head(one.term, &one.head), one.payload.clone())
+            }
+            None => self.answer(ask, PartStatus::Missing, Bytes::new()),
+        }
+        None
+    }
+
+    /// An entry goes out alone.
+    pub(crate) fn answer_entry(&mut self, mut ask: Ask, head: Vec<u8>, payload: Bytes) {
+        ask.total = (head.len() + payload.len()) as u64;
+        self.answer_in_parts(ask, PartStatus::Ok, vec![head.into(), payload]);
+    }
+
     /// A file was read for a peer, or could not be.
     pub(crate) fn have_read(&mut self, token: u64, result: Result<Bytes, ArchiveError>) {
         let Some(ask) = self.reading.remove(&token) else {
@@ -151,7 +183,14 @@ impl Serves {
         }
     }
 
-    fn answer(&mut self, ask: Ask, status: PartStatus, part: Bytes) {
+    pub(crate) fn answer(&mut self, ask: Ask, status: PartStatus, part: Bytes) {
+        self.answer_in_parts(ask, status, vec![part]);
+    }
+
+    fn answer_in_parts(&mut self, ask: Ask, status: PartStatus, mut parts: Vec<Bytes>) {
+        parts.retain(|part| !part.is_empty());
+        let mut hasher = crc32fast::Hasher::new();
+        parts.iter().for_each(|part| hasher.update(part));
         let head = PartHead {
             id: ask.head.id,
             group: ask.head.group,
@@ -162,12 +201,8 @@ impl Serves {
         let outgoing = Outgoing {
             kind: Kind::PART,
             head: head.encode().to_vec(),
-            bulk_crc: crc32fast::hash(&part),
-            bulk: if part.is_empty() {
-                Vec::new()
-            } else {
-                vec![part]
-            },
+            bulk_crc: hasher.finalize(),
+            bulk: parts,
             token: 0,
         };
         self.ready.push_back((ask.connection, ask.node, outgoing));
@@ -254,6 +289,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     fn begin_to_answer(&mut self, mut ask: Ask, now: Time) -> bool {
         let head = ask.head;
         let slot = self.slots.get(&GroupId(head.group)).copied();
+        if head.kind == ENTRY {
+            return self.begin_to_answer_entry(ask, slot, now);
+        }
         let found = slot.map_or(Found::Nothing, |slot| self.find(slot, &head));
         if let Some(slot) = slot {
             self.serves.refresh(ask.node, slot, now);

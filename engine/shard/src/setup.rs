@@ -39,8 +39,11 @@ pub struct Setup {
     pub core: u16,
     /// Cores of every node of the cluster.
     pub cores: u16,
-    /// The cluster's nodes, in the order of its layout; the members of every group.
+    /// The cluster's nodes, in the order of its layout: whom this node speaks to.
     pub nodes: Vec<NodeId>,
+    /// So many of them, from the first on, vote in every group when it begins; the others are spare until a group's
+    /// configuration names them.
+    pub founders: usize,
     /// Groups of the cluster; group `g` lives on core `g % cores` of every node.
     pub groups: u64,
     /// A follower that has not heard its leader's node for this long asks for votes; nanoseconds.
@@ -75,7 +78,7 @@ impl Setup {
     }
 
     /// Where this node stands in the group's order of preference for leadership; 0 leads when it can.
-    /// The order rotates from group to group, so that leaders spread over the nodes.
+    /// The order of the founders rotates from group to group, so that leaders spread over the nodes; spare ones follow.
     #[must_use]
     pub fn rank(&self, group: GroupId) -> u32 {
         self.rank_of(group, self.node)
@@ -84,26 +87,30 @@ impl Setup {
     /// The node that should lead the group when it can.
     #[must_use]
     pub fn preferred(&self, group: GroupId) -> NodeId {
-        self.nodes
-            [usize::try_from(group.0 % self.nodes.len() as u64).expect("fewer nodes than usize")]
+        self.nodes[self.first(group)]
     }
 
     /// The nodes in the group's order of preference for leadership.
     pub fn by_rank(&self, group: GroupId) -> impl Iterator<Item = NodeId> + '_ {
-        let count = self.nodes.len();
-        let first = usize::try_from(group.0 % count as u64).expect("fewer nodes than usize");
-        (0..count).map(move |rank| self.nodes[(first + rank) % count])
+        let (founders, spare) = self.nodes.split_at(self.founders);
+        let first = self.first(group);
+        let rotated = founders[first..].iter().chain(&founders[..first]);
+        rotated.chain(spare).copied()
+    }
+
+    /// Where in the layout the group's order of preference begins.
+    fn first(&self, group: GroupId) -> usize {
+        usize::try_from(group.0 % self.founders as u64).expect("fewer nodes than usize")
     }
 
     fn rank_of(&self, group: GroupId, node: NodeId) -> u32 {
-        let count = self.nodes.len() as u64;
-        let position = self.nodes.iter().position(|id| *id == node).unwrap_or(0) as u64;
-        u32::try_from((position + count - group.0 % count) % count).expect("fewer nodes than u32")
+        let rank = self.by_rank(group).position(|id| id == node).unwrap_or(0);
+        u32::try_from(rank).expect("fewer nodes than u32")
     }
 
-    /// The members of every group: all nodes vote.
+    /// The members with which every group begins: the founders, all of which vote.
     pub fn membership(&self) -> Result<Membership, MembershipError> {
-        Membership::of_voters(&self.nodes)
+        Membership::of_voters(&self.nodes[..self.founders])
     }
 
     /// What each group may keep of a core's window.
@@ -123,7 +130,8 @@ mod tests {
             node: NodeId(node),
             core,
             cores: 2,
-            nodes: vec![NodeId(1), NodeId(2), NodeId(3)],
+            nodes: vec![NodeId(1), NodeId(2), NodeId(3), NodeId(9)],
+            founders: 3,
             groups: 7,
             election_timeout: 1,
             beat_interval: 1,
@@ -146,6 +154,7 @@ mod tests {
                 .position(|rank| *rank == 0)
                 .expect("one of them is first");
             assert_eq!(setup(1, 0).preferred(group), NodeId(first as u32 + 1));
+            assert_eq!(setup(9, 0).rank(group), 3, "a spare node comes last");
             assert_eq!(u64::from(setup(1, 0).core_of(group)), group.0 % 2);
         }
     }

@@ -28,6 +28,7 @@ use crate::offload::Offloading;
 use crate::past::{Past, SealCounts};
 use crate::peers::Peers;
 use crate::pulse::Pulses;
+use crate::repairing::Repairs;
 use crate::replica::Replica;
 use crate::restoring::Fault;
 use crate::sealing::Sealing;
@@ -107,6 +108,8 @@ pub struct Shard<D: Device, T, M> {
     /// Requests taken, records written and durable when the last turn ended.
     pub(crate) seen: (u64, Lsn, Lsn),
     pub(crate) has_stirred: bool,
+    /// Blocks of the log that are repaired.
+    pub(crate) repairs: Repairs,
 }
 
 /// Something that runs beside the core, in its own words: called when the core's status is asked for.
@@ -198,9 +201,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.event(event, now, clock);
         }
         self.events = events;
-        while let Some(damage) = self.wal.next_damage() {
-            self.mend(damage);
-        }
+        self.look_at_damage(now);
         self.time_passed(now);
         self.decide(clock);
         self.pulse(clock);

@@ -15,7 +15,9 @@ use sealed::{
 use wal::OwnedRecord;
 use wal::archive::{Archive, Name, Place};
 
+use crate::entry::EntryHead;
 use crate::limits;
+use crate::mutants::{Mutant, is_planted};
 use crate::past::{History, SealedFile, sealed_name};
 use crate::shelf::Lent;
 
@@ -147,10 +149,16 @@ impl Stretch {
                 return;
             }
             self.next += 1;
+            let mut head = record.head;
+            if is_planted(Mutant::SealedOtherwise) && record.index.is_multiple_of(16) {
+                let mut other = head.to_vec();
+                other[std::mem::offset_of!(EntryHead, operation)] ^= 1;
+                head = other.into();
+            }
             self.entries.push_back(Held {
                 index: record.index,
                 term: record.term,
-                head: record.head,
+                head,
                 payload: record.payload,
                 payload_crc: record.payload_crc,
             });

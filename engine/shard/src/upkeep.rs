@@ -62,6 +62,10 @@ pub struct UpkeepCounts {
     pub served_bytes: u64,
     /// Groups of which something rotten in the log was made needless.
     pub groups_mended: u64,
+    /// Entries that had rotted in the log and were written again where they lie.
+    pub entries_repaired: u64,
+    /// Entries that peers sent for that.
+    pub entries_refetched: u64,
 }
 
 /// What a file in the making is.

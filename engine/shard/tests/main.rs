@@ -22,14 +22,20 @@ mod laggards;
 mod mending;
 #[path = "main/moving.rs"]
 mod moving;
+#[path = "main/overtaken.rs"]
+mod overtaken;
 #[path = "main/past.rs"]
 mod past;
 #[path = "main/refusals.rs"]
 mod refusals;
+#[path = "main/repairing.rs"]
+mod repairing;
 #[path = "main/replication.rs"]
 mod replication;
 #[path = "main/sessions.rs"]
 mod sessions;
+#[path = "main/spares.rs"]
+mod spares;
 #[path = "main/tally.rs"]
 mod tally;
 #[path = "main/vault.rs"]

@@ -3,7 +3,7 @@
 use raft::ids::{GroupId, NodeId};
 
 use super::size::ByteSize;
-use super::{ConfigError, Io, Layout, Options};
+use super::{ConfigError, Io, Layout, Options, RULES};
 
 const GOOD: &str = r#"
 cluster = 7
@@ -81,6 +81,8 @@ fn the_digest_covers_what_replicas_must_agree_about() {
     assert!(changed(|layout| layout.groups = 6));
     assert!(changed(|layout| layout.limits.transfers_max -= 1));
     assert!(changed(|layout| layout.nodes.swap(0, 1)));
+    assert_eq!(layout.digest_under(RULES), digest);
+    assert_ne!(layout.digest_under(RULES - 1), digest, "an older build");
     assert!(!changed(|layout| layout.segment_bytes *= 2));
     assert!(!changed(|layout| layout.nodes[0].address.set_port(9)));
 }

@@ -32,7 +32,7 @@ pub struct Arguments {
     /// What clients do.
     #[arg(long, value_enum, default_value_t = Workload::Bank)]
     pub workload: Workload,
-    /// all, none, or names of faults with commas; which of them are on is drawn from the seed.
+    /// all, settled (nodes neither come nor go), none, or names of faults with commas; which of them are on is drawn from the seed.
     #[arg(long, default_value = "all", value_parser = faults::parse)]
     pub faults: Kinds,
     /// All of these faults are on in every run.

@@ -191,6 +191,7 @@ impl Map {
         let mut clusters: Vec<Cluster> = (0..count / CLUSTER_NODES)
             .map(|region| Cluster {
                 sites: (region * CLUSTER_NODES..(region + 1) * CLUSTER_NODES).collect(),
+                spares: 0,
                 groups,
             })
             .collect();
@@ -202,6 +203,7 @@ impl Map {
                     .collect();
                 clusters.push(Cluster {
                     sites: spread,
+                    spares: 0,
                     groups,
                 });
             }

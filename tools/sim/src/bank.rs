@@ -13,6 +13,7 @@ use ledger::status::{CreateResult, CreateTransferStatus};
 use ledger::transfer::{Transfer, TransferFlags};
 use net::request::Consistency;
 use shard::history::ENTRIES;
+use shard::sessions::REGISTER;
 use zerocopy::FromBytes;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64, U128};
@@ -37,6 +38,8 @@ pub struct Teller {
     groups: u64,
     requests: u64,
     transfers: u64,
+    /// Now and then it has its session registered.
+    pub registers: bool,
     desks: BTreeMap<u64, Desk>,
 }
 
@@ -66,6 +69,7 @@ impl Teller {
             groups,
             requests: 0,
             transfers: 0,
+            registers: false,
             desks: BTreeMap::new(),
         }
     }
@@ -88,6 +92,10 @@ impl Teller {
             72..=83 => (operation::LOOKUP_TRANSFERS, self.transfer_ids(group)),
             84..=86 => (operation::AUDIT, Bytes::new()),
             87 => (ENTRIES, told::question(self.old_index(group))),
+            88 if self.registers && group == 0 => {
+                let origin = self.client as u32 % 3;
+                (REGISTER, Bytes::copy_from_slice(&origin.to_le_bytes()))
+            }
             88..=89 => (operation::PULSE, Bytes::new()),
             _ => self.again(group),
         };

@@ -1,6 +1,7 @@
 //! A campaign: seeds spread over all topologies, workloads and temperaments in a fixed order, for CI and for long nights.
 //!
 //! - Seed `n` lives in world `n` modulo the number of worlds: a failing seed is replayed by its number alone.
+//! - In every fifth round through the worlds nodes come and go under new ids as well.
 //! - What a campaign ran is told in numbers: seeds, simulated hours, faults by kind, operations checked.
 
 use std::path::Path;
@@ -12,6 +13,8 @@ use crate::plan::{Asked, Planted};
 use crate::topology::Topology;
 
 const SECOND: u64 = 1_000_000_000;
+/// One in so many rounds through the worlds is one in which nodes come and go.
+const ROUNDS: u64 = 5;
 
 /// What differs from world to world.
 struct Row {
@@ -80,7 +83,9 @@ const ROWS: &[Row] = &[
 /// The worlds of a campaign.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    worlds: Vec<Asked>,
+    settled: Vec<Asked>,
+    /// The same worlds, in which nodes come and go.
+    moving: Vec<Asked>,
 }
 
 impl Campaign {
@@ -93,15 +98,26 @@ impl Campaign {
             let topology = atlas::topology(row.topology, measured, row.groups)?;
             Ok(asked(row, topology))
         });
-        let worlds = worlds.collect::<Result<_, AtlasError>>()?;
-        Ok(Self { worlds })
+        let settled = worlds.collect::<Result<Vec<Asked>, AtlasError>>()?;
+        let mut moving = settled.clone();
+        for asked in &mut moving {
+            asked.faults = Kind::ALL.to_vec();
+        }
+        Ok(Self { settled, moving })
     }
 
     /// The run of a seed.
     #[must_use]
     pub fn of(&self, seed: u64) -> &Asked {
-        let place = seed % self.worlds.len() as u64;
-        &self.worlds[usize::try_from(place).expect("below a length")]
+        let count = self.settled.len() as u64;
+        let place = usize::try_from(seed % count).expect("below a length");
+        let is_moving = seed / count % ROUNDS == ROUNDS - 1;
+        let worlds = if is_moving {
+            &self.moving
+        } else {
+            &self.settled
+        };
+        &worlds[place]
     }
 }
 
@@ -109,7 +125,7 @@ fn asked(row: &Row, topology: Topology) -> Asked {
     Asked {
         topology,
         faulty_ns: row.seconds * SECOND,
-        faults: Kind::ALL.to_vec(),
+        faults: Kind::of_settled_clusters(),
         cores: None,
         rate: row.rate,
         all_on: row.is_storm,

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
+use raft::state_machine::{
+    Admission, Asker, Command, Refusal, RestoreError, Shelved, StateMachine,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::machine::{Machine, Workload};
+use crate::build::{Build, Met, NEWER};
+use crate::machine::{Machine, Model};
 use crate::verdict::{Broken, Scope};
 
 /// One applied command.
@@ -24,6 +27,8 @@ pub struct Applied {
     pub operation: u8,
     /// The request's body.
     pub payload: Vec<u8>,
+    /// Who asked.
+    pub client: u128,
     /// The reply's hash.
     pub reply: u64,
     /// The state hash afterwards.
@@ -35,6 +40,8 @@ struct Inner {
     groups: BTreeMap<Scope, BTreeMap<u64, Applied>>,
     broken: Option<Broken>,
     applications: u64,
+    /// Images of the older program that the newer one read, and of the newer one that the older one refused.
+    met: [u64; 2],
 }
 
 /// All groups of all clusters; clones share it.
@@ -55,17 +62,22 @@ pub enum Flaw {
     OwnClock(u64),
     /// Answers one read in so many from an empty ledger.
     EmptyReads(u64),
+    /// Keeps so many bytes of every entry for good.
+    Keeps(usize),
 }
 
 /// A replica's machine under observation.
 pub struct Watched {
     machine: Machine,
-    workload: Workload,
+    model: Model,
+    build: Build,
     chronicle: Chronicle,
     scope: Scope,
     node: usize,
     last: u64,
     flaw: Flaw,
+    /// What a flawed machine keeps.
+    kept: Vec<u8>,
 }
 
 impl Chronicle {
@@ -81,12 +93,32 @@ impl Chronicle {
         self.0.borrow().applications
     }
 
+    /// How often the newer program read an image of the older one, and the older one refused one of the newer.
+    #[must_use]
+    pub fn met(&self) -> [u64; 2] {
+        self.0.borrow().met
+    }
+
+    fn meet(&self, met: Option<Met>) {
+        match met {
+            Some(Met::ReadOlder) => self.0.borrow_mut().met[0] += 1,
+            Some(Met::RefusedNewer) => self.0.borrow_mut().met[1] += 1,
+            None => {}
+        }
+    }
+
     /// Reads the history of every group.
     pub fn read<T>(&self, look: impl FnOnce(&BTreeMap<Scope, BTreeMap<u64, Applied>>) -> T) -> T {
         look(&self.0.borrow().groups)
     }
 
-    fn note(&self, (scope, node): (Scope, usize), command: Command<'_>, reply: u64, digest: u128) {
+    fn note(
+        &self,
+        (scope, node): (Scope, usize),
+        (client, command): (u128, Command<'_>),
+        reply: u64,
+        digest: u128,
+    ) {
         let mut inner = self.0.borrow_mut();
         let index = command.index.0;
         inner.applications += 1;
@@ -100,6 +132,7 @@ impl Chronicle {
                     time,
                     operation,
                     payload,
+                    client,
                     reply,
                     digest,
                 },
@@ -108,7 +141,8 @@ impl Chronicle {
         };
         let is_same_command = known.operation == command.operation
             && known.payload == command.payload
-            && known.time == command.time;
+            && known.time == command.time
+            && known.client == client;
         let broken = if !is_same_command {
             Broken::OtherCommand { scope, node, index }
         } else if known.digest != digest {
@@ -136,21 +170,29 @@ impl Watched {
     /// An empty machine of a group at a node.
     #[must_use]
     pub fn new(
-        workload: Workload,
+        (model, build): (Model, Build),
         chronicle: &Chronicle,
         scope: Scope,
         node: usize,
         flaw: Flaw,
     ) -> Self {
         Self {
-            machine: Machine::new(workload),
-            workload,
+            machine: Machine::new(model, scope.group),
+            model,
+            build,
             chronicle: chronicle.clone(),
             scope,
             node,
             last: 0,
             flaw,
+            kept: Vec::new(),
         }
+    }
+
+    /// Bytes of its state in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.machine.bytes() + self.kept.len()
     }
 
     /// What is observed.
@@ -166,6 +208,10 @@ impl StateMachine for Watched {
     }
 
     fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
+        self.apply_for(Asker::default(), command, reply);
+    }
+
+    fn apply_for(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
         let index = command.index.0;
         if index <= self.last {
             self.chronicle
@@ -176,25 +222,34 @@ impl StateMachine for Watched {
         match self.flaw {
             Flaw::Skips(odds) if hits(odds) => {}
             Flaw::Twice(odds) if hits(odds) => {
-                self.machine.apply(command, reply);
+                self.machine.apply(asker, command, reply);
                 reply.clear();
-                self.machine.apply(command, reply);
+                self.machine.apply(asker, command, reply);
             }
             Flaw::OwnClock(odds) if hits(odds) => {
                 let time = command.time + self.node as u64 + 1;
-                self.machine.apply(Command { time, ..command }, reply);
+                self.machine
+                    .apply(asker, Command { time, ..command }, reply);
             }
-            _ => self.machine.apply(command, reply),
+            Flaw::Keeps(bytes) => {
+                self.kept.resize(self.kept.len() + bytes, 0);
+                self.machine.apply(asker, command, reply);
+            }
+            _ => self.machine.apply(asker, command, reply),
         }
         let digest = self.machine.digest();
-        self.chronicle
-            .note((self.scope, self.node), command, xxh3_64(reply), digest);
+        self.chronicle.note(
+            (self.scope, self.node),
+            (asker.client, command),
+            xxh3_64(reply),
+            digest,
+        );
     }
 
     fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
         match self.flaw {
             Flaw::EmptyReads(odds) if (self.last + payload.len() as u64).is_multiple_of(odds) => {
-                let empty = Machine::new(self.workload);
+                let empty = Machine::new(self.model, self.scope.group);
                 empty.query(operation, payload, reply);
             }
             _ => self.machine.query(operation, payload, reply),
@@ -206,66 +261,79 @@ impl StateMachine for Watched {
     }
 
     fn due(&self) -> Option<(u64, u8)> {
-        self.machine.ledger()?.due()
+        self.machine.kept()?.due()
     }
 
     fn begin_image(&mut self) -> bool {
+        self.build.begin();
         self.machine
-            .ledger_mut()
-            .is_some_and(|ledger| ledger.begin_image())
+            .kept_mut()
+            .is_some_and(|kept| kept.begin_image())
     }
 
     fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
-        self.machine
-            .ledger_mut()
-            .is_none_or(|ledger| ledger.next_image_piece(budget, piece))
+        let from = piece.len();
+        let kept = self.machine.kept_mut();
+        let is_last = kept.is_none_or(|kept| kept.next_image_piece(budget, piece));
+        if self.model.has_sessions {
+            self.build.wrote(&mut piece[from..]);
+        }
+        is_last
     }
 
     fn abandon_image(&mut self) {
-        if let Some(ledger) = self.machine.ledger_mut() {
-            ledger.abandon_image();
+        if let Some(kept) = self.machine.kept_mut() {
+            kept.abandon_image();
         }
     }
 
     fn begin_restore(&mut self) {
         self.last = 0;
-        if let Some(ledger) = self.machine.ledger_mut() {
-            ledger.begin_restore();
+        self.build.begin();
+        if let Some(kept) = self.machine.kept_mut() {
+            kept.begin_restore();
         }
     }
 
     fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        if self.model.has_sessions {
+            let met = self.build.reads(piece);
+            self.chronicle.meet(met);
+            if met == Some(Met::RefusedNewer) {
+                return Err(RestoreError::Version(NEWER));
+            }
+        }
         self.machine
-            .ledger_mut()
+            .kept_mut()
             .ok_or(RestoreError::Unsupported)?
             .restore_piece(piece)
     }
 
     fn end_restore(&mut self) -> Result<(), RestoreError> {
         self.machine
-            .ledger_mut()
+            .kept_mut()
             .ok_or(RestoreError::Unsupported)?
             .end_restore()
     }
 
     fn due_chapter(&self) -> Option<u64> {
-        self.machine.ledger()?.due_chapter()
+        self.machine.kept()?.due_chapter()
     }
 
     fn next_chapter_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
         self.machine
-            .ledger_mut()
-            .is_none_or(|ledger| ledger.next_chapter_piece(budget, piece))
+            .kept_mut()
+            .is_none_or(|kept| kept.next_chapter_piece(budget, piece))
     }
 
     fn shelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
         self.machine
-            .ledger_mut()
+            .kept_mut()
             .ok_or(RestoreError::Unsupported)?
             .shelve(chapter, bytes)
     }
 
     fn chapters(&self) -> u64 {
-        self.machine.ledger().map_or(0, |ledger| ledger.chapters())
+        self.machine.kept().map_or(0, |kept| kept.chapters())
     }
 }

@@ -101,6 +101,7 @@ mod tests {
                 reserved: 0.into(),
             };
             let applied = Applied {
+                client: 1,
                 time: 0,
                 operation: operation::CREATE_TRANSFERS,
                 payload: transfer.as_bytes().to_vec(),

@@ -138,7 +138,7 @@ impl World {
     }
 
     /// The node that leads a group, with the configuration there.
-    fn leader_of(&self, scope: Scope) -> Option<(usize, Membership)> {
+    pub(crate) fn leader_of(&self, scope: Scope) -> Option<(usize, Membership)> {
         let mut members = self
             .nodes
             .iter()
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// A configuration is asked for.
-    fn grant(&mut self, scope: Scope, next: Membership) {
+    pub(crate) fn grant(&mut self, scope: Scope, next: Membership) {
         let granted = self.granted.entry(scope).or_default();
         granted.push_back(next);
         if granted.len() > REMEMBERED {

@@ -7,6 +7,10 @@ use crate::node::WorldShard;
 pub struct Counted {
     /// Reads of the log.
     pub reads: u64,
+    /// Rotten blocks of the log made whole.
+    pub repaired: u64,
+    /// Groups of which something rotten was covered by an image.
+    pub mended: u64,
     /// Segments begun.
     pub segments: u64,
     /// Appends that found no room.
@@ -41,6 +45,8 @@ impl Counted {
         let past = shard.seal_counts();
         Self {
             reads: log.reads as u64,
+            repaired: log.blocks_repaired,
+            mended: shard.upkeep_counts().groups_mended,
             segments: log.segments_used as u64 + log.segments_recycled,
             log_busy: log.busy,
             storage_full: log.storage_full + log.refused_writes,

@@ -52,6 +52,10 @@ points! {
     DiskFailed "disk-failed",
     /// Entries were read back from the log for a laggard.
     ReadBack "read-back",
+    /// What rotted in a running log was written again where it lies.
+    RotRepaired "rot-repaired",
+    /// What rotted in a running log was covered by an image.
+    RotCovered "rot-covered",
     /// A log began another segment.
     Rotated "rotated",
     /// The log had no room for what was to be written.
@@ -88,6 +92,14 @@ points! {
     ToldFromFiles "told-from-files",
     /// Old entries were told to a client from the object store.
     ToldFromStore "told-from-store",
+    /// A group has the voters that an operator wanted, nodes under new ids among them.
+    Redrawn "voters-redrawn",
+    /// A program read an image that an older one wrote.
+    OlderImage "older-image-read",
+    /// A program was given an image that a newer one wrote, and refused it.
+    NewerImage "newer-image-refused",
+    /// A group is on its way to voters none of which voted before.
+    Moved "group-moved",
 }
 
 /// Of one run.
@@ -121,10 +133,16 @@ impl Coverage {
         self.pairs.extend(&other.pairs);
     }
 
+    /// How often a point was reached.
+    #[must_use]
+    pub fn count(&self, point: Point) -> u64 {
+        self.reached.get(&point).copied().unwrap_or(0)
+    }
+
     /// How often each point was reached.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let count = |point: &Point| self.reached.get(point).copied().unwrap_or(0);
+        let count = |point: &Point| self.count(*point);
         Point::ALL
             .iter()
             .map(|point| (point.name(), count(point)))

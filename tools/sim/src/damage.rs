@@ -5,7 +5,8 @@
 //! - Of a group only so many members are damaged at a time that the others are enough for every quorum and a good copy of
 //!   everything exists: every failure is a bug. A node whose sectors can be read again counts until all its replicas say
 //!   that they are whole; one whose log keeps the damage counts for ever, since every start finds it anew.
-//! - The machine of a damaged disk loses its power, so that the damage is found when the log is read again.
+//! - The machine of a damaged disk loses its power, so that the damage is found when the log is read again; but for what rots
+//!   quietly, which the scrubber finds, and which counts until it is not there any more.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,22 @@ use crate::world::World;
 
 /// What a disk holds: the log's slots, and the files beside it.
 pub(crate) type Disk = (BTreeMap<u32, Vec<u8>>, MemoryStore);
+
+/// A bit that rotted while nobody looked.
+pub(crate) struct Rotting {
+    node: usize,
+    place: usize,
+    slot: u32,
+    byte: u64,
+    /// The byte since.
+    value: Option<u8>,
+}
+
+fn byte_of(disk: &MemoryDisk, slot: u32, byte: u64) -> Option<u8> {
+    let mut value = None;
+    disk.edit(slot, |bytes| value = bytes.get(byte as usize).copied());
+    value
+}
 
 /// Tries to find something on the disk to damage.
 const TRIES: usize = 8;
@@ -77,6 +94,46 @@ impl World {
         true
     }
 
+    /// A bit on a running node's disk rots, if the atlas allows it; whether it did. It is for the scrubber to find.
+    pub(crate) fn rot_quietly(&mut self, node: usize) -> bool {
+        if !self.nodes[node].is_up() || !self.may_damage(node) {
+            return false;
+        }
+        let place = self.dice.place(self.nodes[node].disks.len());
+        let disk = self.nodes[node].disks[place].clone();
+        let found = (0..TRIES).find_map(|_| disk.settled_write(self.dice.roll()));
+        let Some((slot, offset, bytes)) = found else {
+            return false;
+        };
+        // Most of a small block is zeros that nobody reads.
+        let mut byte = || offset + self.dice.below(bytes);
+        let says = |byte: &u64| byte_of(&disk, slot, *byte).is_some_and(|value| value > 0);
+        let Some(byte) = (0..8 * TRIES).map(|_| byte()).find(says) else {
+            return false;
+        };
+        disk.flip(slot, byte, self.dice.below(8) as u8);
+        self.suspects.insert(node);
+        self.rotting.push(Rotting {
+            node,
+            place,
+            slot,
+            byte,
+            value: byte_of(&disk, slot, byte),
+        });
+        self.judges.excuse(node);
+        true
+    }
+
+    /// Something that rotted quietly is on the node's disks as it rotted.
+    fn is_rotting(&mut self, node: usize) -> bool {
+        let nodes = &self.nodes;
+        self.rotting.retain(|one| {
+            let disk = &nodes[one.node].disks[one.place];
+            byte_of(disk, one.slot, one.byte) == one.value
+        });
+        self.rotting.iter().any(|one| one.node == node)
+    }
+
     /// A node's disks are lost, if the atlas allows it; whether they were.
     pub(crate) fn lose_disks(&mut self, node: usize) -> bool {
         if !self.may_damage(node) {
@@ -125,11 +182,12 @@ impl World {
 
     /// A good copy of everything stays in the cluster, whatever happens to this node's disk.
     fn may_damage(&mut self, node: usize) -> bool {
-        let whole: Vec<usize> = self
-            .suspects
-            .iter()
-            .copied()
-            .filter(|node| !self.scarred.contains(node) && self.is_whole(*node))
+        let suspects: Vec<usize> = self.suspects.iter().copied().collect();
+        let whole: Vec<usize> = suspects
+            .into_iter()
+            .filter(|node| {
+                !self.scarred.contains(node) && self.is_whole(*node) && !self.is_rotting(*node)
+            })
             .collect();
         whole.iter().for_each(|node| {
             self.suspects.remove(node);
@@ -142,7 +200,7 @@ impl World {
         let mut damaged = self.damaged_of(cluster);
         damaged.push(self.nodes[node].id);
         // Where nobody runs, nobody says who votes: a minority at most, whatever the configuration.
-        if 2 * damaged.len() >= self.nodes[node].members.len() {
+        if 2 * damaged.len() >= self.nodes[node].founders {
             return false;
         }
         let scopes = (0..self.nodes[node].groups).map(|group| Scope { cluster, group });

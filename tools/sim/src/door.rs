@@ -94,6 +94,12 @@ impl Door {
         self.endpoint.has_events()
     }
 
+    /// Bytes that are held for the connections.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.endpoint.memory()
+    }
+
     fn accept(&mut self) {
         while let Some((end, from)) = self.network.accept(self.address) {
             match self.endpoint.accept(Some(ip_of(from)), self.now) {

@@ -3,7 +3,7 @@
 use crate::bank::Teller;
 use crate::clerk::Clerk;
 use crate::history::{Done, Request};
-use crate::machine::Workload;
+use crate::machine::{Model, Workload};
 
 /// One per client.
 #[derive(Debug)]
@@ -17,10 +17,14 @@ pub enum Errands {
 impl Errands {
     /// For a client of a cluster.
     #[must_use]
-    pub fn new(workload: Workload, client: usize, cluster: usize, groups: u64, seed: u64) -> Self {
-        match workload {
-            Workload::Bank => Self::Teller(Box::new(Teller::new(client, cluster, groups, seed))),
-            _ => Self::Clerk(Box::new(Clerk::new(
+    pub fn new(model: Model, client: usize, cluster: usize, groups: u64, seed: u64) -> Self {
+        match model.workload {
+            Workload::Bank => {
+                let mut teller = Teller::new(client, cluster, groups, seed);
+                teller.registers = model.has_sessions;
+                Self::Teller(Box::new(teller))
+            }
+            workload => Self::Clerk(Box::new(Clerk::new(
                 workload,
                 (client, cluster),
                 groups,

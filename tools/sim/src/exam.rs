@@ -4,7 +4,8 @@
 //! - What is planted from outside (disks, machines, clients) is always there; faults of the code under test only with the
 //!   feature `mutants`.
 //! - Every candidate names the seeds that are known to catch it; more are tried behind them.
-//! - Three profiles make the schedules likely in which a fault shows; a seed's remainder by three chooses.
+//! - Three profiles make the schedules likely in which a fault shows; a seed's remainder by three chooses. Seeds from
+//!   [`MOVING`] on are of two more, in which configurations change without a pause.
 
 use crate::chronicle::Flaw;
 use crate::faults::Kind;
@@ -15,6 +16,9 @@ use crate::topology::Topology;
 use crate::verdict::Broken;
 
 const SECOND: u64 = 1_000_000_000;
+
+/// From this seed on configurations change without a pause: of members under new ids, and of quorum sizes.
+pub const MOVING: u64 = 1_000_000;
 
 /// A candidate.
 #[derive(Clone, Debug)]
@@ -65,6 +69,7 @@ pub fn candidates() -> Vec<Candidate> {
         flawed("machine-skips-an-entry", Flaw::Skips(7), &[0]),
         flawed("machine-asks-its-own-clock", Flaw::OwnClock(7), &[0]),
         flawed("machine-reads-elsewhere", Flaw::EmptyReads(5), &[0]),
+        flawed("machine-keeps-all-it-sees", Flaw::Keeps(256 << 10), &[0]),
         Candidate {
             name: "disk-loses-writes",
             planted: Planted {
@@ -90,7 +95,7 @@ pub fn candidates() -> Vec<Candidate> {
                 ..Planted::default()
             },
             // Seeds that catch others must not do so by themselves.
-            seeds: &[2, 85],
+            seeds: &[2, 5, 85, 1_000_093],
             is_harmless: true,
         },
     ];
@@ -102,6 +107,35 @@ pub fn candidates() -> Vec<Candidate> {
 /// windows, and one kind alone with restless clients.
 #[must_use]
 pub fn question(seed: u64, planted: Planted) -> Asked {
+    let settled = settled(seed, planted);
+    if seed < MOVING {
+        return settled;
+    }
+    let mut faults = vec![
+        Kind::Isolate,
+        Kind::Partition,
+        Kind::Mute,
+        Kind::Power,
+        Kind::Transfer,
+    ];
+    if seed.is_multiple_of(2) {
+        faults.extend([Kind::Quorums, Kind::Quorums, Kind::Members]);
+    } else {
+        faults.extend([Kind::ReplaceNode, Kind::AddNode, Kind::MoveGroup]);
+        faults.extend([Kind::Members, Kind::Members, Kind::Quorums]);
+    }
+    Asked {
+        topology: Topology::one_site("exam", if seed % 4 < 2 { 3 } else { 5 }, 2),
+        faults,
+        rate: Some(100),
+        all_on: true,
+        is_storm: true,
+        is_restless: true,
+        ..settled
+    }
+}
+
+fn settled(seed: u64, planted: Planted) -> Asked {
     let storm = [
         Kind::Crash,
         Kind::Power,
@@ -112,13 +146,14 @@ pub fn question(seed: u64, planted: Planted) -> Asked {
         Kind::Pause,
     ];
     // Every other time it is the one that lets a deposed leader live on.
+    let all = Kind::of_settled_clusters();
     let alone = if (seed / 3).is_multiple_of(2) {
         Kind::Mute
     } else {
-        Kind::ALL[usize::try_from(seed / 6 % Kind::ALL.len() as u64).expect("small")]
+        all[usize::try_from(seed / 6 % all.len() as u64).expect("small")]
     };
     let (faults, rate) = match seed % 3 {
-        0 => (Kind::ALL.to_vec(), 60),
+        0 => (all, 60),
         1 => (storm.to_vec(), 400),
         _ => (vec![alone], 200),
     };
@@ -151,7 +186,8 @@ pub fn sit(candidate: Candidate, others_max: u64) -> Mark {
     };
     let known = candidate.seeds.iter().copied();
     let mut seeds = 0;
-    for seed in known.chain(0..others_max) {
+    let others = (0..others_max).chain(MOVING..MOVING + others_max);
+    for seed in known.chain(others) {
         seeds += 1;
         if let Some(broken) = run::run(seed, &question(seed, candidate.planted)).broken {
             return Mark {

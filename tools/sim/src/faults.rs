@@ -114,11 +114,40 @@ kinds! {
     StoreShort "store-short",
     /// Listings of the object store are those of a while ago.
     StoreStale "store-stale",
+    /// A bit of something durable rots while the node runs, and reads its log again.
+    QuietRot "quiet-rot",
     /// Answers of the object store are lost, those of conditional writes too: what was asked for is done, or is not.
     StoreMute "store-mute",
+    /// A node under a new id joins all groups of its cluster.
+    AddNode "add-node",
+    /// A node leaves all groups of its cluster for good; its machine goes down and comes back with its old disk.
+    RemoveNode "remove-node",
+    /// A node under a new id takes the place of another one in all groups, in one joint change each.
+    ReplaceNode "replace-node",
+    /// A whole group moves to other nodes of its cluster, as far as there are any that never left it.
+    MoveGroup "move-group",
+    /// A node's program is exchanged for a newer one, which writes images in another version than the one before.
+    Upgrade "upgrade",
 }
 
 impl Kind {
+    /// Nodes come and go under new ids: worlds with these kinds have spare nodes.
+    #[must_use]
+    pub const fn is_of_nodes(self) -> bool {
+        matches!(
+            self,
+            Self::AddNode | Self::RemoveNode | Self::ReplaceNode | Self::MoveGroup
+        )
+    }
+
+    /// All kinds that strike a cluster whose nodes stay the same, their programs included.
+    #[must_use]
+    pub fn of_settled_clusters() -> Vec<Self> {
+        let kinds = Self::ALL.iter().copied();
+        let settled = |kind: &Self| !kind.is_of_nodes() && *kind != Self::Upgrade;
+        kinds.filter(settled).collect()
+    }
+
     /// It is the object store that goes wrong.
     #[must_use]
     pub const fn is_of_store(self) -> bool {
@@ -172,6 +201,9 @@ pub enum Undo {
     Store(usize, Kind),
 }
 
+/// In so many runs of a thousand, where it is allowed.
+const ODDS_OF_QUIET_ROT: u64 = 200;
+
 /// Which faults a run has.
 #[derive(Clone, Debug)]
 pub struct Swarm {
@@ -189,10 +221,15 @@ impl Swarm {
     pub fn draw(allowed: &[Kind], seed: u64) -> Self {
         let mut chance = Chance::named(seed, "swarm");
         let odds = chance.pick(&[150, 400, 700]);
+        // Drawn apart: the seeds from before it was there are worth something as they are.
+        let mut apart = Chance::named(seed, "quiet rot");
         let mut kinds: Vec<Kind> = allowed
             .iter()
             .copied()
-            .filter(|_| chance.permille(odds))
+            .filter(|kind| match kind {
+                Kind::QuietRot => apart.permille(ODDS_OF_QUIET_ROT),
+                _ => chance.permille(odds),
+            })
             .collect();
         if kinds.is_empty() && !allowed.is_empty() {
             kinds.push(chance.pick(allowed));
@@ -207,13 +244,14 @@ impl Swarm {
     }
 }
 
-/// Reads a list of kinds: `all`, `none`, or names with commas.
+/// Reads a list of kinds: `all`, `settled` (all but those of nodes and programs that come and go), `none`, or names with commas.
 ///
 /// # Errors
 /// The name that is no kind.
 pub fn parse(list: &str) -> Result<Vec<Kind>, String> {
     match list {
         "all" => Ok(Kind::ALL.to_vec()),
+        "settled" => Ok(Kind::of_settled_clusters()),
         "none" => Ok(Vec::new()),
         _ => list
             .split(',')
@@ -225,7 +263,7 @@ pub fn parse(list: &str) -> Result<Vec<Kind>, String> {
                 let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
                 found.ok_or_else(|| {
                     format!(
-                        "no fault is called `{name}`; there are: all, none, {}",
+                        "no fault is called `{name}`; there are: all, settled, none, {}",
                         names.join(", ")
                     )
                 })

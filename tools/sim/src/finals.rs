@@ -13,7 +13,7 @@ use ledger::status::{CreateResult, CreateTransferStatus};
 use ledger::transfer::Transfer;
 use net::request::Consistency;
 use raft::ids::Index;
-use raft::state_machine::{Command, StateMachine};
+use raft::state_machine::{Asker, Command, StateMachine};
 use shard::history::ENTRIES;
 use xxhash_rust::xxh3::xxh3_64;
 use zerocopy::FromBytes;
@@ -22,7 +22,7 @@ use zerocopy::IntoBytes;
 use crate::chronicle::{Applied, Chronicle};
 use crate::clocks::Clocks;
 use crate::history::{Done, History};
-use crate::machine::{Machine, Workload, is_write};
+use crate::machine::{Machine, Model, is_write};
 use crate::reckoning;
 use crate::told;
 use crate::verdict::{Broken, Scope};
@@ -31,7 +31,7 @@ use crate::verdict::{Broken, Scope};
 ///
 /// # Errors
 /// The first promise that was not kept.
-pub fn judge(workload: Workload, chronicle: &Chronicle, history: &History) -> Result<(), Broken> {
+pub fn judge(model: Model, chronicle: &Chronicle, history: &History) -> Result<(), Broken> {
     let mut done: BTreeMap<Scope, Vec<&Done>> = BTreeMap::new();
     for one in &history.done {
         done.entry(one.request.scope).or_default().push(one);
@@ -39,20 +39,20 @@ pub fn judge(workload: Workload, chronicle: &Chronicle, history: &History) -> Re
     chronicle.read(|groups| {
         let none = BTreeMap::new();
         for (scope, group) in groups {
-            redo(workload, *scope, group)?;
+            redo(model, *scope, group)?;
         }
         for (scope, done) in &mut done {
             let group = groups.get(scope).unwrap_or(&none);
             real_time(*scope, done)?;
-            answers(workload, *scope, group, done)?;
+            answers(model, *scope, group, done)?;
         }
         refusals(groups, history)
     })
 }
 
 /// The history from the beginning gives the same states.
-fn redo(workload: Workload, scope: Scope, group: &BTreeMap<u64, Applied>) -> Result<(), Broken> {
-    let mut machine = Machine::new(workload);
+fn redo(model: Model, scope: Scope, group: &BTreeMap<u64, Applied>) -> Result<(), Broken> {
+    let mut machine = Machine::new(model, scope.group);
     let (mut reply, mut clocks) = (Vec::new(), Clocks::default());
     for (index, applied) in group {
         apply(&mut machine, *index, applied, &mut reply);
@@ -84,18 +84,22 @@ fn apply(machine: &mut Machine, index: u64, applied: &Applied, reply: &mut Vec<u
         operation: applied.operation,
         payload: &applied.payload,
     };
-    machine.apply(command, reply);
+    let asker = Asker {
+        client: applied.client,
+        number: 0,
+    };
+    machine.apply(asker, command, reply);
 }
 
 /// Every answer is what the history gives at its index.
 fn answers(
-    workload: Workload,
+    model: Model,
     scope: Scope,
     group: &BTreeMap<u64, Applied>,
     done: &mut [&Done],
 ) -> Result<(), Broken> {
     done.sort_by_key(|done| (done.index, !is_write(done.request.operation)));
-    let mut machine = Machine::new(workload);
+    let mut machine = Machine::new(model, scope.group);
     let mut entries = group.iter().peekable();
     let (mut reply, mut last) = (Vec::new(), 0);
     for done in done.iter() {

@@ -68,6 +68,7 @@ impl World {
             Kind::SlowDisk | Kind::StallDisk | Kind::Eio | Kind::Full => {
                 self.spoil(kind, node, lasts)
             }
+            Kind::QuietRot => return self.rot_quietly(node),
             Kind::Rot | Kind::LostWrite | Kind::Misdirected | Kind::BadSector | Kind::StaleRead => {
                 return self.damage(kind, node, lasts);
             }
@@ -77,7 +78,11 @@ impl World {
                 self.put_aside(node, lasts);
                 return false;
             }
+            Kind::Upgrade => return self.upgrade(node),
             Kind::Transfer | Kind::Quorums | Kind::Members => return self.command(kind, node),
+            Kind::AddNode | Kind::RemoveNode | Kind::ReplaceNode | Kind::MoveGroup => {
+                return self.redraw(kind, node);
+            }
             Kind::StoreBusy
             | Kind::StoreSlow
             | Kind::StoreShort
@@ -218,6 +223,9 @@ impl World {
     /// If a process cannot be started.
     pub fn calm(&mut self) -> Result<(), Broken> {
         self.is_calm = true;
+        for node in 0..self.nodes.len() {
+            self.upgrade(node);
+        }
         let undos = std::mem::take(&mut self.undos);
         for (_, undo) in undos {
             match undo {
@@ -240,6 +248,15 @@ impl World {
         }
         self.trace.note(self.now, Who::World, What::Phase("calm"));
         Ok(())
+    }
+
+    /// The node's process ends, and its next one is that of the newer program; false if this one is already.
+    fn upgrade(&mut self, node: usize) -> bool {
+        let is_older = std::mem::take(&mut self.nodes[node].is_older);
+        if is_older {
+            self.end(node, Ending::Killed, "is given a newer program");
+        }
+        is_older
     }
 
     fn pause(&mut self, node: usize, lasts: u64) {

@@ -26,6 +26,7 @@
 pub mod arguments;
 pub mod atlas;
 pub mod bank;
+pub mod build;
 pub mod campaign;
 pub mod chance;
 pub mod chronicle;
@@ -60,6 +61,7 @@ mod planted;
 pub mod reckoning;
 pub mod replay;
 pub mod report;
+mod rosters;
 pub mod run;
 pub mod shelf;
 pub mod shrink;

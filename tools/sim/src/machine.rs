@@ -1,11 +1,14 @@
 //! The state machines of this world: the real ledger, and a shelf of small objects for the other workloads.
 //!
 //! - Each workload has one machine; all replicas of a run have the same.
+//! - Where programs are exchanged while a world runs, the ledger has the sessions of production around it: it is their
+//!   part of an image that has versions.
 //! - Operations of the two never share a number.
 
 use ledger::instruction::operation;
 use ledger::ledger::Ledger;
-use raft::state_machine::{Admission, Command, Refusal, StateMachine};
+use raft::state_machine::{Admission, Asker, Command, Refusal, StateMachine};
+use shard::sessions::{REGISTER, Sessions};
 
 use crate::shelf::{self, Shelf};
 
@@ -23,21 +26,35 @@ pub enum Workload {
     Set,
 }
 
+/// Which machine the replicas of a run have.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    /// What clients do.
+    pub workload: Workload,
+    /// With sessions around it.
+    pub has_sessions: bool,
+}
+
 /// A replica's machine.
 pub enum Machine {
     /// The ledger of production.
     Ledger(Box<Ledger>),
+    /// The same, with the sessions of production.
+    Held(Box<Sessions<Ledger>>),
     /// Registers, lists or sets.
     Shelf(Shelf),
 }
 
 impl Machine {
-    /// An empty machine for a workload.
+    /// An empty machine of a group.
     #[must_use]
-    pub fn new(workload: Workload) -> Self {
-        match workload {
+    pub fn new(model: Model, group: u64) -> Self {
+        match model.workload {
             Workload::Bank => {
                 let ledger = Ledger::new(limits()).expect("the limits are within bounds");
+                if model.has_sessions {
+                    return Self::Held(Box::new(Sessions::new(ledger, &[], group == 0)));
+                }
                 Self::Ledger(Box::new(ledger))
             }
             Workload::Register | Workload::Append | Workload::Set => Self::Shelf(Shelf::default()),
@@ -49,14 +66,26 @@ impl Machine {
     pub fn ledger(&self) -> Option<&Ledger> {
         match self {
             Self::Ledger(ledger) => Some(ledger),
+            Self::Held(held) => Some(held.inner()),
             Self::Shelf(_) => None,
         }
     }
 
-    /// The ledger, to be changed.
-    pub fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+    /// What is kept in images and chapters, where anything is.
+    #[must_use]
+    pub fn kept(&self) -> Option<&dyn StateMachine> {
         match self {
-            Self::Ledger(ledger) => Some(ledger),
+            Self::Ledger(ledger) => Some(&**ledger),
+            Self::Held(held) => Some(&**held),
+            Self::Shelf(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn kept_mut(&mut self) -> Option<&mut dyn StateMachine> {
+        match self {
+            Self::Ledger(ledger) => Some(&mut **ledger),
+            Self::Held(held) => Some(&mut **held),
             Self::Shelf(_) => None,
         }
     }
@@ -68,14 +97,16 @@ impl Machine {
     pub fn admit(&self, operation: u8, payload: &[u8]) -> Result<Admission, Refusal> {
         match self {
             Self::Ledger(ledger) => ledger.admit(operation, payload),
+            Self::Held(held) => held.admit(operation, payload),
             Self::Shelf(_) => shelf::admit(operation, payload),
         }
     }
 
     /// Applies one entry.
-    pub fn apply(&mut self, command: Command<'_>, reply: &mut Vec<u8>) {
+    pub fn apply(&mut self, asker: Asker, command: Command<'_>, reply: &mut Vec<u8>) {
         match self {
             Self::Ledger(ledger) => ledger.apply(command, reply),
+            Self::Held(held) => held.apply_for(asker, command, reply),
             Self::Shelf(shelf) => shelf.apply(command, reply),
         }
     }
@@ -84,7 +115,18 @@ impl Machine {
     pub fn query(&self, operation: u8, payload: &[u8], reply: &mut Vec<u8>) {
         match self {
             Self::Ledger(ledger) => ledger.query(operation, payload, reply),
+            Self::Held(held) => held.query(operation, payload, reply),
             Self::Shelf(shelf) => shelf.query(payload, reply),
+        }
+    }
+
+    /// Bytes of its state in memory, as far as it counts them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Ledger(ledger) => ledger.bytes(),
+            Self::Held(held) => held.inner().bytes(),
+            Self::Shelf(shelf) => shelf.bytes(),
         }
     }
 
@@ -93,6 +135,7 @@ impl Machine {
     pub fn digest(&self) -> u128 {
         match self {
             Self::Ledger(ledger) => ledger.digest(),
+            Self::Held(held) => held.digest(),
             Self::Shelf(shelf) => shelf.digest(),
         }
     }
@@ -103,7 +146,7 @@ impl Machine {
 pub fn is_write(operation: u8) -> bool {
     matches!(
         operation,
-        operation::CREATE_ACCOUNTS | operation::CREATE_TRANSFERS | operation::PULSE
+        operation::CREATE_ACCOUNTS | operation::CREATE_TRANSFERS | operation::PULSE | REGISTER
     ) || shelf::is_write(operation)
 }
 

@@ -85,6 +85,18 @@ mod list {
             &[4],
         ),
         (
+            "consensus-overlaps-configurations",
+            Consensus(C::OverlappingChanges),
+            &[1_000_093],
+        ),
+        ("turn-seals-by-taste", Turn(T::SealedByTaste), &[5]),
+        ("turn-seals-otherwise", Turn(T::SealedOtherwise), &[1]),
+        (
+            "turn-tells-a-history-otherwise",
+            Turn(T::HistoryToldOtherwise),
+            &[0],
+        ),
+        (
             "turn-promises-before-durable",
             Turn(T::PersistedBeforeDurable),
             &[7],

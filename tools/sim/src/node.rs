@@ -11,11 +11,13 @@ use wal::archive::memory::MemoryStore;
 use wal::device::memory::{Crash, MemoryDevice, MemoryDisk};
 use wal::{Identity, Opening, Options, WalError};
 
+use crate::build::Build;
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw, Watched};
 use crate::clock::NodeClock;
 use crate::counted::Counted;
 use crate::door::{self, Door};
+use crate::faults::Kind;
 use crate::judges::Judged;
 use crate::network::{Machine, Network, Place};
 use crate::plan::Plan;
@@ -26,6 +28,8 @@ use crate::verdict::{Broken, Scope};
 const RECORD_BYTES: usize = 64 << 10;
 /// Segments that a log may have: none of our runs is that long.
 const SEGMENTS_MAX: u32 = 4096;
+/// Bytes of its log that a core reads again each second, where that is asked for.
+const SCRUB_RATE: u64 = 1 << 20;
 
 /// A shard of this world: only the doors are made up.
 pub type WorldShard = Shard<MemoryDevice, Door, Watched>;
@@ -40,6 +44,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its peers' machines in order of their ids, itself included.
     pub members: Vec<Machine>,
+    /// So many of them, the first ones, vote in every group when it begins.
+    pub founders: usize,
     /// Groups of its cluster.
     pub groups: u64,
     /// Its clocks.
@@ -66,6 +72,8 @@ pub struct Node {
     pub may_misread: bool,
     /// Its disks are full.
     pub is_full: bool,
+    /// Its program is the older one.
+    pub is_older: bool,
     /// What its state machine does wrong.
     pub flaw: Flaw,
     /// Timeout of elections, in ns.
@@ -184,11 +192,15 @@ impl Node {
         };
         let mut options = Options::small(identity, RECORD_BYTES);
         options.segments_max = SEGMENTS_MAX;
+        if plan.swarm.kinds.contains(&Kind::QuietRot) {
+            options.scrub_bytes_per_second = SCRUB_RATE;
+        }
         let setup = Setup {
             node: self.id,
             core,
             cores: plan.cores,
             nodes: (1..=self.members.len() as u32).map(NodeId).collect(),
+            founders: self.founders,
             groups: self.groups,
             election_timeout: self.election_ns,
             beat_interval: self.election_ns / 8,
@@ -204,7 +216,7 @@ impl Node {
                 group: group.0,
             };
             Watched::new(
-                plan.asked.workload,
+                (plan.model(), Build::new(self.is_older)),
                 chronicle,
                 scope,
                 self.number,
@@ -278,6 +290,17 @@ impl Node {
                 ..net::limits::Limits::default()
             },
         }
+    }
+
+    /// Bytes that the process holds in memory: entries, requests and envelopes, what is kept for connections, and the state
+    /// machines. What disks and files hold is not in it.
+    pub fn memory(&mut self) -> u64 {
+        let cores = self.cores.iter_mut().map(|core| {
+            let machines = core.shard.replicas().iter();
+            let machines: usize = machines.map(|replica| replica.machine.bytes()).sum();
+            core.shard.memory().total() + machines + core.shard.transport().memory()
+        });
+        cores.sum::<usize>() as u64
     }
 
     /// The process ends; of what was on its way to the disks is left what the ending allows.

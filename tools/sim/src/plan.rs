@@ -7,7 +7,7 @@ use shard::setup::Keeping;
 use crate::chance::Chance;
 use crate::chronicle::Flaw;
 use crate::faults::{Kind, Swarm};
-use crate::machine::Workload;
+use crate::machine::{Model, Workload};
 use crate::topology::Topology;
 
 const SECOND: u64 = 1_000_000_000;
@@ -44,6 +44,11 @@ pub struct Asked {
     /// What is planted.
     pub planted: Planted,
 }
+
+/// Of a process's budget, what each core may hold for connections and queues.
+const CORE_BUDGET_BYTES: u64 = 8 << 20;
+/// Of a process's budget, what each group may hold beside its window: its state, and entries under way.
+const GROUP_BUDGET_BYTES: u64 = 2 << 20;
 
 /// Known-bad variants, for the exam.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,13 +122,38 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Programs are exchanged while the world runs.
+    #[must_use]
+    pub fn is_upgraded(&self) -> bool {
+        self.asked.workload == Workload::Bank && self.swarm.kinds.contains(&Kind::Upgrade)
+    }
+
+    /// The machine of its replicas.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        Model {
+            workload: self.asked.workload,
+            has_sessions: self.is_upgraded(),
+        }
+    }
+
+    /// Bytes that a process may hold in memory.
+    #[must_use]
+    pub fn budget_bytes(&self, groups: u64) -> u64 {
+        let window = self.window_bytes as u64;
+        u64::from(self.cores) * CORE_BUDGET_BYTES + groups * (GROUP_BUDGET_BYTES + window)
+    }
+
     /// Draws what was left open.
     #[must_use]
-    pub fn draw(seed: u64, asked: Asked) -> Self {
+    pub fn draw(seed: u64, mut asked: Asked) -> Self {
         let mut chance = Chance::named(seed, "plan");
         let mut swarm = Swarm::draw(&asked.faults, seed);
         if asked.all_on {
             swarm.kinds.clone_from(&asked.faults);
+        }
+        if swarm.kinds.iter().any(|kind| kind.is_of_nodes()) {
+            asked.topology = asked.topology.with_spares();
         }
         let clusters = asked.topology.clusters.len() as u64;
         swarm.gap_ns = (swarm.gap_ns / clusters.max(1)).max(1);

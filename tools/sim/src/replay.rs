@@ -64,7 +64,9 @@ fn world(words: &mut String, asked: &Asked, arguments: &Arguments) {
         let name = format!("{:?}", asked.workload).to_lowercase();
         word(words, "workload", &name);
     }
-    if asked.faults != Kind::ALL {
+    if asked.faults == Kind::of_settled_clusters() {
+        word(words, "faults", &"settled");
+    } else if asked.faults != Kind::ALL {
         let names = asked.faults.iter().map(|kind| kind.name().to_owned());
         word(words, "faults", &list(names.collect()));
     }

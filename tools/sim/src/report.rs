@@ -49,8 +49,12 @@ pub struct Sums {
     pub turns: u64,
     /// Elections won.
     pub elections: u64,
+    /// Groups that were given other voters, new nodes among them.
+    pub redrawn: u64,
     /// Operations that the judges held against the history, refused and unknown ones included.
     pub checked: u64,
+    /// The fullest process: how full, in permille of its budget, its bytes, and its budget.
+    pub memory_max: (u64, u64, u64),
     /// The longest recovery, in nanoseconds.
     pub recovered_ns_max: u64,
     /// Faults by kind.
@@ -80,7 +84,14 @@ impl Report {
         self.sums.read_back += numbers.read_back;
         self.sums.turns += numbers.turns;
         self.sums.elections += numbers.elections;
+        self.sums.redrawn += numbers.redrawn;
         self.sums.recovered_ns_max = self.sums.recovered_ns_max.max(numbers.recovered_ns);
+        let memory = (
+            numbers.memory_permille,
+            numbers.memory_bytes,
+            numbers.budget_bytes,
+        );
+        self.sums.memory_max = self.sums.memory_max.max(memory);
         for (kind, count) in &numbers.faults {
             *self.sums.faults.entry(kind).or_default() += count;
         }
@@ -127,7 +138,14 @@ impl Report {
                 ),
             ),
             ("turns", self.sums.turns.to_string()),
-            ("elections", self.sums.elections.to_string()),
+            (
+                "elections",
+                format!(
+                    "{}, groups given other voters {}",
+                    self.sums.elections, self.sums.redrawn
+                ),
+            ),
+            ("memory", self.memory()),
             (
                 "recovered",
                 format!("{} ms at most", self.sums.recovered_ns_max / 1_000_000),
@@ -143,6 +161,18 @@ impl Report {
             let _ = writeln!(out, "{:<11}{:016x}", "trace", only.numbers.trace_hash);
         }
         out
+    }
+
+    fn memory(&self) -> String {
+        let (_, bytes, budget) = self.sums.memory_max;
+        let [bytes, budget] = [bytes, budget].map(|bytes| bytes / 100_000);
+        format!(
+            "{}.{} MB in the fullest process, of {}.{} that it may hold",
+            bytes / 10,
+            bytes % 10,
+            budget / 10,
+            budget % 10
+        )
     }
 
     fn faults(&self) -> String {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use raft::effects::Role;
+use raft::ids::NodeId;
 use serde::Serialize;
 
 use crate::coverage::Coverage;
@@ -81,6 +82,14 @@ pub struct Numbers {
     pub read_back: u64,
     /// Elections won.
     pub elections: u64,
+    /// Groups that were given the voters that an operator wanted, under new ids too.
+    pub redrawn: u64,
+    /// The fullest process: how full, in permille of its budget.
+    pub memory_permille: u64,
+    /// What it held, in bytes.
+    pub memory_bytes: u64,
+    /// Its budget, in bytes.
+    pub budget_bytes: u64,
     /// The longest way of a request, in nanoseconds.
     pub longest_ns: u64,
     /// From the last healing until every group had accepted a write, in nanoseconds.
@@ -149,13 +158,17 @@ fn live(world: &mut World, recovered_ns: &mut u64) -> Result<(), Broken> {
     rest(world, healed_at)?;
     world.logs()?;
     world.judge_pasts()?;
-    finals::judge(world.plan.asked.workload, &world.chronicle, &world.history)?;
+    finals::judge(world.plan.model(), &world.chronicle, &world.history)?;
     for node in &world.nodes {
         for group in 0..node.groups {
             let scope = Scope {
                 cluster: node.cluster,
                 group,
             };
+            let members = world.members_of(scope);
+            if members.is_some_and(|members| !members.contains(&node.id)) {
+                continue;
+            }
             let replica = node.replica(scope).expect("all processes run");
             if let Some(ledger) = replica.machine.machine().ledger() {
                 finals::books(scope, node.number, ledger, &world.history)?;
@@ -237,20 +250,22 @@ fn rest(world: &mut World, healed_at: u64) -> Result<(), Broken> {
             .iter()
             .find_map(|client| client.waits_for().cloned());
         let unequal = unequal(world);
-        if waits.is_none() && unequal.is_none() {
+        let moving = world.open_rosters().first().copied();
+        if waits.is_none() && unequal.is_none() && moving.is_none() {
             return Ok(());
         }
         let waited = world.now() - healed_at;
         if waited > bound + CALM_NS {
             let waited_ms = waited / MILLISECOND;
-            return Err(match (waits, unequal) {
-                (Some(request), _) => Broken::Unanswered {
+            return Err(match (waits, moving, unequal) {
+                (Some(request), ..) => Broken::Unanswered {
                     scope: request.scope,
                     request: request.number,
                     waited_ms,
                 },
-                (None, Some(broken)) => broken,
-                (None, None) => unreachable!("returned above"),
+                (None, Some(scope), _) => Broken::NotMoved { scope, waited_ms },
+                (None, None, Some(broken)) => broken,
+                (None, None, None) => unreachable!("returned above"),
             });
         }
     }
@@ -259,13 +274,23 @@ fn rest(world: &mut World, healed_at: u64) -> Result<(), Broken> {
 /// A replica that differs from the first of its group, or has something left to do.
 fn unequal(world: &World) -> Option<Broken> {
     let mut first: BTreeMap<Scope, (u64, u128)> = BTreeMap::new();
+    let mut members: BTreeMap<Scope, Option<Vec<NodeId>>> = BTreeMap::new();
     for node in &world.nodes {
         for group in 0..node.groups {
             let scope = Scope {
                 cluster: node.cluster,
                 group,
             };
-            let Some(replica) = node.replica(scope) else {
+            let members = members
+                .entry(scope)
+                .or_insert_with(|| world.members_of(scope));
+            if let Some(members) = members
+                && !members.contains(&node.id)
+            {
+                continue;
+            }
+            let replica = node.replica(scope).filter(|_| members.is_some());
+            let Some(replica) = replica else {
                 return Some(Broken::NotEqual {
                     scope,
                     node: node.number,
@@ -308,6 +333,10 @@ fn numbers(world: &World) -> Numbers {
         sealed: world.pasts.compared,
         read_back: world.pasts.read_back,
         elections: world.judges.elections,
+        redrawn: world.redrawn(),
+        memory_permille: world.memory_max.0,
+        memory_bytes: world.memory_max.1,
+        budget_bytes: world.memory_max.2,
         longest_ns: history.longest_ns,
         recovered_ns: 0,
         traffic: world.network.traffic(),

@@ -156,6 +156,13 @@ impl Shelf {
         }
     }
 
+    /// Bytes of its numbers and answers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let numbers: usize = self.objects.values().map(|object| 8 * object.len()).sum();
+        numbers + 16 * self.done.len()
+    }
+
     /// The state hash: of everything that was ever applied.
     #[must_use]
     pub const fn digest(&self) -> u128 {

@@ -20,12 +20,22 @@ pub struct Topology {
 pub struct Cluster {
     /// The site of each node.
     pub sites: Vec<usize>,
+    /// So many of them, the last ones, are spare: no group begins with them.
+    pub spares: usize,
     /// Groups of the cluster.
     pub groups: u64,
 }
 
 /// Round trip between two machines of one site.
 pub const SITE_ROUND_TRIP_NS: u64 = 100_000;
+
+impl Cluster {
+    /// Nodes that vote in every group when it begins.
+    #[must_use]
+    pub fn founders(&self) -> usize {
+        self.sites.len() - self.spares
+    }
+}
 
 impl Topology {
     /// So many nodes at one site.
@@ -37,6 +47,7 @@ impl Topology {
             round_trips_ns: vec![SITE_ROUND_TRIP_NS],
             clusters: vec![Cluster {
                 sites: vec![0; nodes],
+                spares: 0,
                 groups,
             }],
         }
@@ -65,6 +76,19 @@ impl Topology {
             .map(|(one, other)| self.round_trip_ns(one, other))
             .max()
             .unwrap_or(0)
+    }
+
+    /// With as many spare nodes as founders in every cluster at one site, and one in every cluster of a map, each beside a
+    /// founder.
+    #[must_use]
+    pub fn with_spares(mut self) -> Self {
+        let is_map = self.sites.len() > 1;
+        for cluster in &mut self.clusters {
+            cluster.spares = if is_map { 1 } else { cluster.sites.len() };
+            let beside = cluster.sites[..cluster.spares].to_vec();
+            cluster.sites.extend(beside);
+        }
+        self
     }
 
     /// Nodes of all clusters.

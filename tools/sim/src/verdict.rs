@@ -199,6 +199,16 @@ pub enum Broken {
         /// Where the others stand.
         expected: u64,
     },
+    /// A change of members that was begun is not brought to its end though all is well.
+    #[error(
+        "it goes on: {scope}: its members are not those that were asked for after {waited_ms} ms"
+    )]
+    NotMoved {
+        /// Where.
+        scope: Scope,
+        /// How long it was waited, in milliseconds.
+        waited_ms: u64,
+    },
     /// No progress though all is well.
     #[error(
         "it goes on: {scope}: no write was accepted within {waited_ms} ms after the last fault was healed"
@@ -331,6 +341,18 @@ pub enum Broken {
         /// At most.
         most: u64,
     },
+    /// A process holds more in memory than it may.
+    #[error(
+        "memory is bounded: the process of node {node} holds {bytes} bytes, its budget is {most}"
+    )]
+    OverBudget {
+        /// Whose process.
+        node: usize,
+        /// Bytes.
+        bytes: u64,
+        /// At most.
+        most: u64,
+    },
     /// Two nodes sealed the same entries in other bytes.
     #[error(
         "sealed files are the same everywhere: {scope}: nodes {node} and {other}: {first}..={last}"
@@ -438,6 +460,7 @@ impl Broken {
             | Self::VotesNotKept { scope, .. }
             | Self::NotEqual { scope, .. }
             | Self::NotLive { scope, .. }
+            | Self::NotMoved { scope, .. }
             | Self::Unanswered { scope, .. } => Some(*scope),
             _ => None,
         }

@@ -20,7 +20,7 @@ use crate::client::{Client, Seat};
 use crate::clock::NodeClock;
 use crate::counted::Counted;
 use crate::coverage::{Coverage, sometimes};
-use crate::damage::Disk;
+use crate::damage::{Disk, Rotting};
 use crate::errands::Errands;
 use crate::faults::{Kind, Undo};
 use crate::history::History;
@@ -30,6 +30,7 @@ use crate::network::{Machine, Network};
 use crate::node::{self, Ending, Node};
 use crate::pasts::{self, Pasts};
 use crate::plan::Plan;
+use crate::rosters::Rosters;
 use crate::trace::{Trace, What, Who};
 use crate::vault::Vault;
 use crate::verdict::{Broken, Scope};
@@ -84,6 +85,8 @@ pub struct World {
     pub faults: BTreeMap<&'static str, u64>,
     /// Turns that were taken.
     pub turns: u64,
+    /// The fullest process: how full, in permille of its budget, its bytes, and its budget.
+    pub memory_max: (u64, u64, u64),
     /// What rare things were reached with which faults.
     pub coverage: Coverage,
     pub(crate) chance: Chance,
@@ -94,6 +97,8 @@ pub struct World {
     clients_counted: [u64; 3],
     /// Joined segments, as last counted.
     joined: u64,
+    /// Images of another program, as last counted.
+    met: [u64; 2],
     pub(crate) now: u64,
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
     pub(crate) undos: BTreeMap<u64, Undo>,
@@ -102,12 +107,16 @@ pub struct World {
     pub(crate) suspects: BTreeSet<usize>,
     /// Of these, nodes whose logs keep the damage.
     pub(crate) scarred: BTreeSet<usize>,
+    /// What rotted while its node ran.
+    pub(crate) rotting: Vec<Rotting>,
     /// What disks held when it was put aside, by number.
     pub(crate) aside: BTreeMap<u64, Vec<Disk>>,
     /// Replicas that an operator made learners because their votes are lost: to vote again once they are whole.
     pub(crate) readmitted: BTreeSet<(Scope, usize)>,
     /// Configurations that were asked for lately.
     pub(crate) granted: BTreeMap<Scope, VecDeque<Membership>>,
+    /// Who is to be in the groups whose members change.
+    pub(crate) rosters: Rosters,
     undone: u64,
     queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
     order: Chance,
@@ -137,21 +146,25 @@ impl World {
             pasts: Pasts::default(),
             faults: BTreeMap::new(),
             turns: 0,
+            memory_max: (0, 0, 0),
             coverage: Coverage::default(),
             chance: Chance::named(plan.seed, "world"),
             dice: Chance::named(plan.seed, "faults"),
             struck: 0,
             clients_counted: [0; 3],
             joined: 0,
+            met: [0; 2],
             now: 0,
             cuts: BTreeMap::new(),
             undos: BTreeMap::new(),
             is_calm: false,
             suspects: BTreeSet::new(),
             scarred: BTreeSet::new(),
+            rotting: Vec::new(),
             aside: BTreeMap::new(),
             readmitted: BTreeSet::new(),
             granted: BTreeMap::new(),
+            rosters: Rosters::new(plan.seed),
             undone: 0,
             queue: BinaryHeap::new(),
             order: Chance::named(plan.seed, "order"),
@@ -234,6 +247,7 @@ impl World {
                     cluster: number,
                     id: raft::ids::NodeId(at as u32 + 1),
                     members: members.clone(),
+                    founders: cluster.founders(),
                     groups: cluster.groups,
                     clock,
                     disks: (0..plan.cores).map(&mut disk).collect(),
@@ -249,6 +263,7 @@ impl World {
                     may_stop: false,
                     may_misread: false,
                     is_full: false,
+                    is_older: plan.is_upgraded(),
                     flaw: if at == 1 {
                         plan.asked.planted.flaw
                     } else {
@@ -287,13 +302,7 @@ impl World {
                     requests_max: plan.asked.requests_max.unwrap_or(u64::MAX),
                     stutters: plan.asked.planted.stutter,
                 };
-                let teller = Errands::new(
-                    plan.asked.workload,
-                    client,
-                    number,
-                    cluster.groups,
-                    plan.seed,
-                );
+                let teller = Errands::new(plan.model(), client, number, cluster.groups, plan.seed);
                 self.clients
                     .push(Client::new(seat, teller, &self.network, plan.seed, 0));
             }
@@ -350,6 +359,7 @@ impl World {
             Due::Logs => self.logs(),
             Due::Operator => {
                 self.readmit();
+                self.tend_rosters();
                 self.due(self.now + OPERATOR_NS, Due::Operator);
                 Ok(())
             }
@@ -555,6 +565,7 @@ impl World {
             }
         }
         self.queues()?;
+        self.budgets()?;
         self.within_reach()?;
         self.cover();
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
@@ -611,6 +622,8 @@ impl World {
             let was = std::mem::replace(&mut core.counted, Counted::of(&core.shard));
             let is = &core.counted;
             sometimes!(coverage, is.reads > was.reads => ReadBack, now);
+            sometimes!(coverage, is.repaired > was.repaired => RotRepaired, now);
+            sometimes!(coverage, is.mended > was.mended => RotCovered, now);
             sometimes!(coverage, is.segments > was.segments => Rotated, now);
             sometimes!(coverage, is.log_busy > was.log_busy => LogBusy, now);
             sometimes!(coverage, is.storage_full > was.storage_full => StorageFull, now);
@@ -628,6 +641,10 @@ impl World {
         let joined = vaults.map(Vault::joined).sum();
         sometimes!(coverage, joined > self.joined => StoreJoined, now);
         self.joined = joined;
+        let met = self.chronicle.met();
+        sometimes!(coverage, met[0] > self.met[0] => OlderImage, now);
+        sometimes!(coverage, met[1] > self.met[1] => NewerImage, now);
+        self.met = met;
         let history = &self.history;
         let is = [
             history.asked_again,
@@ -691,6 +708,23 @@ impl World {
             )
         };
         members.map(line).collect()
+    }
+
+    /// Every process is within its budget.
+    fn budgets(&mut self) -> Result<(), Broken> {
+        for node in &mut self.nodes {
+            let most = self.plan.budget_bytes(node.groups);
+            let bytes = node.memory();
+            self.memory_max = self.memory_max.max((bytes * 1000 / most, bytes, most));
+            if bytes > most {
+                return Err(Broken::OverBudget {
+                    node: node.number,
+                    bytes,
+                    most,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Queues are within their bounds, and peers understand each other.

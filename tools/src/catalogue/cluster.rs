@@ -34,10 +34,11 @@ entries! {
             Every queue in Quorate is bounded and a full one answers at once; none makes its clients wait \
             without telling them." }
     LAYOUT_DIFFERS { code: "E4007", title: "the other end has another layout of the cluster", exit: Failed,
-        fix: ["format the nodes of one cluster with the same --nodes, --cores, --groups and limits"],
+        fix: ["format the nodes of one cluster with the same --nodes, --cores, --groups and limits",
+              "run the same release on all nodes:  quorate --version"],
         explanation: "In the handshake both ends give a digest of what replicas must agree about: members, cores, \
-            groups, limits. The two differ, so the nodes would lay groups out differently or refuse at \
-            different entries. The connection is closed before a frame passes." }
+            groups, limits, and the version of the rules by which entries become state. The two differ, so the \
+            nodes would lay groups out differently, refuse at different entries, or apply one otherwise. The connection is closed before a frame passes." }
     NO_HISTORY { code: "E4008", title: "the group's history cannot be read", exit: Failed,
         fix: ["quorate status  tells whether the nodes answer; then ask again, with more --timeout",
               "quorate cold verify --cold <address>  tells whether what is stored is whole"],

@@ -25,8 +25,8 @@ entries! {
             after kill -9: there is no stale lock file to delete." }
     FOLDER_TOO_NEW { code: "E3005", title: "the data folder was written by a newer version", exit: Failed,
         fix: ["start the version that wrote it, or a later one"],
-        explanation: "The format version in the folder's identity or in a segment is higher than this binary \
-            knows. It does not guess at the meaning of bytes, and nothing was changed." }
+        explanation: "The format version in the folder's identity, in a segment or in a group's state is not one that \
+            this binary knows. It does not guess at the meaning of bytes, and nothing was changed." }
     FOLDER_OF_ANOTHER { code: "E3006", title: "the data folder belongs to another cluster or node", exit: Failed,
         fix: ["check --data-dir, --cluster, and which disk is mounted there:  quorate inspect --data-dir <folder>"],
         explanation: "The identity in the folder names another cluster or another node than was asked \

@@ -31,6 +31,15 @@ pub(crate) struct Candidate {
     birth: u64,
 }
 
+impl Candidate {
+    /// The lowest sequence that the segment's first block may have: each page before the first readable block may have
+    /// held one.
+    pub(crate) fn begins_at_least(&self) -> u64 {
+        let before = (self.first_offset - SEGMENT_HEADER_BYTES as u64) / ALIGNMENT as u64;
+        self.first_block.saturating_sub(before).max(1)
+    }
+}
+
 /// Sequence of the first block of each incarnation known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins(BTreeMap<u32, u64>);
@@ -214,30 +223,56 @@ fn look<D: Source>(
                 return Ok(Look::Blank);
             }
         }
-        Read::Header(_) | Read::Damaged => {}
+        Read::Header(header) => {
+            let foreign = Some(header.segment.get());
+            return Ok(salvage(window, slot, foreign, options));
+        }
+        Read::Damaged => {}
     }
-    Ok(salvage(window, slot, options))
+    Ok(salvage(window, slot, None, options))
 }
 
-/// Looks for the first block that passes in a file whose header does not.
-fn salvage<D: Source>(window: &mut Window<'_, D>, slot: u32, options: &Options) -> Look {
+/// Looks for the blocks that pass in a file whose header does not. Of several segments the highest counts: the file
+/// was used again, or a block of an older one went astray. The first write of another file (`foreign`, by its header)
+/// that went astray counts only where there is nothing else.
+fn salvage<D: Source>(
+    window: &mut Window<'_, D>,
+    slot: u32,
+    foreign: Option<u64>,
+    options: &Options,
+) -> Look {
     let life = Life {
         identity: options.identity,
         birth: 0,
     };
     let segment_bytes = window.segment_bytes();
     let mut is_large = false;
+    let (mut found, mut astray) = (None::<BlockHeader>, None);
     let mut offset = SEGMENT_HEADER_BYTES as u64;
     while offset + ALIGNMENT as u64 <= segment_bytes {
         let page = window.view(slot, offset, ALIGNMENT);
         let room = (segment_bytes - offset) as usize;
         if let Some(header) = block::decode_header_unborn(page, &life, offset as u32, room) {
-            return Look::Segment(Box::new(from_block(slot, &header)));
+            let segment = header.segment.get();
+            if offset == SEGMENT_HEADER_BYTES as u64 && foreign == Some(segment) {
+                astray = Some(header);
+            } else if found.is_none_or(|found| found.segment.get() < segment) {
+                found = Some(header);
+            }
         }
         is_large |= offset > SEGMENT_HEADER_BYTES as u64 && page.iter().any(|&byte| byte != 0);
         offset += ALIGNMENT as u64;
     }
-    Look::Garbage { is_large }
+    match (found, astray) {
+        // The file of that very segment, under another name.
+        (Some(found), Some(first)) if found.segment == first.segment => {
+            Look::Segment(Box::new(from_block(slot, &first)))
+        }
+        (Some(header), _) | (None, Some(header)) => {
+            Look::Segment(Box::new(from_block(slot, &header)))
+        }
+        (None, None) => Look::Garbage { is_large },
+    }
 }
 
 fn from_block(slot: u32, header: &BlockHeader) -> Candidate {

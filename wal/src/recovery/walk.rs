@@ -81,7 +81,9 @@ impl<D: Source> Walk<'_, D> {
         };
         self.expected = first.first_block;
         self.next_lsn = first.first_lsn;
-        if first.header.is_none() && self.look_ahead((0, FIRST_BLOCK_AT)).durable < self.expected {
+        if first.header.is_none()
+            && self.look_ahead((0, FIRST_BLOCK_AT)).durable < first.begins_at_least()
+        {
             // The very first write of a log, torn: nothing was ever promised.
             return (self.end((0, FIRST_BLOCK_AT)), true);
         }

@@ -40,6 +40,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             let Some((token, records)) = self.histories.have_read(token, records) else {
                 continue;
             };
+            let Some((token, records)) = self.serves.have_read_log(token, records) else {
+                continue;
+            };
             read = true;
             let Some(waiting) = self.catch_up.done(token) else {
                 continue;

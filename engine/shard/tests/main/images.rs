@@ -1,9 +1,13 @@
 //! Images, chapters and the log they stand for: what a restart finds, whatever the moment of the crash.
 
+use raft::state_machine::RestoreError;
+use shard::open::OpenError;
+use shard::restoring::{Fault, FaultKind};
 use shard::setup::Keeping;
 use wal::archive::FileKind;
 use wal::device::memory::Crash;
 
+use crate::tally::be_older;
 use crate::world::{SECOND, Terms, World};
 
 /// A small log, small images, small chapters.
@@ -17,6 +21,7 @@ pub(crate) const SMALL: Terms = Terms {
     chapter: 16,
     segment_bytes: 256 << 10,
     segments_max: 12,
+    spares: 0,
 };
 
 /// Adds payloads that tell their numbers.
@@ -137,6 +142,36 @@ fn a_crash_at_any_step_of_images_manifests_and_removals_loses_nothing() {
         assert_eq!((images, manifests), (1, 1), "nothing is left behind");
         assert!(world.shard(1).upkeep_counts().archive_failures == 0);
     }
+}
+
+/// An older program does not read what a newer one wrote: it says so, and leaves everything as it is for that one.
+#[test]
+fn a_state_of_another_version_is_refused_and_kept() {
+    let mut world = World::with(1, 1, SMALL);
+    world.elect();
+    add_many(&mut world, 0..200, 9_000);
+    world.kill(1, Crash::Everything);
+    world.start(1);
+    world.run_for(90 * SECOND);
+    let names = world.stores[0].names();
+    world.kill(1, Crash::Everything);
+    be_older(true);
+    for _ in 0..2 {
+        let refused = world.try_start(1).err();
+        let is_named = |fault: &Fault| fault.why == FaultKind::Machine(RestoreError::Version(9));
+        assert!(
+            matches!(&refused, Some(OpenError::Version(fault)) if is_named(fault)),
+            "{refused:?}"
+        );
+        assert_eq!(world.stores[0].names(), names, "nothing is gone");
+        world.disks[0].crash(Crash::Everything);
+    }
+    be_older(false);
+    world.start(1);
+    assert!(world.shard(1).faults().is_empty());
+    world.elect();
+    world.add(0, &payload(200, 9_000));
+    assert_eq!(numbers(&world.settle(0)), count_to(201));
 }
 
 fn count_files(world: &World, node: u32) -> (usize, usize) {

@@ -9,7 +9,7 @@ use wal::device::memory::Crash;
 use crate::images::{SMALL, add_many, numbers, payload};
 use crate::world::{ELECTION_NS, SECOND, Terms, World};
 
-const BYTES: usize = 9_000;
+pub(crate) const BYTES: usize = 9_000;
 
 /// Three nodes; one of them dies early and misses more than the others' logs keep. Returns it, and what was added.
 fn one_is_left_behind(terms: Terms) -> (World, u32, u32) {
@@ -28,13 +28,13 @@ fn one_is_left_behind(terms: Terms) -> (World, u32, u32) {
     (world, away, 300)
 }
 
-fn settled(world: &mut World, end: u32) {
+pub(crate) fn settled(world: &mut World, end: u32) {
     let found = numbers(&world.settle(0));
     assert_eq!(found, (0..end).collect::<Vec<_>>());
 }
 
 /// Adds until the node holds what the others hold.
-fn add_until_installed(world: &mut World, node: u32, mut next: u32) -> u32 {
+pub(crate) fn add_until_installed(world: &mut World, node: u32, mut next: u32) -> u32 {
     for _ in 0..400 {
         if world.shard(node).upkeep_counts().installs > 0 {
             return next;

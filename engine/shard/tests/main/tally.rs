@@ -5,6 +5,7 @@
 //! chapter: payloads | CRC-32 of them        payload: length u32 | bytes
 //! ```
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, StateMachine};
@@ -13,6 +14,16 @@ use raft::state_machine::{Admission, Command, Refusal, RestoreError, Shelved, St
 pub(crate) const ADD: u8 = 1;
 /// Answers the number of commands and the digest.
 pub(crate) const LOOK: u8 = 2;
+
+thread_local! {
+    /// Machines of this thread read no image: it was written by another program.
+    static IS_OLDER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From here on images are of a version that this thread's machines do not read, or do.
+pub(crate) fn be_older(is_older: bool) {
+    IS_OLDER.set(is_older);
+}
 
 /// Counts commands and chains their payloads.
 #[derive(Default)]
@@ -147,6 +158,9 @@ impl StateMachine for Tally {
     }
 
     fn restore_piece(&mut self, piece: &[u8]) -> Result<(), RestoreError> {
+        if IS_OLDER.get() {
+            return Err(RestoreError::Version(9));
+        }
         let taken = self.taken.as_mut().ok_or(RestoreError::Unsupported)?;
         taken.extend_from_slice(piece);
         Ok(())

@@ -3,8 +3,11 @@
 use net::frame::Kind;
 use net::request::{Consistency, ReplyHead, RequestHead, Status};
 use net::transport::{ConnectionId, Event, Outgoing, Remote, Transport};
+use raft::change::Change;
 use raft::ids::{GroupId, NodeId, Time};
+use raft::requests::MembershipChange;
 use shard::clock::Clock;
+use shard::open::OpenError;
 use shard::past::History;
 use shard::setup::{Keeping, Setup};
 use shard::shard::{Next, Shard};
@@ -42,6 +45,8 @@ pub(crate) struct Terms {
     pub(crate) chapter: usize,
     pub(crate) segment_bytes: u64,
     pub(crate) segments_max: u32,
+    /// So many nodes, the last ones, are in no group when it begins.
+    pub(crate) spares: usize,
 }
 
 impl Default for Terms {
@@ -51,6 +56,7 @@ impl Default for Terms {
             chapter: 0,
             segment_bytes: SEGMENT_BYTES,
             segments_max: 32,
+            spares: 0,
         }
     }
 }
@@ -199,6 +205,7 @@ impl World {
             core: 0,
             cores: 1,
             nodes: (1..=self.shards.len() as u32).map(NodeId).collect(),
+            founders: self.shards.len() - self.terms.spares,
             groups: self.groups,
             election_timeout: ELECTION_NS,
             beat_interval: ELECTION_NS / 6,
@@ -212,6 +219,11 @@ impl World {
 
     /// Starts a node's process on whatever its disk holds.
     pub(crate) fn start(&mut self, node: u32) {
+        self.try_start(node).expect("the log opens");
+    }
+
+    /// As [`World::start`], where that may be refused.
+    pub(crate) fn try_start(&mut self, node: u32) -> Result<(), OpenError> {
         let at = node as usize - 1;
         self.incarnation += 1;
         let door = Door {
@@ -228,8 +240,7 @@ impl World {
             door,
             |_| Tally::with_chapters_of(chapter),
             Time(self.now()),
-        )
-        .expect("the log opens");
+        )?;
         self.found[at] = opening.damage;
         if let Some(history) = self.history {
             shard.keep_history(history);
@@ -240,6 +251,7 @@ impl World {
         self.shards[at] = Some(shard);
         self.wake[at] = self.now();
         self.connect_all(node);
+        Ok(())
     }
 
     fn connect_all(&mut self, node: u32) {
@@ -420,6 +432,21 @@ impl World {
 
     pub(crate) fn reply(&self, id: u64) -> Option<&(ReplyHead, Vec<u8>)> {
         self.replies.iter().find(|(head, _)| head.id == id)
+    }
+
+    /// An operator asks the node, which leads the group, for other members; whether that was granted.
+    pub(crate) fn change(&mut self, node: u32, group: u64, changes: Vec<Change>) -> bool {
+        let at = node as usize - 1;
+        let (now, shard) = (Time(self.now()), self.shards[at].as_mut());
+        let change = MembershipChange {
+            changes,
+            ..MembershipChange::default()
+        };
+        self.wake[at] = now.0;
+        shard
+            .expect("the node runs")
+            .change_membership(GroupId(group), &change, now)
+            .is_ok()
     }
 
     /// The node that leads the group and is known as such by a majority.
