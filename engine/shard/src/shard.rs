@@ -105,11 +105,16 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) damaged: u64,
     /// Groups of which the log holds something rotten that no image covers yet.
     pub(crate) rotten: Vec<u32>,
-    /// Requests taken, records written and durable when the last turn ended.
-    pub(crate) seen: (u64, Lsn, Lsn),
-    pub(crate) has_stirred: bool,
+    pub(crate) stirring: Stirring,
     /// Blocks of the log that are repaired.
     pub(crate) repairs: Repairs,
+}
+
+/// Requests taken, records written and durable when the last turn ended; whether they were more than before it.
+#[derive(Debug, Default)]
+pub(crate) struct Stirring {
+    seen: (u64, Lsn, Lsn),
+    is_new: bool,
 }
 
 /// Something that runs beside the core, in its own words: called when the core's status is asked for.
@@ -175,14 +180,14 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.wal.appended(),
             self.wal.durable(),
         );
-        self.has_stirred = std::mem::replace(&mut self.seen, seen) != seen;
+        self.stirring.is_new = std::mem::replace(&mut self.stirring.seen, seen) != seen;
         next
     }
 
     /// Did the last turn take requests, write, or learn that what was written is durable? Then more news is near.
     #[must_use]
     pub const fn has_stirred(&self) -> bool {
-        self.has_stirred
+        self.stirring.is_new
     }
 
     fn pass(&mut self, clock: &impl Clock) -> Next {
