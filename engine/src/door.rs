@@ -89,6 +89,7 @@ impl OpenDoor {
         options: &DoorOptions,
         layout: &Layout,
         node: NodeId,
+        awake_ns: u64,
         counters: Arc<Counters>,
         stopper: Stopper,
     ) -> Result<Self, EngineError> {
@@ -104,7 +105,8 @@ impl OpenDoor {
         let place = layout.nodes.iter().position(|known| known.id == node.0);
         let place = place.expect("a folder's node is in its layout");
         let listener = mio::net::TcpListener::from_std(listener);
-        let door = serve::Door::new(poll, listener, layout, place, &counters).map_err(failed)?;
+        let door =
+            serve::Door::new(poll, listener, layout, place, awake_ns, &counters).map_err(failed)?;
         let flag = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&flag);
         let body = move || {

@@ -3,12 +3,13 @@
 //! - A driver has no policy: it knows sockets, timers and threads; what frames and records mean is the
 //!   shard's. The same shard, byte for byte, runs under every driver and in the simulator.
 //! - Waiting costs no CPU and no news is lost: whatever arrives after a turn began is followed by a turn.
-//! - A core that has work never sleeps; one that has none always does.
+//! - A core that has work never sleeps; one that has none does, after a moment in which more may come ([`Seat::awake_ns`]).
 
 pub mod glommio;
 mod sockets;
 pub mod threads;
 pub mod wake;
+pub(crate) mod wakeful;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -34,6 +35,11 @@ const BACKLOG: i32 = 1024;
 pub trait Turn {
     /// One pass: take what the doors have, do it, hand out what follows. Never blocks.
     fn turn(&mut self, clock: SystemClock) -> Next;
+
+    /// Was there news of requests or of the log in the last turn? Then more is near.
+    fn has_stirred(&self) -> bool {
+        false
+    }
 }
 
 /// What a driver opens for the shard of a core.
@@ -65,6 +71,8 @@ pub struct Seat {
     pub cpu: Option<usize>,
     /// Where it listens, and whom it talks to.
     pub network: TransportConfig,
+    /// How long it looks on before it sleeps, after news.
+    pub awake_ns: u64,
 }
 
 /// Listens on an address that nobody else listens on: a port is never shared, so that a second process

@@ -59,6 +59,13 @@ impl<T: Transport, M: StateMachine> Turn for Hosted<T, M> {
             Self::Threads(shard) => shard.turn(&clock),
         }
     }
+
+    fn has_stirred(&self) -> bool {
+        match self {
+            Self::Ring(shard) => shard.has_stirred(),
+            Self::Threads(shard) => shard.has_stirred(),
+        }
+    }
 }
 
 fn is_locked(error: &wal::DeviceError) -> bool {

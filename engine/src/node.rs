@@ -93,14 +93,22 @@ impl Node {
         let incarnation = SystemClock.wall().rotate_left(16) ^ u64::from(std::process::id());
         let seats = (0..).zip(cpus).map(|(core, cpu)| {
             let network = network(layout, folder.node(), core, options, incarnation);
-            (Seat { core, cpu, network }, build(&folder, core))
+            let awake_ns = options.awake_us * 1_000;
+            let seat = Seat {
+                core,
+                cpu,
+                network,
+                awake_ns,
+            };
+            (seat, build(&folder, core))
         });
         let seats = seats.collect();
         let cores = Cores::start(options.io, seats)?;
-        let door = options
-            .tigerbeetle
-            .as_ref()
-            .map(|door| OpenDoor::open(door, layout, folder.node(), counters, cores.stopper()));
+        let door = options.tigerbeetle.as_ref().map(|door| {
+            let awake_ns = options.awake_us * 1_000;
+            let (node, stopper) = (folder.node(), cores.stopper());
+            OpenDoor::open(door, layout, node, awake_ns, counters, stopper)
+        });
         Ok(Self {
             door: door.transpose()?,
             cores,

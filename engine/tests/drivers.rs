@@ -93,6 +93,7 @@ fn seat(address: SocketAddr, node: u32, peers: &[(u32, SocketAddr)], limits: Lim
         core: 0,
         cpu: None,
         network,
+        awake_ns: 200_000,
     }
 }
 

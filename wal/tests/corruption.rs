@@ -485,6 +485,47 @@ fn a_settled_write_is_missed_though_the_front_was_given_up() {
 }
 
 #[test]
+fn a_write_forgotten_by_a_file_that_was_used_before_is_missed() {
+    let mut reused = 0;
+    for nth in 0..60 {
+        let disk = MemoryDisk::new(SEGMENT_BYTES, 5);
+        let mut opened = open(&disk);
+        let mut appended = BTreeMap::new();
+        disk.fault_write(nth, Fault::Lost);
+        let mut index = 0;
+        // What follows the lost write vouches for it: the first of them was begun when it was called durable.
+        while disk.writes_begun() < nth + 4 {
+            index += 1;
+            let made = Made::entry(1, index, 1, 500);
+            appended.insert(put(&mut opened.wal, &made).0, made);
+            settle(&mut opened.wal);
+            opened.wal.release(1, index.saturating_sub(6));
+        }
+        drop(opened);
+        reused += u64::from(disk.image().len() < nth as usize / 5);
+        let opened = open(&disk);
+        for (lsn, made) in &opened.shown {
+            assert_eq!(
+                appended.get(&lsn.0),
+                Some(made),
+                "write {nth}: nothing is made up"
+            );
+        }
+        let is_shown = |lsn: u64| opened.shown.iter().any(|(shown, _)| shown.0 == lsn);
+        let missing = appended
+            .iter()
+            .filter(|(lsn, made)| made.index + 4 > index && !is_shown(**lsn));
+        let missing: Vec<u64> = missing.map(|(_, made)| made.index).collect();
+        assert!(
+            missing.is_empty() || !opened.report.damage.is_empty() && !opened.lost.is_empty(),
+            "write {nth}: {missing:?} of {index} are gone: {:?}",
+            opened.report
+        );
+    }
+    assert!(reused > 20, "{reused}");
+}
+
+#[test]
 fn a_damaged_payload_is_named_and_never_read() {
     let (disk, appended) = sample();
     let places = places(&disk, &appended);

@@ -33,7 +33,7 @@ use crate::restoring::{self, Fault};
 use crate::sealing::Sealing;
 use crate::serve::Serves;
 use crate::setup::Setup;
-use crate::shard::{Counts, Shard};
+use crate::shard::{Counts, Shard, Stirring};
 use crate::stages::decide::{self, Carriers};
 use crate::stages::persist::{Journal, Persisted};
 use crate::stages::receive::Waiting;
@@ -141,6 +141,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             damage: Vec::new(),
             damaged: 0,
             rotten: Vec::new(),
+            stirring: Stirring::default(),
             repairs: Repairs::default(),
             rereading: Rereading::new(scrub_rate, now),
             setup,

@@ -14,7 +14,7 @@ use raft::message::Message;
 use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use wal::archive::Archive;
-use wal::{Damage, Device, Stats, Wal};
+use wal::{Damage, Device, Lsn, Stats, Wal};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
@@ -106,9 +106,17 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) damaged: u64,
     /// Groups of which the log holds something rotten that no image covers yet.
     pub(crate) rotten: Vec<u32>,
+    pub(crate) stirring: Stirring,
     /// Blocks of the log that are repaired.
     pub(crate) repairs: Repairs,
     pub(crate) rereading: Rereading,
+}
+
+/// Requests taken, records written and durable when the last turn ended; whether they were more than before it.
+#[derive(Debug, Default)]
+pub(crate) struct Stirring {
+    seen: (u64, Lsn, Lsn),
+    is_new: bool,
 }
 
 /// Something that runs beside the core, in its own words: called when the core's status is asked for.
@@ -168,6 +176,23 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
 
     /// One pass: receive, decide, persist, replicate, apply, reply.
     pub fn turn(&mut self, clock: &impl Clock) -> Next {
+        let next = self.pass(clock);
+        let seen = (
+            self.counts.requests,
+            self.wal.appended(),
+            self.wal.durable(),
+        );
+        self.stirring.is_new = std::mem::replace(&mut self.stirring.seen, seen) != seen;
+        next
+    }
+
+    /// Did the last turn take requests, write, or learn that what was written is durable? Then more news is near.
+    #[must_use]
+    pub const fn has_stirred(&self) -> bool {
+        self.stirring.is_new
+    }
+
+    fn pass(&mut self, clock: &impl Clock) -> Next {
         let now = clock.now();
         self.counts.turns += 1;
         // The log's own word: a core with nothing more to write would never learn of its failure otherwise.

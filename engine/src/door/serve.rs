@@ -18,6 +18,7 @@ use crate::door::desk::{Desk, Effect};
 use crate::door::guests::Guests;
 use crate::door::limits;
 use crate::door::lines::{Lines, Question};
+use crate::driver::wakeful::Wakeful;
 
 const LISTENER: Token = Token(usize::MAX);
 /// The token of whoever stops the door.
@@ -38,6 +39,7 @@ pub(crate) struct Door {
     effects: Vec<Effect>,
     swept_at: Time,
     acceptable: bool,
+    wakeful: Wakeful,
 }
 
 impl Door {
@@ -46,6 +48,7 @@ impl Door {
         mut listener: TcpListener,
         layout: &Layout,
         place: usize,
+        awake_ns: u64,
         counters: &Arc<Counters>,
     ) -> std::io::Result<Self> {
         poll.registry()
@@ -61,6 +64,7 @@ impl Door {
             effects: Vec::new(),
             swept_at: SystemClock.now(),
             acceptable: true,
+            wakeful: Wakeful::new(awake_ns),
         })
     }
 
@@ -68,13 +72,19 @@ impl Door {
     pub(crate) fn run(mut self, stop: &AtomicBool) -> std::io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !stop.load(Ordering::Acquire) {
-            let timeout = self.timeout(SystemClock.now());
+            let mut timeout = self.timeout(SystemClock.now());
+            if timeout != Some(Duration::ZERO) && self.wakeful.looks_again(None) {
+                timeout = Some(Duration::ZERO);
+            }
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             let now = SystemClock.now();
             self.desk.wall_is(SystemClock.wall());
+            if !events.is_empty() {
+                self.wakeful.stirred(now);
+            }
             for event in &events {
                 self.woken(event, now);
             }

@@ -39,6 +39,7 @@ use crate::driver::glommio::rounds::Rounds;
 use crate::driver::glommio::vigil::Vigil;
 use crate::driver::sockets::Sockets;
 use crate::driver::wake::Wake;
+use crate::driver::wakeful::Wakeful;
 use crate::driver::{Build, Doors, Next, Seat, Turn};
 use crate::error::EngineError;
 
@@ -78,6 +79,7 @@ pub(crate) fn run<B: Build>(
             rest: Rest::default(),
             vigil: vigil.map_err(|source| EngineError::Ring { core, source })?,
             sockets: sockets.clone(),
+            wakeful: Wakeful::new(seat.awake_ns),
         };
         let (bell, rounds) = (Rc::clone(&sleep.bell), Rc::clone(&sleep.rounds));
         let hearing = spawn_local(hear(end, bell, rounds));
@@ -104,6 +106,7 @@ struct Sleep {
     bell: Rc<Bell>,
     rounds: Rc<Rounds>,
     rest: Rest,
+    wakeful: Wakeful,
     // Dropped before the sockets it watches.
     vigil: Vigil,
     sockets: Sockets,
@@ -133,8 +136,13 @@ async fn serve(
     let mut looked_at = SystemClock.now();
     while !stop.load(Ordering::Acquire) {
         sleep.bell.hear();
-        let has_slept = match shard.turn(SystemClock) {
+        let next = shard.turn(SystemClock);
+        if shard.has_stirred() {
+            sleep.wakeful.stirred(SystemClock.now());
+        }
+        let has_slept = match next {
             Next::Again => false,
+            Next::Wait(until) if sleep.wakeful.looks_again(until) => false,
             Next::Wait(until) => {
                 let slept = sleep.until(until).await;
                 slept.map_err(|source| EngineError::Ring { core, source })?

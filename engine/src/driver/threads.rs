@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::clock::SystemClock;
 use crate::driver::sockets::Sockets;
 use crate::driver::wake::Wake;
+use crate::driver::wakeful::Wakeful;
 use crate::driver::{Build, Doors, Next, Seat, Turn};
 use crate::error::EngineError;
 
@@ -30,6 +31,7 @@ pub(crate) fn run<B: Build>(
         return Err(EngineError::Pin { core, cpu });
     }
     let sockets = Sockets::open(listener, &seat)?;
+    let mut wakeful = Wakeful::new(seat.awake_ns);
     let waker = sockets.waker();
     let wake = Wake::new(Arc::new(move || {
         // It fails only when the counter in the kernel is at its end: then the core wakes in any case.
@@ -43,9 +45,13 @@ pub(crate) fn run<B: Build>(
     started(wake);
     while !stop.load(Ordering::Acquire) {
         let next = shard.turn(SystemClock);
+        if shard.has_stirred() {
+            wakeful.stirred(SystemClock.now());
+        }
         let timeout = match next {
             Next::Stop => return Err(EngineError::LogFailed { core }),
             Next::Again => continue,
+            Next::Wait(until) if wakeful.looks_again(until) => continue,
             Next::Wait(None) => None,
             Next::Wait(Some(until)) => Some(Duration::from_nanos(until.since(SystemClock.now()))),
         };

@@ -8,9 +8,6 @@ use crate::coverage::Coverage;
 use crate::faults::Kind;
 use crate::run::Outcome;
 
-/// Events shown of a failed run.
-const SHOWN: usize = 60;
-
 /// All runs of one call.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -218,7 +215,7 @@ impl Report {
             .iter()
             .map(|outcome| {
                 let broken = outcome.broken.as_ref().map(ToString::to_string);
-                let last: Vec<String> = tail(outcome).map(ToString::to_string).collect();
+                let last: Vec<String> = outcome.last.iter().map(ToString::to_string).collect();
                 json!({
                     "seed": outcome.seed,
                     "broken": broken,
@@ -245,13 +242,6 @@ impl Report {
     }
 }
 
-fn tail(outcome: &Outcome) -> impl Iterator<Item = &crate::trace::Event> {
-    outcome
-        .last
-        .iter()
-        .skip(outcome.last.len().saturating_sub(SHOWN))
-}
-
 /// The commit that was built, as far as the checkout says.
 #[must_use]
 pub fn commit() -> String {
@@ -274,7 +264,7 @@ pub fn failure(outcome: &Outcome, command: &str) -> String {
     let _ = writeln!(out, "seed {} at commit {}: BROKEN", outcome.seed, commit());
     let _ = writeln!(out, "  {broken}");
     let _ = writeln!(out, "last events (seconds, who, what):");
-    for event in tail(outcome) {
+    for event in &outcome.last {
         let _ = writeln!(out, "{event}");
     }
     for line in &outcome.replicas {

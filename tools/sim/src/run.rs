@@ -37,7 +37,7 @@ pub struct Outcome {
     pub seed: u64,
     /// The first promise that was not kept.
     pub broken: Option<Broken>,
-    /// The last events.
+    /// The last events of the cluster in which a promise was broken, and what struck it before.
     pub last: Vec<Event>,
     /// How the replicas of the group stood in which a promise was broken.
     pub replicas: Vec<String>,
@@ -114,11 +114,12 @@ pub fn run(seed: u64, asked: &Asked) -> Outcome {
         }
     };
     let world = run.world.as_ref();
+    let scope = broken.as_ref().and_then(Broken::scope);
     Outcome {
         seed,
-        last: world.map_or_else(Vec::new, |world| world.trace.last()),
+        last: world.map_or_else(Vec::new, |world| world.story(scope)),
         replicas: world
-            .zip(broken.as_ref().and_then(Broken::scope))
+            .zip(scope)
             .map_or_else(Vec::new, |(world, scope)| world.describe(scope)),
         broken,
         coverage: world.map_or_else(Coverage::default, |world| world.coverage.clone()),

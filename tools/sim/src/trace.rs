@@ -9,7 +9,11 @@ use std::fmt;
 use std::rc::Rc;
 
 /// Events kept in words.
-const KEPT: usize = 400;
+const KEPT: usize = 8_192;
+/// Of these, what struck and who started or ended is kept this far back.
+const KEPT_TURNS: usize = 4_096;
+/// Of what is kept so much is told, of each sort.
+const TOLD: usize = 60;
 
 /// Who an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +84,7 @@ pub fn watched() -> Vec<Event> {
     WATCHED.with_borrow(|watched| {
         watched
             .as_ref()
-            .map_or_else(Vec::new, |(_, trace)| trace.last())
+            .map_or_else(Vec::new, |(_, trace)| trace.story(|_| true))
     })
 }
 
@@ -88,7 +92,10 @@ pub fn watched() -> Vec<Event> {
 struct Inner {
     hash: u64,
     count: u64,
-    last: VecDeque<Event>,
+    /// Events, with their numbers.
+    last: VecDeque<(u64, Event)>,
+    /// Of all, those that turned the run.
+    turns: VecDeque<(u64, Event)>,
 }
 
 /// A run's record; clones share it.
@@ -104,10 +111,11 @@ impl Trace {
             inner.mix(number);
         }
         inner.count += 1;
-        if inner.last.len() == KEPT {
-            inner.last.pop_front();
+        let event = (inner.count, Event { at, who, what });
+        keep(&mut inner.last, KEPT, event);
+        if what.turns() {
+            keep(&mut inner.turns, KEPT_TURNS, event);
         }
-        inner.last.push_back(Event { at, who, what });
     }
 
     /// Mixes a number into the hash, without words.
@@ -127,13 +135,30 @@ impl Trace {
         self.0.borrow().count
     }
 
-    /// The last events, oldest first; fewer when somebody is writing at this moment.
+    /// Of the events that concern whoever asks the last ones, and what struck, started and ended before; oldest first.
+    /// Nothing while somebody is writing.
     #[must_use]
-    pub fn last(&self) -> Vec<Event> {
-        self.0
-            .try_borrow()
-            .map_or_else(|_| Vec::new(), |inner| inner.last.iter().copied().collect())
+    pub fn story(&self, concerns: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let Ok(inner) = self.0.try_borrow() else {
+            return Vec::new();
+        };
+        let newest = |kept: &VecDeque<(u64, Event)>| {
+            let told = kept.iter().rev().filter(|(_, event)| concerns(event));
+            told.take(TOLD).copied().collect::<Vec<_>>()
+        };
+        let mut story = newest(&inner.last);
+        story.extend(newest(&inner.turns));
+        story.sort_by_key(|(number, _)| *number);
+        story.dedup_by_key(|(number, _)| *number);
+        story.into_iter().map(|(_, event)| event).collect()
     }
+}
+
+fn keep(kept: &mut VecDeque<(u64, Event)>, most: usize, event: (u64, Event)) {
+    if kept.len() == most {
+        kept.pop_front();
+    }
+    kept.push_back(event);
 }
 
 impl Inner {
@@ -166,6 +191,14 @@ impl fmt::Display for Who {
 }
 
 impl What {
+    /// Something struck, or somebody started or ended.
+    fn turns(self) -> bool {
+        matches!(
+            self,
+            Self::Fault(..) | Self::Started(_) | Self::Ended(_) | Self::Phase(_)
+        )
+    }
+
     fn numbers(self) -> [u64; 4] {
         let text = |words: &str| u64::from(crc32fast::hash(words.as_bytes()));
         match self {

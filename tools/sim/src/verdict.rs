@@ -457,11 +457,31 @@ impl Broken {
             Self::Raft { scope, .. }
             | Self::Regress { scope, .. }
             | Self::Forgot { scope, .. }
-            | Self::VotesNotKept { scope, .. }
+            | Self::CountedOldTerm { scope, .. }
+            | Self::WrongBooks { scope, .. }
+            | Self::OtherCommand { scope, .. }
+            | Self::OtherDigest { scope, .. }
+            | Self::OtherReply { scope, .. }
+            | Self::AppliedOutOfOrder { scope, .. }
+            | Self::Acknowledged { scope, .. }
+            | Self::Refused { scope, .. }
+            | Self::ReadWrong { scope, .. }
+            | Self::NotLinear { scope, .. }
+            | Self::NotConserved { scope, .. }
+            | Self::NotReproduced { scope, .. }
             | Self::NotEqual { scope, .. }
-            | Self::NotLive { scope, .. }
             | Self::NotMoved { scope, .. }
-            | Self::Unanswered { scope, .. } => Some(*scope),
+            | Self::NotLive { scope, .. }
+            | Self::Unanswered { scope, .. }
+            | Self::VotesNotKept { scope, .. }
+            | Self::OutOfReach { scope, .. }
+            | Self::TimeStoodStill { scope, .. }
+            | Self::Hoards { scope, .. }
+            | Self::SealedApart { scope, .. }
+            | Self::SealedChanged { scope, .. }
+            | Self::SealedOtherwise { scope, .. }
+            | Self::NotStored { scope, .. }
+            | Self::ToldWrong { scope, .. } => Some(*scope),
             _ => None,
         }
     }

@@ -31,7 +31,7 @@ use crate::node::{self, Ending, Node};
 use crate::pasts::{self, Pasts};
 use crate::plan::Plan;
 use crate::rosters::Rosters;
-use crate::trace::{Trace, What, Who};
+use crate::trace::{Event, Trace, What, Who};
 use crate::vault::Vault;
 use crate::verdict::{Broken, Scope};
 
@@ -668,6 +668,18 @@ impl World {
             .collect();
         self.judges.logs(scope, &rafts)?;
         Ok(rafts.iter().map(|raft| raft.last_index().0).sum())
+    }
+
+    /// The last events of the cluster in which something happened, or of all.
+    pub(crate) fn story(&self, scope: Option<Scope>) -> Vec<Event> {
+        self.trace.story(|event| {
+            let cluster = match event.who {
+                Who::World => None,
+                Who::Node(node) | Who::Core(node, _) => Some(self.nodes[node].cluster),
+                Who::Client(client) => Some(client / self.plan.clients),
+            };
+            scope.is_none_or(|scope| cluster.is_none_or(|cluster| cluster == scope.cluster))
+        })
     }
 
     /// How the replicas of a group stand, a line for each.

@@ -81,6 +81,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE")]
     pub(crate) scrub_rate: Option<ByteSize>,
 
+    /// Microseconds that a core looks on after requests and durable writes before it sleeps; it offers the processor
+    /// to others meanwhile [default: 200]
+    #[arg(long, value_name = "N", env = "QUORATE_AWAKE_US")]
+    pub(crate) awake_us: Option<u64>,
+
     /// Keep the entries that the log gives up, in sealed files of at most so many bytes for each core; the oldest go
     /// [default: not kept; with --cold 16GiB]
     #[arg(long, value_name = "SIZE")]
@@ -160,6 +165,7 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         .unwrap_or(options.fetch_bytes_per_second);
     let scrub_rate = arguments.scrub_rate;
     options.scrub_bytes_per_second = scrub_rate.unwrap_or(options.scrub_bytes_per_second);
+    options.awake_us = arguments.awake_us.unwrap_or(options.awake_us);
     options.history = history(arguments);
     options.tigerbeetle = arguments.tigerbeetle.map(|address| DoorOptions {
         address,

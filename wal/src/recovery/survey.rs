@@ -203,6 +203,9 @@ fn look<D: Source>(
                     expected: options.identity,
                 });
             }
+            if let Some(block) = used_again(window, slot, &header, options) {
+                return Ok(Look::Segment(Box::new(from_block(slot, &block))));
+            }
             return Ok(Look::Segment(Box::new(Candidate {
                 slot,
                 segment: header.segment.get(),
@@ -230,6 +233,32 @@ fn look<D: Source>(
         Read::Damaged => {}
     }
     Ok(salvage(window, slot, None, options))
+}
+
+/// The first block of a newer segment in a file whose header is of an older one that this block calls needless: the file
+/// was used again, and the disk forgot the newer segment's first write. Its second would begin within this stretch.
+fn used_again<D: Source>(
+    window: &mut Window<'_, D>,
+    slot: u32,
+    header: &SegmentHeader,
+    options: &Options,
+) -> Option<BlockHeader> {
+    let segment_bytes = window.segment_bytes();
+    let until = segment_bytes.min((options.block_bytes_max + 2 * ALIGNMENT) as u64);
+    let mut offset = SEGMENT_HEADER_BYTES as u64;
+    while offset + ALIGNMENT as u64 <= until {
+        let page = window.view(slot, offset, ALIGNMENT);
+        let room = (segment_bytes - offset) as usize;
+        let life = header.life();
+        let block = block::decode_header(page, &life, offset as u32, room);
+        let older = header.segment.get();
+        let newer = block.filter(|block| block.segment.get() > older && block.live.get() > older);
+        if newer.is_some() {
+            return newer;
+        }
+        offset += ALIGNMENT as u64;
+    }
+    None
 }
 
 /// Looks for the blocks that pass in a file whose header does not. Of several segments the highest counts: the file

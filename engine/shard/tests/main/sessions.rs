@@ -516,6 +516,48 @@ fn an_image_without_origins_is_read() {
     assert_eq!((restored.digest(), machine.digest()), (then, then));
 }
 
+/// 258 sessions of three origins in the group that gives numbers: two were forgotten.
+#[test]
+fn an_image_that_knew_one_floor_is_read() {
+    let mut machine = Sessions::new(Kept::default(), ONCE, true);
+    for at in 1..=258_u64 {
+        let origin = (at % 3) as u32;
+        let command = Command {
+            index: Index(at),
+            time: at,
+            operation: REGISTER,
+            payload: &origin.to_le_bytes(),
+        };
+        let (client, number) = (u128::from(at), 0);
+        machine.apply_for(Asker { client, number }, command, &mut Vec::new());
+    }
+    let mut bytes = image(&mut machine, 1 << 20);
+    bytes[4] = 2;
+    // Image and digest as the last program that wrote version 2 made them of the same requests.
+    let image_then = 0x497d_d5a9_df37_83c6_05c0_9c91_57c5_6cda;
+    let digest_then = 0xaf82_6aeb_2b51_2c68_35c4_d6d8_10e8_da30;
+    assert_eq!(xxhash_rust::xxh3::xxh3_128(&bytes), image_then);
+    for cut in [1, 24, 25, 63, 64, bytes.len()] {
+        let mut restored = Sessions::new(Kept::default(), ONCE, true);
+        restored.begin_restore();
+        for piece in bytes.chunks(cut) {
+            restored.restore_piece(piece).expect("version 2");
+        }
+        restored.end_restore().expect("all of it");
+        assert_eq!(restored.digest(), digest_then, "in pieces of {cut}");
+        // Whoever was forgotten stays so, and where sessions came from is known: the next image says the same.
+        assert_eq!(image(&mut restored, 1 << 20)[5..], bytes[5..]);
+    }
+    // One that claims a floor of an origin is none of that version.
+    bytes[20] = 1;
+    let mut refusing = Sessions::new(Kept::default(), ONCE, true);
+    refusing.begin_restore();
+    assert_eq!(
+        refusing.restore_piece(&bytes).err(),
+        Some(RestoreError::Malformed(0))
+    );
+}
+
 /// The example of docs/formats-shard.md.
 fn documented() -> Vec<u8> {
     let text = include_str!("../../../../docs/formats-shard.md");
