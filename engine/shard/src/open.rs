@@ -146,8 +146,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             rereading: Rereading::new(scrub_rate, now),
             setup,
         };
-        let damage = opening.damage.iter();
-        damage.for_each(|damage| shard.found_damage(*damage));
+        (opening.damage.iter()).for_each(|damage| shard.found_damage(*damage));
         for slot in 0..shard.replicas.len() as u32 {
             shard.start(slot, now);
         }
