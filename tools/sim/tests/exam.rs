@@ -3,7 +3,7 @@
 
 use sim::exam::{candidates, sit};
 use sim::faults::Kind;
-use sim::plan::{Mutant, Planted};
+use sim::plan::{Asked, Mutant, Planted};
 use sim::run;
 use sim::topology::Topology;
 use sim::verdict::Broken;
@@ -12,6 +12,8 @@ use crate::seeds::asked;
 
 /// Seeds that are tried behind the known ones.
 const OTHERS: u64 = 40;
+/// Seeds of which one shows the false alarm; which one changes with the worlds that are drawn.
+const FALSE_ALARMS: std::ops::Range<u64> = 0..80;
 /// Variants that the exam has at least.
 const CANDIDATES_MIN: usize = 36;
 
@@ -44,14 +46,20 @@ fn a_file_of_the_log_that_is_used_again_too_early_is_a_false_alarm() {
     asked.faults = vec![Kind::Power, Kind::Blackout, Kind::StallDisk, Kind::SlowDisk];
     (asked.cores, asked.rate) = (Some(1), Some(400));
     (asked.all_on, asked.is_storm) = (true, true);
-    assert_eq!(run::run(8, &asked).broken, None);
-    asked.planted = Planted {
-        mutant: Some(Mutant::Log(wal::mutants::Mutant::RetiredTooEarly)),
-        ..Planted::default()
+    let planted = Asked {
+        planted: Planted {
+            mutant: Some(Mutant::Log(wal::mutants::Mutant::RetiredTooEarly)),
+            ..Planted::default()
+        },
+        ..asked.clone()
     };
-    let broken = run::run(8, &asked).broken;
-    assert!(
-        matches!(broken, Some(Broken::FalseAlarm { .. })),
-        "{broken:?}"
-    );
+    let alarms = |seed: &u64| {
+        let broken = run::run(*seed, &planted).broken;
+        matches!(broken, Some(Broken::FalseAlarm { .. }))
+    };
+    let caught = FALSE_ALARMS
+        .clone()
+        .find(alarms)
+        .expect("some seed shows it");
+    assert_eq!(run::run(caught, &asked).broken, None, "seed {caught}");
 }
