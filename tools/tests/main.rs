@@ -11,5 +11,6 @@ mod peers;
 #[path = "../../engine/tests/ports.rs"]
 mod ports;
 mod processes;
+mod rot;
 mod stopped;
 mod tidy;

@@ -262,7 +262,7 @@ impl Peer for Rocks {
         let mut options = rocksdb::WriteOptions::default();
         options.set_sync(true);
         self.0
-            .write_opt(&batch, &options)
+            .write_opt(batch, &options)
             .expect("the disk is sound");
     }
 }

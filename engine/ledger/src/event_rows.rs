@@ -84,6 +84,11 @@ impl EventRows {
         Ok(())
     }
 
+    /// Takes over a chapter that is here already, in another place of memory.
+    pub(crate) fn reshelve(&mut self, chapter: Chapter) -> Result<(), RestoreError> {
+        self.shelf.replace(chapter)
+    }
+
     #[inline]
     pub(crate) fn get(&self, row: TransferRow) -> &EventRow {
         let row = row.0 as usize;

@@ -393,6 +393,18 @@ impl StateMachine for Ledger {
         Ok(())
     }
 
+    fn reshelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        let bytes = Chapter::open(bytes)?;
+        bytes.check_content()?;
+        if self.restore.is_some()
+            || crate::shelf::number(bytes.name()) != chapter
+            || chapter >= self.chapters()
+        {
+            return Err(RestoreError::Malformed(0));
+        }
+        self.books.transfers.reshelve(bytes)
+    }
+
     fn chapters(&self) -> u64 {
         self.books.transfers.rows().shelf().shape().count()
     }

@@ -161,6 +161,18 @@ impl Shelf {
         Ok(())
     }
 
+    /// Takes over a chapter that is here already.
+    ///
+    /// # Errors
+    /// If it is another one.
+    pub(crate) fn replace(&mut self, chapter: Chapter) -> Result<(), RestoreError> {
+        let name = chapter.name();
+        let place = self.tiers[name.tier].get_mut(name.ordinal as usize);
+        let place = place.filter(|one| one.footer() == chapter.footer());
+        *place.ok_or(RestoreError::Malformed(0))? = chapter;
+        Ok(())
+    }
+
     /// A chapter of a tier.
     pub(crate) fn chapter(&self, name: Name) -> &Chapter {
         &self.tiers[name.tier][name.ordinal as usize]

@@ -269,6 +269,11 @@ impl TransferTable {
         self.rows.shelve(chapter)
     }
 
+    /// See [`EventRows::reshelve`].
+    pub(crate) fn reshelve(&mut self, chapter: Chapter) -> Result<(), RestoreError> {
+        self.rows.reshelve(chapter)
+    }
+
     /// No id in the table is above it.
     pub(crate) fn id_max(&self) -> u128 {
         self.runs.highest()

@@ -125,6 +125,15 @@ pub trait StateMachine {
         Err(RestoreError::Unsupported)
     }
 
+    /// A chapter that was shelved had rotted, and lies anew as it was: the machine reads it there from here on.
+    ///
+    /// # Errors
+    /// When the bytes are not that chapter.
+    fn reshelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        let _ = (chapter, bytes);
+        Err(RestoreError::Unsupported)
+    }
+
     /// How many chapters have been shelved: all with lower numbers.
     fn chapters(&self) -> u64 {
         0

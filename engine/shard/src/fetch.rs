@@ -39,19 +39,19 @@ use crate::window::Window;
 
 /// A piece that was asked for.
 #[derive(Debug)]
-struct Piece {
-    id: u64,
-    bytes: usize,
-    got: Option<Bytes>,
+pub(crate) struct Piece {
+    pub(crate) id: u64,
+    pub(crate) bytes: usize,
+    pub(crate) got: Option<Bytes>,
 }
 
 /// A file on its way: pieces are asked for in order, and handed to the archive in order.
-struct Inward {
-    name: Name,
-    file: FileId,
-    asked: VecDeque<Piece>,
+pub(crate) struct Inward {
+    pub(crate) name: Name,
+    pub(crate) file: FileId,
+    pub(crate) asked: VecDeque<Piece>,
     /// Bytes that were asked for, or need not be any more.
-    asked_upto: u64,
+    pub(crate) asked_upto: u64,
     /// Bytes that are here.
     here: u64,
     hasher: Xxh3,
@@ -59,7 +59,7 @@ struct Inward {
     held: VecDeque<Vec<u8>>,
     has_begun: bool,
     /// Every piece is in the archive's hands.
-    is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 /// How far a fetch is.
@@ -203,7 +203,7 @@ impl Fetch {
 }
 
 impl Inward {
-    fn new(name: Name, file: FileId) -> Self {
+    pub(crate) fn new(name: Name, file: FileId) -> Self {
         Self {
             name,
             file,
@@ -218,7 +218,7 @@ impl Inward {
     }
 
     /// Takes pieces that came, in order; false when the file that they make up is not the one that was meant.
-    fn take(&mut self) -> bool {
+    pub(crate) fn take(&mut self) -> bool {
         while let Some(piece) = self.asked.pop_front_if(|piece| piece.got.is_some()) {
             let got = piece.got.expect("just seen");
             self.here += got.len() as u64;
@@ -229,7 +229,7 @@ impl Inward {
     }
 
     /// Hands what is held to the archive, as far as it has room. The last piece only goes when the hash is right.
-    fn write(&mut self, archive: &mut dyn Archive, now: Time) {
+    pub(crate) fn write(&mut self, archive: &mut dyn Archive, now: Time) {
         if self.file.length == 0 && !self.has_begun {
             self.held.push_back(Vec::new());
         }
@@ -394,7 +394,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let Ok(head) = PartHead::decode(&frame.head) else {
             return false;
         };
-        if self.lone_came(&head, &frame.bulk, now) {
+        if self.lone_came(&head, &frame.bulk, now)
+            || self.chapter_part_came(&head, &frame.bulk, now)
+        {
             return true;
         }
         let mut list = std::mem::take(&mut self.fetches.list);

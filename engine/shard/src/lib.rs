@@ -49,6 +49,7 @@ mod pulse;
 pub mod recover;
 mod repairing;
 pub mod replica;
+mod rereading;
 pub mod restoring;
 mod sealing;
 mod serve;

@@ -302,6 +302,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         }
         self.offloading.tend_at = now.plus(limits::TEND_NS);
+        // Who has just begun to lead offers what its predecessor could not: where nothing is sealed any more for want of
+        // room, nothing else would bring that about.
+        self.offloading.look_again = true;
         let is_led = |replica: &&Replica<M>| replica.raft.role() == Role::Leader;
         let led = self.replicas.iter().filter(is_led);
         let groups: Vec<u64> = led.map(|replica| replica.group.0).collect();

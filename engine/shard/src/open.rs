@@ -28,6 +28,7 @@ use crate::pulse::Pulses;
 use crate::recover::{self, Overtaken, RecoverError, Recovering, Recovery};
 use crate::repairing::Repairs;
 use crate::replica::Replica;
+use crate::rereading::Rereading;
 use crate::restoring::{self, Fault};
 use crate::sealing::Sealing;
 use crate::serve::Serves;
@@ -90,6 +91,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         mut machine: impl FnMut(GroupId) -> M,
         now: Time,
     ) -> Result<(Self, Opening), OpenError> {
+        let scrub_rate = options.scrub_bytes_per_second;
         let Recovered {
             wal,
             opening,
@@ -141,11 +143,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             rotten: Vec::new(),
             stirring: Stirring::default(),
             repairs: Repairs::default(),
+            rereading: Rereading::new(scrub_rate, now),
             setup,
         };
-        for damage in &opening.damage {
-            shard.found_damage(*damage);
-        }
+        (opening.damage.iter()).for_each(|damage| shard.found_damage(*damage));
         for slot in 0..shard.replicas.len() as u32 {
             shard.start(slot, now);
         }

@@ -357,6 +357,10 @@ impl<M: StateMachine> StateMachine for Sessions<M> {
         self.inner.shelve(chapter, bytes)
     }
 
+    fn reshelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        self.inner.reshelve(chapter, bytes)
+    }
+
     fn chapters(&self) -> u64 {
         self.inner.chapters()
     }

@@ -30,6 +30,7 @@ use crate::peers::Peers;
 use crate::pulse::Pulses;
 use crate::repairing::Repairs;
 use crate::replica::Replica;
+use crate::rereading::Rereading;
 use crate::restoring::Fault;
 use crate::sealing::Sealing;
 use crate::serve::Serves;
@@ -93,7 +94,7 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) serves: Serves,
     /// States that groups' cores want installed.
     pub(crate) installs: Vec<(u32, Install)>,
-    /// Files that were found wrong when the shard was opened.
+    /// Files that were found wrong when the shard was opened, and chapters that rotted since.
     pub(crate) faults: Vec<Fault>,
     /// Until then files of interrupted installations are kept.
     pub(crate) strays_until: Option<Time>,
@@ -108,6 +109,7 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) stirring: Stirring,
     /// Blocks of the log that are repaired.
     pub(crate) repairs: Repairs,
+    pub(crate) rereading: Rereading,
 }
 
 /// Requests taken, records written and durable when the last turn ended; whether they were more than before it.
@@ -457,7 +459,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
         Some((Index(first), Index(first + count - 1)))
     }
 
-    /// Files that were found wrong when the shard was opened.
+    /// Files that were found wrong when the shard was opened, and chapters that rotted since and were not put right.
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.faults

@@ -28,6 +28,7 @@ use crate::limits;
 use crate::manifest::{FileId, Manifest, chapter_name, image_name, manifest_name};
 use crate::promise::Base;
 use crate::replica::Replica;
+use crate::rereading;
 use crate::shard::Shard;
 use crate::shelf::Lent;
 
@@ -66,6 +67,12 @@ pub struct UpkeepCounts {
     pub entries_repaired: u64,
     /// Entries that peers sent for that.
     pub entries_refetched: u64,
+    /// Chapters that were read again, whole.
+    pub chapters_reread: u64,
+    /// Times that one of them was not what it had been.
+    pub chapters_rotten: u64,
+    /// Chapters that were fetched from a peer and put in the place of rotten ones.
+    pub chapters_repaired: u64,
 }
 
 /// What a file in the making is.
@@ -369,11 +376,13 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             && self.serves.is_empty()
             && self.sealing.is_idle()
             && self.offloading.is_idle()
-            && self.histories.is_empty();
+            && self.histories.is_empty()
+            && self.rereading.is_idle();
         if rests && !has_grown {
             return Wants::Wait(None);
         }
         self.ended(now());
+        self.reread(now());
         self.offload(now());
         if has_grown {
             self.relieve();
@@ -420,7 +429,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                         self.made(contents, now);
                     } else if self.sealing.is_making(name) {
                         self.sealed(contents, now);
-                    } else {
+                    } else if !self.refetched(name, &contents) {
                         self.fetched(name, contents, now);
                     }
                 }
@@ -434,7 +443,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                         self.upkeep.fail(&mut self.replicas, now);
                     } else if self.sealing.is_making(name) {
                         self.seal_failed(now);
-                    } else {
+                    } else if !self.refetch_failed(name, now) {
                         self.fetch_failed(name, error, now);
                     }
                 }
@@ -443,6 +452,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                     self.upkeep.removing -= 1;
                     self.upkeep.counts.archive_failures += u64::from(result.is_err());
                 }
+                Completion::Read(rereading::TOKEN, result) => self.have_reread(result, now),
                 Completion::Read(token, result) => self.serves.have_read(token, result),
             }
         }
@@ -553,6 +563,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.upkeep.look_again();
         }
         self.mend_on(now);
+        self.reread(now);
         self.tend(now);
         if self.serves.unpin(now) {
             for slot in 0..self.replicas.len() as u32 {

@@ -2,6 +2,8 @@
 
 #[path = "main/crashes.rs"]
 mod crashes;
+#[path = "main/cut_off.rs"]
+mod cut_off;
 #[path = "main/damage.rs"]
 mod damage;
 #[path = "main/every_crash.rs"]
@@ -32,6 +34,8 @@ mod refusals;
 mod repairing;
 #[path = "main/replication.rs"]
 mod replication;
+#[path = "main/rereading.rs"]
+mod rereading;
 #[path = "main/sessions.rs"]
 mod sessions;
 #[path = "main/spares.rs"]

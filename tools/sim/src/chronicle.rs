@@ -333,6 +333,13 @@ impl StateMachine for Watched {
             .shelve(chapter, bytes)
     }
 
+    fn reshelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        self.machine
+            .kept_mut()
+            .ok_or(RestoreError::Unsupported)?
+            .reshelve(chapter, bytes)
+    }
+
     fn chapters(&self) -> u64 {
         self.machine.kept().map_or(0, |kept| kept.chapters())
     }

@@ -96,7 +96,7 @@ impl Judges {
                 };
                 // Damage that stays on a disk is found by every start: what it says to lack is given again.
                 let mut kept = *kept;
-                if is_scarred && replica.raft.damage() == Damage::Entries {
+                if is_scarred && replica.raft.damage() != Damage::None {
                     kept.last = (0, 0);
                 }
                 remembers(scope, judged.node, kept, &replica.raft)?;
@@ -111,12 +111,9 @@ impl Judges {
     }
 
     fn keep(&mut self, node: usize, group: u64, raft: &Raft, is: Seen) {
-        if raft.damage() == Damage::Votes {
-            // What it promised before is not known, and nobody relies on it.
-            return;
-        }
         let kept = self.kept.entry((node, group)).or_default();
-        if is.keeps_vote {
+        // What it promised before its votes were lost is not known, and nobody relies on it.
+        if is.keeps_vote && raft.damage() != Damage::Votes {
             (kept.term, kept.vote) = (is.term, is.vote);
         }
         let term = raft.term_at(Index(is.durable)).map_or(0, |term| term.0);

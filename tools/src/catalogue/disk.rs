@@ -62,7 +62,7 @@ entries! {
         fix: ["check the path, and that this user may read it"],
         explanation: "The path does not exist, this user may not read it, or the disk returned an error. A damaged \
             file that can be read is no such case: it is examined and told. Nothing was changed: inspect only reads." }
-    NOT_SEALED { code: "E3013", title: "the file is neither a sealed segment nor an index run", exit: Failed,
+    NOT_SEALED { code: "E3013", title: "the file is no sealed segment", exit: Failed,
         fix: ["quorate inspect --data-dir <folder> reads the log's own files",
               "quorate inspect integrity <folder> finds the sealed files below a folder"],
         explanation: "A sealed file begins with QUORSEG or QUORRUN and ends with an envelope that says so again. This \

@@ -55,7 +55,7 @@ enum What {
     Wal(log::Arguments),
     /// Look at what groups' states are made of, and check every file that their manifests name
     Manifest(log::Arguments),
-    /// Look into a sealed segment or an index run, and check every byte of it
+    /// Look into a sealed segment, and check every byte of it
     Segment(sealed_file::Arguments),
     /// Check every byte of a stopped node's folder, or of all sealed files below any folder
     Integrity(integrity::Arguments),

@@ -36,12 +36,6 @@ pub enum Part {
     /// A data block, counted from 0.
     #[error("block {0}")]
     Block(u32),
-    /// The filter of a partition, counted from 0.
-    #[error("the filter of partition {0}")]
-    Filter(u32),
-    /// Where the blocks and filters are found.
-    #[error("the index")]
-    Index,
     /// What the file ends with.
     #[error("the footer")]
     Footer,
@@ -78,18 +72,13 @@ pub enum DamageKind {
     /// The bytes are those that were written, and mean nothing.
     #[error("it passes its checksum and contradicts itself")]
     Contradiction,
-    /// It is whole, and of another kind than was asked for.
-    #[error("it is of another kind than was asked for")]
-    OtherKind,
 }
 
 /// What to do about damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Remedy {
-    /// Every replica holds the same bytes, and a run can be made again from what it indexes.
-    #[error(
-        "fetch the file from a replica of the group, or build the run again, and compare its bytes"
-    )]
+    /// Every replica holds the same bytes.
+    #[error("fetch the file from a replica of the group, and compare its bytes")]
     Refetch,
     /// A newer program can read it.
     #[error("read it with a program at least as new as the one that wrote it")]
@@ -107,7 +96,7 @@ impl Damage {
     pub const fn remedy(&self) -> Remedy {
         match self.kind {
             DamageKind::Newer { .. } => Remedy::Upgrade,
-            DamageKind::Foreign | DamageKind::OtherKind => Remedy::Replace,
+            DamageKind::Foreign => Remedy::Replace,
             DamageKind::Length { .. }
             | DamageKind::Checksum
             | DamageKind::Misplaced

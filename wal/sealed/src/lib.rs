@@ -1,4 +1,4 @@
-//! Immutable files: index runs and sealed segments, written in slices and read in place.
+//! Immutable files: sealed segments, written in slices and read in place.
 //!
 //! The crate holds formats and algorithms and does no I/O: a writer appends the next bytes of its file to a
 //! buffer, about as many as it is told to, and says when the file is complete; a reader looks into bytes that are a
@@ -10,13 +10,7 @@
 //! | `limits` | every bound, with the relations between them |
 //! | `damage` | what is wrong with a file, and what to do |
 //! | `check` | everything asked of bytes that may be anything, for tests and fuzzing |
-//! | `kind` | which kind of file some bytes are |
-//! | `key` | keys of 8 and 16 bytes, and their hash |
-//! | `run` | an index run: key to value, its header and footer |
-//! | `run/block`, `run/filter` | sorted entries in 4 KiB; what says that a key is not there |
-//! | `run/build`, `run/merge`, `run/write` | entries in any order, or other runs, become one run |
-//! | `run/open`, `run/read`, `run/cursor` | and back |
-//! | `run_set` | all runs of one index, and which to merge next |
+//! | `kind` | whether some bytes are a sealed file |
 //! | `segment` | a stretch of a group's log: its header and envelope |
 //! | `segment/record`, `segment/block`, `segment/columns` | entries in checked, compressed blocks |
 //! | `segment/footer`, `merkle` | the archive that says where all is, and the tree that proves it |
@@ -24,41 +18,6 @@
 //! | `segment/open`, `segment/read`, `segment/entries` | and back |
 //!
 //! The crate knows no log, no disk, no clock and no thread.
-//!
-//! # An index in ten lines
-//!
-//! ```
-//! use std::sync::Arc;
-//! use sealed::{Direction, Duplicates, Merge, RunBuilder, RunReader, RunSet, RunSpec};
-//!
-//! let spec = RunSpec { cluster: 1, group: 7, table: 2, duplicates: Duplicates::Many };
-//! let mut set = RunSet::<u128, Vec<u8>>::new();
-//! for part in 0..3_u64 {
-//!     // Account number -> positions of its transfers, in any order.
-//!     let mut builder = RunBuilder::<u128>::new(spec, 1_000);
-//!     for position in part * 100..(part + 1) * 100 {
-//!         builder.push(u128::from(position % 10), position)?;
-//!     }
-//!     let mut writing = builder.finish().expect("it has entries");
-//!     let mut file = Vec::new();
-//!     while !writing.step(64 << 10, &mut file) {
-//!         // Another turn: the caller writes what is in `file` to the disk, and goes on when there is time.
-//!     }
-//!     set.push(Arc::new(RunReader::open(file)?));
-//! }
-//! assert!(!set.may_contain(10), "ends at the runs' greatest keys");
-//! let mut newest = Vec::new();
-//! set.range(4, u64::MAX, Direction::Descending, 3, &mut newest).expect("sound runs");
-//! assert_eq!(newest, [294, 284, 274]);
-//!
-//! // In the background: neighbours become one run.
-//! let mut merge = Merge::new(set.runs())?;
-//! let mut file = Vec::new();
-//! while !merge.step(64 << 10, &mut file)? {}
-//! set.replace(0..3, Some(Arc::new(RunReader::open(file)?)));
-//! assert_eq!((set.runs().len(), set.entries()), (1, 300));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 //!
 //! # A stretch of a group's log
 //!
@@ -90,25 +49,13 @@
 
 pub mod check;
 pub mod damage;
-pub mod key;
 pub mod kind;
 pub mod limits;
 pub mod merkle;
-pub mod run;
-pub mod run_set;
 pub mod segment;
 
 pub use crate::damage::{Damage, DamageKind, Part, Remedy};
-pub use crate::key::Key;
-pub use crate::kind::FileKind;
-pub use crate::run::build::{BuilderFull, RunBuilder, RunWriting};
-pub use crate::run::cursor::Entries;
-pub use crate::run::merge::{Merge, MergeError};
-pub use crate::run::open::RunOpening;
-pub use crate::run::read::{Direction, RunReader};
-pub use crate::run::write::RunSummary;
-pub use crate::run::{Duplicates, RunSpec};
-pub use crate::run_set::{RunSet, Tiers};
+pub use crate::kind::is_sealed;
 pub use crate::segment::entries::SegmentEntries;
 pub use crate::segment::footer::TermRun;
 pub use crate::segment::merge::{Join, JoinError};

@@ -2,10 +2,6 @@
 
 mod formats;
 mod nonsense;
-mod run_corruption;
-mod run_merging;
-mod runs;
 mod segment_corruption;
 mod segments;
 mod support;
-mod tiers;

@@ -1,9 +1,6 @@
-//! What the tests share: dice from a seed, runs from entries.
+//! What the tests share: dice from a seed, segments from entries.
 
-use sealed::{
-    Codec, Duplicates, Key, OwnedEntry, RunBuilder, RunReader, RunSpec, SegmentSpec, SegmentWriter,
-    Taken,
-};
+use sealed::{Codec, OwnedEntry, SegmentSpec, SegmentWriter, Taken};
 
 /// Numbers from a seed, the same for ever.
 pub(crate) struct Dice(u64);
@@ -24,36 +21,6 @@ impl Dice {
     pub(crate) const fn below(&mut self, end: u64) -> u64 {
         self.roll() % end
     }
-
-    pub(crate) fn wide(&mut self) -> u128 {
-        u128::from(self.roll()) << 64 | u128::from(self.roll())
-    }
-}
-
-pub(crate) fn spec(duplicates: Duplicates) -> RunSpec {
-    RunSpec {
-        cluster: 0xC1,
-        group: 42,
-        table: 3,
-        duplicates,
-    }
-}
-
-/// The file of a run with these entries, written in slices of `budget`.
-pub(crate) fn file<K: Key>(duplicates: Duplicates, entries: &[(K, u64)], budget: usize) -> Vec<u8> {
-    let mut builder = RunBuilder::new(spec(duplicates), entries.len());
-    for (key, value) in entries {
-        builder.push(*key, *value).expect("there is room");
-    }
-    let mut writing = builder.finish().expect("there are entries");
-    let mut file = Vec::new();
-    while !writing.step(budget, &mut file) {}
-    assert_eq!(writing.summary().bytes, file.len() as u64);
-    file
-}
-
-pub(crate) fn run<K: Key>(duplicates: Duplicates, entries: &[(K, u64)]) -> RunReader<K, Vec<u8>> {
-    RunReader::open(file(duplicates, entries, 1 << 20)).expect("what was written can be read")
 }
 
 pub(crate) fn segment_spec(codec: Codec, columns: bool, block_bytes: u32) -> SegmentSpec {

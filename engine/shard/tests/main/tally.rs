@@ -207,6 +207,13 @@ impl StateMachine for Tally {
         Ok(())
     }
 
+    fn reshelve(&mut self, chapter: u64, bytes: Arc<dyn Shelved>) -> Result<(), RestoreError> {
+        let place = self.chapters.get_mut(chapter as usize);
+        let place = place.filter(|_| chapter_of(bytes.bytes()).is_some());
+        *place.ok_or(RestoreError::Malformed(0))? = bytes;
+        Ok(())
+    }
+
     fn chapters(&self) -> u64 {
         self.chapters.len() as u64
     }

@@ -21,6 +21,8 @@ struct Inner {
     /// On their way, of all nodes.
     waiting: Vec<(u64, Parcel)>,
     coffers: u64,
+    /// Ways to it that are cut: what goes there fails.
+    cut: Vec<u64>,
     /// Questions are not answered; or refused.
     is_deaf: bool,
     is_down: bool,
@@ -80,6 +82,11 @@ impl Vault {
         let mut inner = self.0.borrow_mut();
         inner.failing = failing.to_vec();
         inner.mute = mute.to_vec();
+    }
+
+    /// These ways to it, counted from 1 in the order in which nodes started, are cut from here on, and no others.
+    pub(crate) fn cut(&self, ways: &[u64]) {
+        self.0.borrow_mut().cut = ways.to_vec();
     }
 
     /// Questions are not answered at all from here on, or answered that it cannot be said.
@@ -195,7 +202,14 @@ impl Coffer for VaultCoffer {
             .partition(|(of, _)| *of == self.number);
         inner.waiting = others;
         let ours: Vec<(u64, Parcel)> = ours;
-        deliveries.extend(ours.iter().map(|(_, parcel)| inner.store(parcel)));
+        let is_cut = inner.cut.contains(&self.number);
+        deliveries.extend(ours.iter().map(|(_, parcel)| match is_cut {
+            true => Delivery {
+                group: parcel.group,
+                receipt: None,
+            },
+            false => inner.store(parcel),
+        }));
     }
 
     fn find(&mut self, token: u64, group: u64, index: u64) -> bool {

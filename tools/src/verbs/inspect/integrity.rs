@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sealed::FileKind;
 use serde::Serialize;
 
 use super::log::{self, DamageLine};
@@ -25,7 +24,7 @@ Examples:
   quorate inspect integrity /var/lib/quorate
   quorate inspect integrity /mnt/cold --output json
 
-Finds sealed segments and index runs by their bytes, whatever their names. Exit code 0: every byte
+Finds sealed segments by their bytes, whatever their names. Exit code 0: every byte
 of all of them is as it was written; with the data folder of a stopped node its logs, manifests, images and
 chapters are checked as well; 3: some are damaged or could not be read, and each is named.";
 
@@ -164,7 +163,7 @@ fn is_sealed(path: &Path) -> io::Result<Option<u64>> {
     file.by_ref().take(ENDS as u64).read_to_end(&mut first)?;
     file.seek(SeekFrom::Start(bytes.saturating_sub(ENDS as u64)))?;
     file.take(ENDS as u64).read_to_end(&mut last)?;
-    Ok(FileKind::of(&first, &last).map(|_| bytes))
+    Ok(sealed::is_sealed(&first, &last).then_some(bytes))
 }
 
 fn render(report: &Report) -> String {

@@ -1,4 +1,4 @@
-//! `quorate inspect segment`: says what a sealed segment or an index run holds, and checks every byte of it.
+//! `quorate inspect segment`: says what a sealed segment holds, and checks every byte of it.
 //!
 //! - All damage is reported, block by block; a file whose ends are damaged is reported as far as it names itself.
 
@@ -8,9 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use sealed::{
-    Codec, Damage, DamageKind, Duplicates, FileKind, Key, Part, RunReader, SegmentReader,
-};
+use sealed::{Codec, Damage, Part, SegmentReader, is_sealed};
 use serde::Serialize;
 use wal::archive::{FileKind as ArchiveKind, Name};
 
@@ -22,16 +20,15 @@ use crate::failure::Failure;
 const EXAMPLES: &str = "\
 Examples:
   quorate inspect segment ./000001.segment
-  quorate inspect segment ./ids.run --output json
+  quorate inspect segment ./000001.segment --output json
 
-Tells a segment from an index run by its first bytes. Exit code 0: every byte is as it was written;
-3: damaged, and each damage is named with its place, its group, its entries and what to do.";
+Exit code 0: every byte is as it was written; 3: damaged, and each damage is named with its place, its group, its entries and what to do.";
 
 /// Flags of `quorate inspect segment`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The sealed segment or index run
+    /// The sealed segment
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -63,16 +60,9 @@ pub(super) struct Report {
     pub(super) file: String,
     pub(super) bytes: u64,
     pub(super) intact: bool,
-    #[serde(flatten)]
-    holds: Holds,
+    kind: &'static str,
+    content: Option<SegmentContent>,
     pub(super) damage: Vec<DamageLine>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Holds {
-    Segment { content: Option<SegmentContent> },
-    Run { content: Option<RunContent> },
 }
 
 #[derive(Debug, Serialize)]
@@ -90,22 +80,6 @@ struct SegmentContent {
     columns: bool,
     root: String,
     keys: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct RunContent {
-    cluster: String,
-    group: u64,
-    table: u64,
-    key_bytes: usize,
-    duplicates: bool,
-    entries: u64,
-    keys: u64,
-    least_key: String,
-    greatest_key: String,
-    least_value: u64,
-    greatest_value: u64,
-    blocks: u32,
 }
 
 /// One thing found wrong.
@@ -159,7 +133,7 @@ impl Report {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.and_then(Name::parse);
         let name = name.filter(|name| name.kind == ArchiveKind::Sealed);
-        let (Some(name), Holds::Segment { content: Some(it) }) = (name, &self.holds) else {
+        let (Some(name), Some(it)) = (name, &self.content) else {
             return;
         };
         let own = (name.group, name.number, format!("{cluster:x}"));
@@ -189,32 +163,18 @@ impl Report {
 pub(super) fn look(path: &Path) -> io::Result<Option<Report>> {
     let mut bytes = Vec::new();
     File::open(path)?.read_to_end(&mut bytes)?;
-    let Some(kind) = FileKind::of(&bytes, &bytes) else {
+    if !is_sealed(&bytes, &bytes) {
         return Ok(None);
-    };
+    }
     let mut damage = Vec::new();
-    let holds = match kind {
-        FileKind::Segment => Holds::Segment {
-            content: look_at_segment(&bytes, &mut damage),
-        },
-        FileKind::Run => {
-            let wide = RunReader::<u128, _>::open(&bytes[..]);
-            let narrow = wide.as_ref().err();
-            let narrow = narrow.is_some_and(|damage| damage.kind == DamageKind::OtherKind);
-            let content = if narrow {
-                look_at_run(RunReader::<u64, _>::open(&bytes[..]), &mut damage)
-            } else {
-                look_at_run(wide, &mut damage)
-            };
-            Holds::Run { content }
-        }
-    };
+    let content = look_at_segment(&bytes, &mut damage);
     Ok(Some(Report {
         schema_version: SCHEMA_VERSION,
         file: path.display().to_string(),
         bytes: bytes.len() as u64,
         intact: damage.is_empty(),
-        holds,
+        kind: "segment",
+        content,
         damage: damage.iter().map(DamageLine::new).collect(),
     }))
 }
@@ -274,37 +234,6 @@ fn look_at_segment(bytes: &[u8], damage: &mut Vec<Damage>) -> Option<SegmentCont
     })
 }
 
-fn look_at_run<K: Key + std::fmt::LowerHex>(
-    run: Result<RunReader<K, &[u8]>, Damage>,
-    damage: &mut Vec<Damage>,
-) -> Option<RunContent> {
-    let run = match run {
-        Ok(run) => run,
-        Err(found) => {
-            damage.push(found);
-            return None;
-        }
-    };
-    check_blocks(run.blocks(), damage, |from| run.verify(from, 16 << 20));
-    let spec = run.spec();
-    let (least_key, greatest_key) = run.key_range();
-    let (least_value, greatest_value) = run.value_range();
-    Some(RunContent {
-        cluster: format!("{:x}", spec.cluster),
-        group: spec.group,
-        table: spec.table,
-        key_bytes: K::BYTES,
-        duplicates: spec.duplicates == Duplicates::Many,
-        entries: run.entries(),
-        keys: run.keys(),
-        least_key: format!("{least_key:x}"),
-        greatest_key: format!("{greatest_key:x}"),
-        least_value,
-        greatest_value,
-        blocks: run.blocks(),
-    })
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -315,51 +244,33 @@ fn hex(bytes: &[u8]) -> String {
 fn render(report: &Report) -> String {
     let state = if report.intact { "intact" } else { "DAMAGED" };
     let mut lines = Vec::new();
-    match &report.holds {
-        Holds::Segment { content } => {
-            lines.push(format!("{}: sealed segment, {state}", report.file));
-            if let Some(it) = content {
-                let terms: Vec<String> = it
-                    .terms
-                    .iter()
-                    .map(|(first, term)| format!("{term} from {first}"))
-                    .collect();
-                lines.extend([
-                    format!(
-                        "  group {} of cluster {}, entries {} to {}, terms {}",
-                        it.group,
-                        it.cluster,
-                        it.first,
-                        it.last,
-                        terms.join(", ")
-                    ),
-                    format!("  times {} to {}", it.time_first, it.time_last),
-                    format!(
-                        "  {} bytes for {} bytes of payload, {} blocks, compression {}{}",
-                        report.bytes,
-                        it.payload_bytes,
-                        it.blocks,
-                        it.codec,
-                        if it.columns { " in columns" } else { "" }
-                    ),
-                    format!("  root {}", it.root),
-                ]);
-            }
-        }
-        Holds::Run { content } => {
-            lines.push(format!("{}: index run, {state}", report.file));
-            if let Some(it) = content {
-                lines.extend([
-                    format!(
-                        "  group {} of cluster {}, table {}, {} entries of {} keys of {} bytes",
-                        it.group, it.cluster, it.table, it.entries, it.keys, it.key_bytes
-                    ),
-                    format!("  keys {} to {} (hex)", it.least_key, it.greatest_key),
-                    format!("  values {} to {}", it.least_value, it.greatest_value),
-                    format!("  {} bytes, {} blocks", report.bytes, it.blocks),
-                ]);
-            }
-        }
+    lines.push(format!("{}: sealed segment, {state}", report.file));
+    if let Some(it) = &report.content {
+        let terms: Vec<String> = it
+            .terms
+            .iter()
+            .map(|(first, term)| format!("{term} from {first}"))
+            .collect();
+        lines.extend([
+            format!(
+                "  group {} of cluster {}, entries {} to {}, terms {}",
+                it.group,
+                it.cluster,
+                it.first,
+                it.last,
+                terms.join(", ")
+            ),
+            format!("  times {} to {}", it.time_first, it.time_last),
+            format!(
+                "  {} bytes for {} bytes of payload, {} blocks, compression {}{}",
+                report.bytes,
+                it.payload_bytes,
+                it.blocks,
+                it.codec,
+                if it.columns { " in columns" } else { "" }
+            ),
+            format!("  root {}", it.root),
+        ]);
     }
     lines.extend(
         report
