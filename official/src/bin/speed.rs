@@ -4,6 +4,7 @@
 //! speed                        every case, as many transfers each as the peer's run had
 //! speed --transfers 1000000    at most so many
 //! speed c4_10M r3              cases whose name contains a word
+//! speed =c4_10M                the case of this name alone
 //! speed --data-dir DIR         where the nodes' folders are made
 //! speed --list                 the cases
 //! ```
@@ -49,6 +50,12 @@ struct Case {
     kind: Kind,
     /// Thousands of transfers a second, and bytes written for each, of the peer; 0 where it has none.
     theirs: (f64, f64),
+}
+
+impl Case {
+    fn matches(&self, word: &str) -> bool {
+        word.strip_prefix('=').map_or_else(|| self.name.contains(word), |name| self.name == name)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -127,7 +134,7 @@ fn main() {
     }
     say("| case | transfers | tx/s | theirs | times | p50 ms | p99 ms | p99/p50 | max ms | CPU us/tx | written B/tx | theirs | MiB |");
     say("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    let wanted = |case: &&Case| options.words.is_empty() || options.words.iter().any(|word| case.name.contains(word));
+    let wanted = |case: &&Case| options.words.is_empty() || options.words.iter().any(|word| case.matches(word));
     for case in CASES.iter().filter(wanted) {
         measure(case, &options);
     }
