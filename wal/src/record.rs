@@ -102,6 +102,22 @@ pub struct OwnedRecord {
     pub payload_crc: u32,
 }
 
+impl OwnedRecord {
+    /// The same record, its bytes lent.
+    #[must_use]
+    pub fn lent(&self) -> Record<'_> {
+        Record {
+            group: self.group,
+            index: self.index,
+            term: self.term,
+            kind: self.kind,
+            head: &self.head,
+            payload: &self.payload,
+            payload_crc: self.payload_crc,
+        }
+    }
+}
+
 /// The fixed header of a record on disk.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -13,7 +13,7 @@ use crate::block::{self, BLOCK_HEADER_BYTES, BlockHeader};
 use crate::device::{Device, DeviceError, Operation};
 use crate::identity::Life;
 use crate::index::{Index, Position};
-use crate::record::{self, FLAG_RESTART, FLAG_SUPERSEDES, Kind, OwnedRecord, Record};
+use crate::record::{self, FLAG_RESTART, FLAG_SUPERSEDES, Kind, OwnedRecord};
 use crate::space::Space;
 
 /// Token of a repair's reads and writes; no block and no other read has it.
@@ -236,7 +236,7 @@ fn patch(job: &Job, bytes: &mut [u8], sight: &Sight<'_>) -> Option<Patched> {
         for (nth, &(record, offset, from, known)) in places.iter().enumerate() {
             let guess = if nameless == Some(nth) { first } else { 0 };
             let flags = known.unwrap_or(guess);
-            record::encode(&lent(record), flags, seeds, offset, &mut bytes[from..]);
+            record::encode(&record.lent(), flags, seeds, offset, &mut bytes[from..]);
         }
         if block::is_intact(&header, seeds, bytes) {
             return Some(Patched::IsWhole);
@@ -265,18 +265,6 @@ fn place(
     let is_inside = from >= BLOCK_HEADER_BYTES && from + needed <= block_bytes;
     let is_there = position.segment == header.segment.get() as u32;
     (is_there && is_inside && position.bytes as usize == needed).then_some(position.offset)
-}
-
-fn lent(record: &OwnedRecord) -> Record<'_> {
-    Record {
-        group: record.group,
-        index: record.index,
-        term: record.term,
-        kind: record.kind,
-        head: &record.head,
-        payload: &record.payload,
-        payload_crc: record.payload_crc,
-    }
 }
 
 /// Names what a block lacks: entries that are held and lie there, and newest metadata, which is in memory. `None` when

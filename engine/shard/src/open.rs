@@ -13,7 +13,7 @@ use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 use wal::archive::{Archive, ArchiveError, Name};
-use wal::{Device, Opening, Options, OwnedRecord, ReadError, Record, Wal, WalError};
+use wal::{Device, Opening, Options, OwnedRecord, ReadError, Wal, WalError};
 
 use crate::balance::Balance;
 use crate::catch_up::CatchUp;
@@ -317,7 +317,7 @@ fn reread<D: Device, M: StateMachine>(
         };
         next += records.len() as u64;
         for record in &records {
-            recovering.take(group, &borrowed(record), &mut Losses::default())?;
+            recovering.take(group, &record.lent(), &mut Losses::default())?;
         }
     }
     Ok(found)
@@ -340,18 +340,6 @@ fn read_on<D: Device>(
         }
         // A device with a clock of its own ignores this; one without needs it to get on.
         *now += 1_000;
-    }
-}
-
-fn borrowed(record: &OwnedRecord) -> Record<'_> {
-    Record {
-        group: record.group,
-        index: record.index,
-        term: record.term,
-        kind: record.kind,
-        head: &record.head,
-        payload: &record.payload,
-        payload_crc: record.payload_crc,
     }
 }
 
