@@ -244,21 +244,21 @@ fn used_again<D: Source>(
     options: &Options,
 ) -> Option<BlockHeader> {
     let segment_bytes = window.segment_bytes();
-    let until = segment_bytes.min((options.block_bytes_max + 2 * ALIGNMENT) as u64);
-    let mut offset = SEGMENT_HEADER_BYTES as u64;
-    while offset + ALIGNMENT as u64 <= until {
-        let page = window.view(slot, offset, ALIGNMENT);
-        let room = (segment_bytes - offset) as usize;
-        let life = header.life();
-        let block = block::decode_header(page, &life, offset as u32, room);
-        let older = header.segment.get();
-        let newer = block.filter(|block| block.segment.get() > older && block.live.get() > older);
-        if newer.is_some() {
-            return newer;
-        }
-        offset += ALIGNMENT as u64;
-    }
-    None
+    let (life, older) = (header.life(), header.segment.get());
+    let first = SEGMENT_HEADER_BYTES as u64;
+    // One read: a file has hundreds of pages here.
+    let stretch = window.view(slot, first, options.block_bytes_max + ALIGNMENT);
+    let pages = stretch.chunks_exact(ALIGNMENT).zip(0_u64..);
+    let mut blocks = pages.filter_map(|(page, nth)| {
+        let offset = first + nth * ALIGNMENT as u64;
+        block::decode_header(
+            page,
+            &life,
+            offset as u32,
+            (segment_bytes - offset) as usize,
+        )
+    });
+    blocks.find(|block| block.segment.get() > older && block.live.get() > older)
 }
 
 /// Looks for the blocks that pass in a file whose header does not. Of several segments the highest counts: the file
