@@ -278,29 +278,33 @@ fn salvage<D: Source>(
     let mut is_large = false;
     let (mut found, mut astray) = (None::<BlockHeader>, None);
     let mut offset = SEGMENT_HEADER_BYTES as u64;
-    while offset + ALIGNMENT as u64 <= segment_bytes {
-        let page = window.view(slot, offset, ALIGNMENT);
-        let room = (segment_bytes - offset) as usize;
-        if let Some(header) = block::decode_header_unborn(page, &life, offset as u32, room) {
-            let segment = header.segment.get();
-            if offset == SEGMENT_HEADER_BYTES as u64 && foreign == Some(segment) {
+    while offset < segment_bytes {
+        // As much as a read may be long: a file has thousands of pages.
+        let piece = window.view(slot, offset, options.block_bytes_max);
+        let pages = piece.chunks_exact(ALIGNMENT);
+        let end = offset + piece.len() as u64;
+        for (page, offset) in pages.zip((offset..).step_by(ALIGNMENT)) {
+            let is_first = offset == SEGMENT_HEADER_BYTES as u64;
+            is_large |= !is_first && page.iter().any(|&byte| byte != 0);
+            let room = (segment_bytes - offset) as usize;
+            let header = block::decode_header_unborn(page, &life, offset as u32, room);
+            let Some(header) = header else { continue };
+            if is_first && foreign == Some(header.segment.get()) {
                 astray = Some(header);
-            } else if found.is_none_or(|found| found.segment.get() < segment) {
+            } else if found.is_none_or(|found| found.segment.get() < header.segment.get()) {
                 found = Some(header);
             }
         }
-        is_large |= offset > SEGMENT_HEADER_BYTES as u64 && page.iter().any(|&byte| byte != 0);
-        offset += ALIGNMENT as u64;
+        offset = end;
     }
-    match (found, astray) {
-        // The file of that very segment, under another name.
-        (Some(found), Some(first)) if found.segment == first.segment => {
-            Look::Segment(Box::new(from_block(slot, &first)))
-        }
-        (Some(header), _) | (None, Some(header)) => {
-            Look::Segment(Box::new(from_block(slot, &header)))
-        }
-        (None, None) => Look::Garbage { is_large },
+    let chosen = match (astray, found) {
+        (Some(first), Some(found)) if found.segment != first.segment => Some(found),
+        // The file of that very segment under another name, or nothing else in it.
+        (first, found) => first.or(found),
+    };
+    match chosen {
+        Some(header) => Look::Segment(Box::new(from_block(slot, &header))),
+        None => Look::Garbage { is_large },
     }
 }
 
