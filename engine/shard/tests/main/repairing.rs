@@ -1,15 +1,13 @@
 //! An entry that rots in the log of a running replica is asked of its peers and written again where it lies.
 
-use raft::config::Damage;
 use shard::setup::Keeping;
 use wal::device::memory::{Crash, MemoryDisk};
 
 use crate::damage::place_of;
 use crate::images::{SMALL, add_many, numbers, payload};
+use crate::mending::{BYTES, is_whole, scrubbing};
 use crate::past::{TINY, is_without_gap, whole_past};
 use crate::world::{SECOND, Terms, World};
-
-const BYTES: usize = 3_000;
 
 /// Three nodes that take no images and read a megabyte of their logs again each second.
 fn plain() -> World {
@@ -21,29 +19,14 @@ fn with_images(nodes: u32) -> World {
     scrubbed(World::with(nodes, 2, SMALL))
 }
 
-fn scrubbed(mut world: World) -> World {
-    world.scrub = 1 << 20;
-    let nodes = world.disks.len() as u32;
-    for node in 1..=nodes {
-        world.kill(node, Crash::Everything);
-        world.start(node);
-    }
-    world.elect();
-    add_many(&mut world, 0..12, BYTES);
-    world.settle(0);
-    world.run_for(SECOND);
-    world
+fn scrubbed(world: World) -> World {
+    scrubbing(world, 12)
 }
 
 /// Flips a bit of a payload, or of what lies so many bytes before it.
 fn rot(disk: &MemoryDisk, number: u32, before: u64) {
     let (slot, at) = place_of(disk, &payload(number, BYTES));
     disk.flip(slot, at as u64 + 1_500 * u64::from(before == 0) - before, 3);
-}
-
-fn is_whole(world: &World, node: u32) -> bool {
-    let replicas = world.shard(node).replicas();
-    replicas.iter().all(|one| one.raft.damage() == Damage::None)
 }
 
 /// Waits until the node has repaired so many entries; nothing was covered by an image instead.

@@ -5,23 +5,14 @@ use wal::archive::{FileKind, Name};
 use wal::device::memory::Crash;
 
 use crate::images::{SMALL, add_many, numbers};
+use crate::mending::{BYTES, scrubbing};
 use crate::world::{SECOND, World};
 
-const BYTES: usize = 3_000;
 const COUNT: u32 = 60;
 
 /// Nodes that read a megabyte of their chapters again each second, and have some.
 fn world(nodes: u32) -> World {
-    let mut world = World::with(nodes, 2, SMALL);
-    world.scrub = 1 << 20;
-    for node in 1..=nodes {
-        world.kill(node, Crash::Everything);
-        world.start(node);
-    }
-    world.elect();
-    add_many(&mut world, 0..COUNT, BYTES);
-    world.settle(0);
-    world.run_for(SECOND);
+    let world = scrubbing(World::with(nodes, 2, SMALL), COUNT);
     for node in 1..=nodes {
         assert!(world.shard(node).upkeep_counts().chapters > 1);
     }
