@@ -15,7 +15,8 @@
 //!          32  48 B the entry's head   80  the piece
 //! ```
 //!
-//! Without an entry in it an answer means: nothing up to `next` is kept, or `next` is not there yet.
+//! Without an entry in it an answer means: nothing up to `next` is kept, or `next` is not there yet. Whoever asks for the rest
+//! of an entry that is not there yet is told "unavailable": another replica had its beginning.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -304,6 +305,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let refused = match from {
             None => Some(Status::Malformed),
             Some(_) if !replica.is_sound() => Some(Status::Unavailable),
+            // Whoever asks for the rest of an entry has its beginning from a replica that is ahead of this one.
+            Some(from) if from.offset.get() > 0 && from.index.get() > replica.applied.0 => {
+                Some(Status::Unavailable)
+            }
             Some(_) if self.histories.reading.len() >= limits::HISTORY_READS_MAX => {
                 Some(Status::Busy)
             }

@@ -261,6 +261,9 @@ fn questions_that_are_none_are_refused_and_the_future_is_not_there_yet() {
         let (head, pieces) = parse(&body).expect("an answer");
         assert_eq!((status, pieces.len()), (Status::Ok, 0));
         assert_eq!(head.next.index.get(), index, "ask again for the same");
+        // Who has its beginning has it from a node that is ahead.
+        let (status, _) = ask(&mut world, 1, 0, index, 1);
+        assert_eq!(status, Status::Unavailable);
     }
     let (_, body) = ask(&mut world, 1, 0, 1, u64::MAX);
     let (_, pieces) = parse(&body).expect("an answer");
