@@ -53,6 +53,41 @@ struct Seen {
     configuration: u64,
 }
 
+impl Seen {
+    fn of<M>(replica: &Replica<M>) -> Self {
+        let raft = &replica.raft;
+        Self {
+            term: raft.term().0,
+            role: raft.role(),
+            vote: raft.vote(),
+            commit: replica.commit.0,
+            applied: replica.applied.0,
+            last: raft.last_index().0,
+            durable: raft.durable().0,
+            held: replica.durable.0,
+            configuration: raft.membership_index().0,
+            keeps_vote: raft.keeps_term_and_vote(),
+        }
+    }
+
+    /// As [`Seen::of`] and an equation, for most replicas of most turns: looked at together, since nearly always all are
+    /// equal.
+    fn is_still<M>(&self, replica: &Replica<M>) -> bool {
+        let raft = &replica.raft;
+        let moved = (self.term ^ raft.term().0)
+            | (self.commit ^ replica.commit.0)
+            | (self.applied ^ replica.applied.0)
+            | (self.last ^ raft.last_index().0)
+            | (self.durable ^ raft.durable().0)
+            | (self.held ^ replica.durable.0)
+            | (self.configuration ^ raft.membership_index().0);
+        moved == 0
+            && self.role == raft.role()
+            && self.vote == raft.vote()
+            && self.keeps_vote == raft.keeps_term_and_vote()
+    }
+}
+
 /// What a replica knew to be durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Kept {
@@ -131,15 +166,16 @@ impl Judges {
         }
     }
 
-    fn seen_of(&mut self, node: usize, group: u64) -> &mut Seen {
+    /// What was seen of a node's replicas, with room for those of groups up to `last`.
+    fn seen_of(&mut self, node: usize, last: usize) -> &mut [Seen] {
         if self.seen.len() <= node {
             self.seen.resize_with(node + 1, Vec::new);
         }
-        let (seen, at) = (&mut self.seen[node], group as usize);
-        if seen.len() <= at {
-            seen.resize_with(at + 1, Seen::default);
+        let seen = &mut self.seen[node];
+        if seen.len() <= last {
+            seen.resize_with(last + 1, Seen::default);
         }
-        &mut seen[at]
+        seen
     }
 
     /// A core took a turn.
@@ -153,25 +189,16 @@ impl Judges {
         now: u64,
         (trace, coverage): (&Trace, &mut Coverage),
     ) -> Result<(), Broken> {
+        let last = replicas.iter().map(|replica| replica.group.0).max();
+        let mut seen = self.seen_of(judged.node, last.unwrap_or(0) as usize);
         for replica in replicas {
             let GroupId(group) = replica.group;
-            let raft = &replica.raft;
-            let is = Seen {
-                term: raft.term().0,
-                role: raft.role(),
-                vote: raft.vote(),
-                commit: replica.commit.0,
-                applied: replica.applied.0,
-                last: raft.last_index().0,
-                durable: raft.durable().0,
-                held: replica.durable.0,
-                configuration: raft.membership_index().0,
-                keeps_vote: raft.keeps_term_and_vote(),
-            };
-            let was = self.seen_of(judged.node, group);
-            if *was == is {
+            let was = &mut seen[group as usize];
+            if was.is_still(replica) {
                 continue;
             }
+            let raft = &replica.raft;
+            let is = Seen::of(replica);
             let was = std::mem::replace(was, is);
             let scope = Scope {
                 cluster: judged.cluster,
@@ -194,6 +221,7 @@ impl Judges {
                 let what = What::Moved(group, role_name(is.role), is.term, is.commit, is.applied);
                 trace.note(now, Who::Core(judged.node, judged.core), what);
             }
+            seen = &mut self.seen[judged.node];
         }
         Ok(())
     }

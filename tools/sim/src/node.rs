@@ -96,6 +96,8 @@ pub struct Core {
     pub has_cut: bool,
     /// Its counters when they were last looked at.
     pub counted: Counted,
+    /// Writes of its disk that failed for good, as of its last turn.
+    pub writes_failed: u64,
 }
 
 /// How a process ends.
@@ -164,6 +166,7 @@ impl Node {
                 free_at: now,
                 timer: u64::MAX,
                 is_deferred: false,
+                writes_failed: self.disks[usize::from(core)].outlook().0,
             });
         }
         self.cores = cores;
@@ -331,6 +334,8 @@ impl Node {
         }
         running.shard.transport().turn_at(clock.local(now));
         let next = running.shard.turn(&clock.at(now));
+        let (failed, disk) = self.disks[usize::from(core)].outlook();
+        running.writes_failed = failed;
         let door = running.shard.transport();
         let mut local = door.next_tick_at();
         if door.owes_poll() || next == Next::Again {
@@ -339,7 +344,6 @@ impl Node {
         if let Next::Wait(Some(at)) = next {
             local = local.min(at.0);
         }
-        let disk = self.disks[usize::from(core)].next_completion_ns();
         let store = self.stores[usize::from(core)].next_completion_ns();
         for at in disk.into_iter().chain(store) {
             local = local.min(at);

@@ -5,6 +5,7 @@
 //! - After every turn the judges look; the first promise that is not kept ends the run.
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use raft::membership::Membership;
@@ -118,9 +119,9 @@ pub struct World {
     /// Who is to be in the groups whose members change.
     pub(crate) rosters: Rosters,
     undone: u64,
-    queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
+    queue: BinaryHeap<Reverse<(u128, Due)>>,
     order: Chance,
-    sequence: u64,
+    sequence: u32,
     incarnation: u64,
     wakes: Vec<(u64, usize)>,
     timers: Vec<u64>,
@@ -199,13 +200,7 @@ impl World {
     /// # Errors
     /// The first promise that was not kept.
     pub fn run_until(&mut self, end: u64) -> Result<(), Broken> {
-        while let Some(Reverse((at, ..))) = self.queue.peek() {
-            if *at > end {
-                break;
-            }
-            let Some(Reverse((at, _, _, due))) = self.queue.pop() else {
-                break;
-            };
+        while let Some((at, due)) = self.next_until(end) {
             self.now = at;
             self.network.advance(at);
             self.happen(due)?;
@@ -214,6 +209,17 @@ impl World {
         self.now = end;
         self.network.advance(end);
         Ok(())
+    }
+
+    /// Takes the next event, if it is due at `end` or before.
+    fn next_until(&mut self, end: u64) -> Option<(u64, Due)> {
+        let next = self.queue.peek_mut()?;
+        let at = (next.0.0 >> 64) as u64;
+        if at > end {
+            return None;
+        }
+        let Reverse((_, due)) = PeekMut::pop(next);
+        Some((at, due))
     }
 
     // ---- Building.
@@ -330,9 +336,14 @@ impl World {
     // ---- Events.
 
     fn due(&mut self, at: u64, due: Due) {
-        self.sequence += 1;
+        self.sequence = self
+            .sequence
+            .checked_add(1)
+            .expect("a run has fewer events");
         let tie = self.order.roll() as u32;
-        self.queue.push(Reverse((at, tie, self.sequence, due)));
+        // One number to compare: the instant, then the lot, then the order in which they came.
+        let key = u128::from(at) << 64 | u128::from(tie) << 32 | u128::from(self.sequence);
+        self.queue.push(Reverse((key, due)));
     }
 
     fn happen(&mut self, due: Due) -> Result<(), Broken> {
@@ -409,9 +420,9 @@ impl World {
         let takes = self.chance.between(least, most) + node.slow_ns;
         running.is_deferred = false;
         running.free_at = now + takes;
-        let failed = node.disks[usize::from(core)].writes_failed();
+        let failed = running.writes_failed;
         let (next, wants) = node.turn(core, now);
-        let fails = node.disks[usize::from(core)].writes_failed() > failed;
+        let fails = node.cores[usize::from(core)].writes_failed > failed;
         self.turns += 1;
         self.trace.mix(now ^ (number as u64) << 48);
         let judged = node.judged(core);
@@ -756,7 +767,10 @@ impl World {
                     });
                 }
                 for replica in replicas {
-                    let (bytes, most) = (hoard(replica), self.plan.window_bytes as u64);
+                    let most = self.plan.window_bytes as u64;
+                    // What the window holds at all is known without a look at its entries.
+                    let is_small = replica.window.bytes() as u64 <= most;
+                    let bytes = if is_small { 0 } else { hoard(replica) };
                     if bytes > most {
                         let scope = Scope {
                             cluster: node.cluster,
