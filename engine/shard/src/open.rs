@@ -133,6 +133,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             stash: VecDeque::new(),
             asking: Vec::new(),
             ready: Vec::new(),
+            touched: Vec::new(),
             events: Vec::new(),
             scratch: Vec::new(),
             next_beat: now,

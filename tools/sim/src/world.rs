@@ -48,7 +48,7 @@ const OPERATOR_NS: u64 = 250 * MILLISECOND;
 enum Due {
     /// Something arrived at a core.
     Turn(usize, u16),
-    /// A core's timer; void unless the core still waits for it.
+    /// A core's alarm: its timer may be due.
     Timer(usize, u16),
     /// Something arrived at a client, or its time has come.
     Client(usize),
@@ -125,6 +125,8 @@ pub struct World {
     incarnation: u64,
     wakes: Vec<(u64, usize)>,
     timers: Vec<u64>,
+    /// Replicas that a turn touched.
+    touched: Vec<u32>,
 }
 
 impl World {
@@ -173,6 +175,7 @@ impl World {
             incarnation: 0,
             wakes: Vec::new(),
             timers: vec![u64::MAX; clients],
+            touched: Vec::new(),
             plan,
         };
         crate::trace::watch(world.plan.seed, &world.trace);
@@ -351,10 +354,17 @@ impl World {
             Due::Turn(node, core) => self.turn(node, core),
             Due::Timer(node, core) => {
                 let now = self.now;
-                match self.nodes[node].cores.get_mut(usize::from(core)) {
-                    Some(running) if running.timer == now => self.turn(node, core),
-                    _ => Ok(()),
+                let Some(running) = self.nodes[node].cores.get_mut(usize::from(core)) else {
+                    return Ok(());
+                };
+                if running.alarm == now {
+                    running.alarm = u64::MAX;
                 }
+                if running.timer == now {
+                    return self.turn(node, core);
+                }
+                self.set_alarm(node, core);
+                Ok(())
             }
             Due::Client(client) => {
                 let now = self.now;
@@ -427,12 +437,18 @@ impl World {
         self.trace.mix(now ^ (number as u64) << 48);
         let judged = node.judged(core);
         let running = &mut node.cores[usize::from(core)];
-        self.judges.turned(
-            judged,
-            running.shard.replicas(),
-            now,
-            (&self.trace, &mut self.coverage),
-        )?;
+        self.touched.clear();
+        running.shard.take_touched(&mut self.touched);
+        if !self.touched.is_empty() {
+            self.touched.sort_unstable();
+            let (replicas, touched) = (running.shard.replicas(), self.touched.iter());
+            self.judges.turned(
+                judged,
+                touched.map(|slot| &replicas[*slot as usize]),
+                now,
+                (&self.trace, &mut self.coverage),
+            )?;
+        }
         if let Some(broken) = self.chronicle.take_broken() {
             return Err(broken);
         }
@@ -447,15 +463,26 @@ impl World {
             self.end(number, Ending::Stopped, "its disk failed");
             return Ok(());
         }
-        let at = wants.max(now + takes);
-        running.timer = at;
-        if wants != u64::MAX {
-            self.due(at, Due::Timer(number, core));
-        }
+        running.timer = if wants == u64::MAX {
+            u64::MAX
+        } else {
+            wants.max(now + takes)
+        };
+        self.set_alarm(number, core);
         while let Some(scope) = self.judges.elected.pop() {
             self.logs_of(scope)?;
         }
         Ok(())
+    }
+
+    /// The core's timer will be looked at when it rings: nothing to do if an alarm before is in the queue already.
+    fn set_alarm(&mut self, number: usize, core: u16) {
+        let running = &mut self.nodes[number].cores[usize::from(core)];
+        let at = running.timer;
+        if at < running.alarm && at > self.now {
+            running.alarm = at;
+            self.due(at, Due::Timer(number, core));
+        }
     }
 
     // ---- Processes.
@@ -575,6 +602,7 @@ impl World {
                 entries += self.logs_of(Scope { cluster, group })?;
             }
         }
+        self.rest()?;
         self.queues()?;
         self.budgets()?;
         self.within_reach()?;
@@ -582,6 +610,26 @@ impl World {
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
         let pause = LOGS_NS.max(entries * 200_000);
         self.due(self.now + pause, Due::Logs);
+        Ok(())
+    }
+
+    /// Replicas that nobody is known to have touched are as they were.
+    fn rest(&mut self) -> Result<(), Broken> {
+        for node in &mut self.nodes {
+            for core in 0..node.cores.len() {
+                let judged = node.judged(core as u16);
+                let shard = &mut node.cores[core].shard;
+                // What was touched since its last turn, by an operator, is judged now.
+                self.touched.clear();
+                shard.take_touched(&mut self.touched);
+                self.touched.sort_unstable();
+                let (replicas, touched) = (shard.replicas(), self.touched.iter());
+                let notes = (&self.trace, &mut self.coverage);
+                let touched = touched.map(|slot| &replicas[*slot as usize]);
+                self.judges.turned(judged, touched, self.now, notes)?;
+                self.judges.at_rest(judged, replicas)?;
+            }
+        }
         Ok(())
     }
 
