@@ -13,8 +13,8 @@ use crate::chapter::Chapter;
 use crate::event_row::{EventRow, RowKind};
 use crate::find_blocks::{FindBlocks, Key};
 use crate::id_index::IdHasher;
-use crate::limits::Limits;
-use crate::pending::Pendings;
+use crate::limits::{EXPIRIES_MAX, Limits};
+use crate::pending::{Pendings, Slot};
 use crate::shelf::{Shape, Shelf};
 use crate::transfer_table::{Counts, TransferRow, TransferTable};
 
@@ -38,6 +38,27 @@ impl Books {
             hasher,
             blocks: FindBlocks::default(),
         }
+    }
+
+    /// Asks the system for the accounts of an open reservation.
+    pub(crate) fn fetch_pending(&mut self, pending_id: u128) {
+        let hash = self.hasher.hash(pending_id);
+        if let Some(slot) = self.pendings.find(pending_id, hash) {
+            self.fetch_slot(slot);
+        }
+    }
+
+    /// Asks the system for the accounts of all reservations that one command by this time expires.
+    pub(crate) fn fetch_due(&mut self, now: u64) {
+        for slot in self.pendings.all_due(now, EXPIRIES_MAX) {
+            self.fetch_slot(slot);
+        }
+    }
+
+    fn fetch_slot(&mut self, slot: Slot) {
+        let reservation = self.pendings.reservation(slot);
+        self.accounts.fetch(reservation.debit);
+        self.accounts.fetch(reservation.credit);
     }
 
     /// Indexes the transfers that a command has added.
