@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ledger::pages::ChunkSource;
+use ledger::ledger::ChunkSource;
 use memmap2::{MmapMut, MmapOptions};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 

@@ -31,7 +31,7 @@ use crate::instruction::{Instruction, InstructionError, operation};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
 use crate::mutants::{Mutant, is_planted};
-use crate::pages::ChunkSource;
+pub use crate::pages::ChunkSource;
 use crate::periods;
 use crate::query;
 use crate::restore::Restore;

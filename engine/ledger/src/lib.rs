@@ -46,7 +46,7 @@ pub mod mutants;
 #[cfg(not(feature = "mutants"))]
 mod mutants;
 mod new_transfer;
-pub mod pages;
+mod pages;
 mod pending;
 pub mod period;
 mod periods;
