@@ -16,6 +16,7 @@ use crate::id_index::IdHasher;
 use crate::limits::{EXPIRIES_MAX, Limits};
 use crate::pending::{Pendings, Slot};
 use crate::shelf::{Shape, Shelf};
+use crate::transfer::{Transfer, TransferFlags};
 use crate::transfer_table::{Counts, TransferRow, TransferTable};
 
 /// All replicated state but the clock and the digest.
@@ -40,8 +41,21 @@ impl Books {
         }
     }
 
+    /// Has the system read the accounts of all events together, where they may not be in memory.
+    #[cold]
+    pub(crate) fn fetch_accounts(&mut self, events: &[Transfer]) {
+        for event in events {
+            if event.flags().has(TransferFlags::RESOLVING) {
+                self.fetch_pending(event.pending_id.get());
+            } else {
+                self.accounts.fetch_id(event.debit_account_id.get());
+                self.accounts.fetch_id(event.credit_account_id.get());
+            }
+        }
+    }
+
     /// Asks the system for the accounts of an open reservation.
-    pub(crate) fn fetch_pending(&mut self, pending_id: u128) {
+    fn fetch_pending(&mut self, pending_id: u128) {
         let hash = self.hasher.hash(pending_id);
         if let Some(slot) = self.pendings.find(pending_id, hash) {
             self.fetch_slot(slot);

@@ -71,6 +71,9 @@ impl<'a> TransferCreation<'a> {
         journal: &'a mut Journal,
         events: &'a [Transfer],
     ) -> Self {
+        if books.accounts.is_elsewhere() {
+            books.fetch_accounts(events);
+        }
         let mut creation = Self {
             books,
             digest,
@@ -78,9 +81,6 @@ impl<'a> TransferCreation<'a> {
             events,
             ahead: [Ahead::NOTHING; PLACES],
         };
-        if creation.books.accounts.is_elsewhere() {
-            creation.fetch_accounts();
-        }
         for place in 0..2 * AHEAD {
             creation.hash(place);
         }
@@ -88,20 +88,6 @@ impl<'a> TransferCreation<'a> {
             creation.guess(place);
         }
         creation
-    }
-
-    /// Has the system read the accounts of all events together, where they may not be in memory.
-    #[cold]
-    fn fetch_accounts(&mut self) {
-        for event in self.events {
-            if event.flags().has(TransferFlags::RESOLVING) {
-                self.books.fetch_pending(event.pending_id.get());
-            } else {
-                let accounts = &mut self.books.accounts;
-                accounts.fetch_id(event.debit_account_id.get());
-                accounts.fetch_id(event.credit_account_id.get());
-            }
-        }
     }
 
     /// Hashes the ids of an event and fetches their buckets.
