@@ -21,12 +21,14 @@
 //!   records were lost with it. Version 1 has zeros there and counts nothing.
 
 pub mod buffer;
+pub(crate) mod chain;
 pub(crate) mod tally;
 
 use crc32fast::Hasher;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::block::chain::Chain;
 use crate::block::tally::Tally;
 use crate::device::ALIGNMENT;
 use crate::identity::{Life, Seeds};
@@ -179,7 +181,7 @@ pub(crate) struct Records<'a> {
     seeds: Seeds,
     offset: u32,
     left: u32,
-    chain: Hasher,
+    chain: Chain,
     /// All of them passed their checksums a moment ago.
     trusted: bool,
 }
@@ -204,7 +206,7 @@ impl<'a> Records<'a> {
             seeds,
             offset: header.offset.get() + BLOCK_HEADER_BYTES as u32,
             left: header.records.get(),
-            chain: Hasher::new(),
+            chain: Chain::new(),
             trusted: false,
         }
     }
@@ -250,6 +252,14 @@ impl<'a> Records<'a> {
         (found > 0 && is_end).then(|| left - found)
     }
 
+    /// Goes on behind a record of this many bytes.
+    #[inline]
+    fn pass(&mut self, bytes: u32) {
+        self.body = &self.body[bytes as usize..];
+        self.offset += bytes;
+        self.left -= 1;
+    }
+
     /// Records not yet seen.
     pub(crate) const fn left(&self) -> u32 {
         self.left
@@ -276,6 +286,7 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Found<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Found<'a>> {
         if self.left == 0 {
             return None;
@@ -284,12 +295,10 @@ impl<'a> Iterator for Records<'a> {
             record::decode_trusting(self.body, self.offset)?
         } else {
             let found = record::decode(self.body, self.seeds, self.offset)?;
-            self.chain.update(&found.header_crc.to_le_bytes());
+            self.chain.add(found.header_crc);
             found
         };
-        self.body = &self.body[found.bytes as usize..];
-        self.offset += found.bytes;
-        self.left -= 1;
+        self.pass(found.bytes);
         Some(found)
     }
 }
@@ -297,7 +306,17 @@ impl<'a> Iterator for Records<'a> {
 /// Whether every record of the block is there and intact, header and payload.
 pub(crate) fn is_intact(header: &BlockHeader, seeds: Seeds, block: &[u8]) -> bool {
     let mut records = Records::new(header, seeds, block);
-    records.by_ref().all(|found| found.intact) && records.walked(header).whole
+    while records.left > 0 {
+        let Some(proof) = record::prove(records.body, seeds, records.offset) else {
+            return false;
+        };
+        if !proof.intact {
+            return false;
+        }
+        records.chain.add(proof.header_crc);
+        records.pass(proof.bytes);
+    }
+    records.walked(header).whole
 }
 
 /// Judges arbitrary bytes as every structure of the log: the entry for fuzzing. Returns how many records of a
