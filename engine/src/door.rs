@@ -34,7 +34,9 @@ use shard::sessions::Sessions;
 use crate::config::Layout;
 use crate::core::{Stopper, patiently};
 use crate::door::counters::Counters;
+use crate::driver::hatch::Hatch;
 use crate::driver::listen;
+use crate::driver::wake::Wake;
 use crate::error::EngineError;
 
 /// The ledger with the sessions of its clients, as one group's machine: the same on every node, door or no door.
@@ -91,6 +93,7 @@ impl OpenDoor {
         node: NodeId,
         awake_ns: u64,
         counters: Arc<Counters>,
+        hatches: &[Hatch],
         stopper: Stopper,
     ) -> Result<Self, EngineError> {
         let address = options.address;
@@ -104,9 +107,21 @@ impl OpenDoor {
         let waker = Arc::new(Waker::new(poll.registry(), serve::WAKER).map_err(failed)?);
         let place = layout.nodes.iter().position(|known| known.id == node.0);
         let place = place.expect("a folder's node is in its layout");
+        for hatch in hatches {
+            let waker = Arc::clone(&waker);
+            // It fails only when the counter in the kernel is at its end: then the door wakes in any case.
+            hatch.wakes_door(Wake::new(Arc::new(move || drop(waker.wake()))));
+        }
         let listener = mio::net::TcpListener::from_std(listener);
-        let door =
-            serve::Door::new(poll, listener, layout, place, awake_ns, &counters).map_err(failed)?;
+        let door = serve::Door::new(
+            poll,
+            listener,
+            (layout, place),
+            hatches,
+            awake_ns,
+            &counters,
+        );
+        let door = door.map_err(failed)?;
         let flag = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&flag);
         let body = move || {

@@ -6,6 +6,7 @@
 //! - A core that has work never sleeps; one that has none does, after a moment in which more may come ([`Seat::awake_ns`]).
 
 pub mod glommio;
+pub mod hatch;
 mod sockets;
 pub mod threads;
 pub mod wake;
@@ -21,6 +22,7 @@ pub use shard::shard::Next;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::clock::SystemClock;
+use crate::driver::hatch::Hatch;
 use crate::driver::wake::Wake;
 use crate::error::EngineError;
 
@@ -73,6 +75,8 @@ pub struct Seat {
     pub network: TransportConfig,
     /// How long it looks on before it sleeps, after news.
     pub awake_ns: u64,
+    /// The way from the door of this node, if it has one.
+    pub hatch: Option<Hatch>,
 }
 
 /// Listens on an address that nobody else listens on: a port is never shared, so that a second process

@@ -17,6 +17,7 @@ use crate::core::{Cores, Stopper};
 use crate::cpus;
 use crate::door::OpenDoor;
 use crate::door::counters::Counters;
+use crate::driver::hatch::Hatch;
 use crate::driver::{Build, Seat};
 use crate::error::EngineError;
 use crate::folder::Folder;
@@ -91,6 +92,10 @@ impl Node {
         let cpus = cpus::choose(layout, folder.node(), options)?;
         // Processes of one host never start in the same nanosecond and under the same number.
         let incarnation = SystemClock.wall().rotate_left(16) ^ u64::from(std::process::id());
+        let mut hatches = Vec::new();
+        if options.tigerbeetle.is_some() {
+            hatches.resize_with(usize::from(layout.cores), Hatch::default);
+        }
         let seats = (0..).zip(cpus).map(|(core, cpu)| {
             let network = network(layout, folder.node(), core, options, incarnation);
             let awake_ns = options.awake_us * 1_000;
@@ -99,6 +104,7 @@ impl Node {
                 cpu,
                 network,
                 awake_ns,
+                hatch: hatches.get(usize::from(core)).cloned(),
             };
             (seat, build(&folder, core))
         });
@@ -107,7 +113,7 @@ impl Node {
         let door = options.tigerbeetle.as_ref().map(|door| {
             let awake_ns = options.awake_us * 1_000;
             let (node, stopper) = (folder.node(), cores.stopper());
-            OpenDoor::open(door, layout, node, awake_ns, counters, stopper)
+            OpenDoor::open(door, layout, node, awake_ns, counters, &hatches, stopper)
         });
         Ok(Self {
             door: door.transpose()?,

@@ -94,6 +94,7 @@ fn seat(address: SocketAddr, node: u32, peers: &[(u32, SocketAddr)], limits: Lim
         cpu: None,
         network,
         awake_ns: 200_000,
+        hatch: None,
     }
 }
 

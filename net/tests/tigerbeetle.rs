@@ -1,6 +1,7 @@
 //! The TigerBeetle protocol's frames: any stream however cut, each damaged byte, and the example of the document.
 
 use bytes::Bytes;
+use net::pool::Pool;
 use net::tigerbeetle::header::{BadMessage, HEADER_BYTES};
 use net::tigerbeetle::message::{
     Announced, Envelope, Eviction, Message, Ping, Pong, Reason, Reply, Request,
@@ -85,6 +86,51 @@ fn every_message_survives_the_round_trip() {
     for cut in [1, 300, 1 << 20] {
         check(&all, cut);
     }
+}
+
+/// Reads all of `bytes`, at most `cut` at a time, and takes what is whole.
+fn read(reader: &mut Reader, mut bytes: &[u8], cut: usize) -> Vec<Bytes> {
+    let mut bodies = Vec::new();
+    while !bytes.is_empty() {
+        let space = reader.space();
+        let count = space.len().min(bytes.len()).min(cut);
+        space[..count].copy_from_slice(&bytes[..count]);
+        reader.filled(count);
+        bytes = &bytes[count..];
+        while let Some(frame) = reader.next_frame().expect("it is right") {
+            bodies.push(frame.body);
+        }
+    }
+    bodies
+}
+
+#[test]
+fn a_long_message_lies_in_the_pool_and_its_memory_comes_back() {
+    let body = |byte: u8| Bytes::from(vec![byte; 128 * 8189]);
+    let message = |number: u32, body: &Bytes| {
+        let mut bytes = request(number).encode(&envelope(0), body).to_vec();
+        bytes.extend_from_slice(body);
+        bytes
+    };
+    let bodies = [body(1), Bytes::from_static(&[2; 32]), body(3), body(4)];
+    let all: Vec<Vec<u8>> = (1..)
+        .zip(&bodies)
+        .map(|(number, body)| message(number, body))
+        .collect();
+    let pool = Pool::new(2 << 20);
+    let mut reader = Reader::new(pool.clone());
+    let came = read(&mut reader, &all.concat(), 100_000);
+    assert_eq!(came, bodies);
+    assert!(!reader.is_midway());
+    // Room for one long message: those that follow while it is held have memory of their own.
+    let held = pool.bytes_allocated();
+    assert!((1 << 20..2 << 20).contains(&held));
+    assert!(pool.exhausted() > 0);
+    let address = came[0].as_ptr();
+    drop(came);
+    let again = read(&mut reader, &all[3], usize::MAX);
+    assert_eq!((again[0].as_ptr(), &again[0]), (address, &bodies[3]));
+    assert_eq!(pool.bytes_allocated(), held);
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub const CONNECTION_REQUESTS_MAX: u32 = 4096;
 /// shared equally by its groups.
 pub const WINDOW_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Payload bytes that one turn applies before it looks at its doors again.
-pub const APPLY_BYTES_PER_TURN: usize = 4 * PAYLOAD_BYTES_MAX;
+/// Payload bytes after which a turn applies no more and looks at its doors again: one full entry, or thousands of small ones.
+pub const APPLY_BYTES_PER_TURN: usize = PAYLOAD_BYTES_MAX / 2;
 
 /// Entries that one turn applies before it looks at its doors again.
 pub const APPLY_ENTRIES_PER_TURN: usize = 4096;

@@ -214,8 +214,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.pulse(clock);
         self.persist(now);
         self.replicate(now);
+        // What peers wait for does not wait for this core's own work, nor do answers for its upkeep.
+        self.transport.flush();
         let left = self.apply(clock);
         self.replies.send(&mut self.transport);
+        self.transport.flush();
         self.take_installs(now);
         let is_busy = busy || left;
         let wants = self.upkeep(now, is_busy, &|| clock.now());

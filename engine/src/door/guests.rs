@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use net::pool::Pool;
 use net::tigerbeetle::reader::{Frame, Reader};
 use raft::ids::Time;
 use rustc_hash::FxHashMap;
@@ -53,6 +54,8 @@ pub struct Guests {
     places: Vec<Option<Guest>>,
     turn: u64,
     base: usize,
+    /// Memory of long requests, used again when their entries are.
+    pool: Pool,
     counters: Arc<Counters>,
     /// Those that may be read on without a word from the kernel.
     pub ready: VecDeque<GuestId>,
@@ -68,6 +71,7 @@ impl Guests {
             places: (0..limits::GUESTS_MAX).map(|_| None).collect(),
             turn: 0,
             base,
+            pool: Pool::new(limits::GUEST_POOL_BYTES),
             counters,
             ready: VecDeque::new(),
             gone: Vec::new(),
@@ -116,7 +120,7 @@ impl Guests {
                 origin,
             },
             stream,
-            reader: Reader::default(),
+            reader: Reader::new(self.pool.clone()),
             out: VecDeque::new(),
             unread: 0,
             opened_at: now,

@@ -4,7 +4,7 @@
 //!   reads nothing costs itself its connection, and the others nothing.
 
 use net::tigerbeetle::operation::MESSAGE_BYTES_MAX;
-use shard::limits::SESSIONS_MAX;
+use shard::limits::{SESSIONS_MAX, WAITING_BYTES_MAX};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MILLISECOND;
@@ -39,6 +39,12 @@ pub const ORDER_BYTES_MAX: usize = 256 * MESSAGE_BYTES_MAX;
 pub const PARTS_MAX: usize = 65_536;
 /// Parts of requests on their way to one core at once; the others wait for them.
 pub const IN_FLIGHT_PER_LINE: usize = 1024;
+/// Bytes of requests that a core of this node may have to answer at once, but one request in any case; the others wait for
+/// it here, where nobody answers "busy" to them.
+pub const HATCH_BYTES_MAX: usize = WAITING_BYTES_MAX / 2;
+/// Receive buffers that are kept for clients' long requests: those being carried out, and those whose entries a core keeps
+/// for a while. Beyond, a request gets memory of its own.
+pub const GUEST_POOL_BYTES: usize = ORDER_BYTES_MAX;
 /// Receive buffers of a connection to a core, held until the client has read.
 pub const LINE_POOL_BYTES: usize = 256 * MESSAGE_BYTES_MAX;
 /// Clients whose session is remembered here, to ask the group less often.
@@ -70,3 +76,7 @@ const _: () = assert!(
     "one request of each"
 );
 const _: () = assert!(PAUSE_NS_MAX < PATIENCE_NS);
+const _: () = assert!(
+    HATCH_BYTES_MAX >= 32 * (MESSAGE_BYTES_MAX - 256),
+    "full requests of 32 clients"
+);

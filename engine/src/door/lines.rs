@@ -1,4 +1,4 @@
-//! The door's connections to cores: one for each core of each node that was ever asked, made again when they break.
+//! The door's ways to cores: a hatch to each core of its own node, else a connection, made when it is asked for and again when it breaks.
 //!
 //! - Speaks the client's part of our own protocol, as any client does.
 //! - What waits for a connection or for its turn on one waits in order, and is given back when the connection breaks.
@@ -14,10 +14,13 @@ use net::frame::{Codec, Kind};
 use net::pool::Pool;
 use net::request::{ReplyHead, RequestHead};
 use net::session::Session;
+use net::transport::Frame;
 use raft::ids::{NodeId, Time};
+use rustc_hash::FxHashMap;
 
 use crate::config::Layout;
 use crate::door::limits;
+use crate::driver::hatch::Hatch;
 
 /// Pieces handed to one system call.
 const SLICES: usize = 64;
@@ -31,6 +34,20 @@ pub struct Question {
     pub body: Bytes,
     /// The body's CRC-32.
     pub crc: u32,
+}
+
+impl Question {
+    /// As a core takes it.
+    fn frame(self, now: Time) -> Frame {
+        Frame {
+            kind: Kind::REQUEST,
+            head: Bytes::copy_from_slice(&self.head.encode()),
+            bulk: self.body,
+            bulk_crc: self.crc,
+            began_at: now.0,
+            arrived_at: now.0,
+        }
+    }
 }
 
 /// A connection that was made or is being made.
@@ -49,9 +66,13 @@ pub struct Line {
     pub core: u16,
     address: SocketAddr,
     connection: Option<Connection>,
+    /// To a core of this node, in whose place no connection is made.
+    hatch: Option<Hatch>,
     redial_at: Time,
     waiting: VecDeque<Question>,
     in_flight: usize,
+    /// Bytes of the questions that a hatch has taken and not answered, by id.
+    behind: FxHashMap<u64, usize>,
     /// No receive buffer was free: try again without a word from the kernel.
     pub starved: bool,
 }
@@ -69,6 +90,12 @@ impl Lines {
     /// A line for each core of each node, none connected; their tokens begin at `base`.
     #[must_use]
     pub fn new(layout: &Layout, base: usize) -> Self {
+        Self::with_hatches(layout, base, 0, &[])
+    }
+
+    /// The same from within the node at `here`, whose cores are behind these hatches, in order.
+    #[must_use]
+    pub fn with_hatches(layout: &Layout, base: usize, here: usize, hatches: &[Hatch]) -> Self {
         let places = 0..layout.nodes.len();
         let all = places.flat_map(|place| (0..layout.cores).map(move |core| (place, core)));
         let line = |(place, core): (usize, u16)| Line {
@@ -78,9 +105,14 @@ impl Lines {
                 .address_of(NodeId(layout.nodes[place].id), core)
                 .expect("the layout was checked"),
             connection: None,
+            hatch: hatches
+                .get(usize::from(core))
+                .filter(|_| place == here)
+                .cloned(),
             redial_at: Time(0),
             waiting: VecDeque::new(),
             in_flight: 0,
+            behind: FxHashMap::default(),
             starved: false,
         };
         Self {
@@ -135,7 +167,8 @@ impl Lines {
     pub fn ask(&mut self, at: usize, question: Question, registry: &Registry, now: Time) -> bool {
         let token = Token(self.base + at);
         let line = &mut self.lines[at];
-        if line.connection.is_none() && !line.dial(self.cluster, &self.pool, token, registry, now) {
+        let is_there = line.hatch.is_some() || line.connection.is_some();
+        if !is_there && !line.dial(self.cluster, &self.pool, token, registry, now) {
             return false;
         }
         line.waiting.push_back(question);
@@ -143,8 +176,23 @@ impl Lines {
     }
 
     /// Hands over what may leave now, and writes it; false when the connection is lost.
-    pub fn write(&mut self, at: usize) -> bool {
-        self.lines[at].write()
+    pub fn write(&mut self, at: usize, now: Time) -> bool {
+        self.lines[at].write(now)
+    }
+
+    /// Takes the answers that came through hatches.
+    pub fn hear(&mut self, now: Time, answers: &mut Vec<(ReplyHead, Bytes)>) {
+        for line in &mut self.lines {
+            line.hear(answers);
+            line.hand_over(now);
+        }
+    }
+
+    /// True when no hatch has news; then the first that has some wakes the door.
+    #[must_use]
+    pub fn may_sleep(&self) -> bool {
+        let mut hatches = self.lines.iter().filter_map(|line| line.hatch.as_ref());
+        hatches.all(Hatch::door_may_sleep)
     }
 
     /// Reads what came; answers go to `answers`. False when the connection is lost.
@@ -153,7 +201,7 @@ impl Lines {
         let before = answers.len();
         let lives = line.read(now, answers);
         line.in_flight = line.in_flight.saturating_sub(answers.len() - before);
-        lives && line.write()
+        lives && line.write(now)
     }
 
     /// Forgets a connection that is lost, with what waits for it.
@@ -193,7 +241,48 @@ impl Line {
         true
     }
 
-    fn write(&mut self) -> bool {
+    /// Hands questions to a core of this node.
+    fn hand_over(&mut self, now: Time) {
+        let Some(hatch) = &self.hatch else {
+            return;
+        };
+        let mut bytes: usize = self.behind.values().sum();
+        let mut count = 0;
+        for Question { head, body, .. } in &self.waiting {
+            let is_full = bytes > 0 && bytes + body.len() > limits::HATCH_BYTES_MAX;
+            if is_full || self.behind.len() >= limits::IN_FLIGHT_PER_LINE {
+                break;
+            }
+            // A question that is asked again takes the place of itself.
+            bytes += body.len() - self.behind.insert(head.id, body.len()).unwrap_or(0);
+            count += 1;
+        }
+        if count > 0 {
+            hatch.ask(
+                self.waiting
+                    .drain(..count)
+                    .map(|question| question.frame(now)),
+            );
+        }
+    }
+
+    fn hear(&mut self, answers: &mut Vec<(ReplyHead, Bytes)>) {
+        let Some(hatch) = &self.hatch else {
+            return;
+        };
+        hatch.hear(|mut answer| {
+            let head = ReplyHead::decode(&answer.head).expect("a core of this node has encoded it");
+            self.behind.remove(&head.id);
+            let body = match answer.bulk.len() {
+                0 | 1 => answer.bulk.pop().unwrap_or_default(),
+                _ => answer.bulk.concat().into(),
+            };
+            answers.push((head, body));
+        });
+    }
+
+    fn write(&mut self, now: Time) -> bool {
+        self.hand_over(now);
         let Some(connection) = &mut self.connection else {
             return true;
         };

@@ -18,6 +18,7 @@ use crate::door::desk::{Desk, Effect};
 use crate::door::guests::Guests;
 use crate::door::limits;
 use crate::door::lines::{Lines, Question};
+use crate::driver::hatch::Hatch;
 use crate::driver::wakeful::Wakeful;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -46,14 +47,14 @@ impl Door {
     pub(crate) fn new(
         poll: Poll,
         mut listener: TcpListener,
-        layout: &Layout,
-        place: usize,
+        (layout, place): (&Layout, usize),
+        hatches: &[Hatch],
         awake_ns: u64,
         counters: &Arc<Counters>,
     ) -> std::io::Result<Self> {
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
-        let lines = Lines::new(layout, 0);
+        let lines = Lines::with_hatches(layout, 0, place, hatches);
         Ok(Self {
             guests: Guests::new(lines.len(), Arc::clone(counters)),
             desk: Desk::new(layout.clone(), place, Arc::clone(counters)),
@@ -73,7 +74,8 @@ impl Door {
         let mut events = Events::with_capacity(EVENTS);
         while !stop.load(Ordering::Acquire) {
             let mut timeout = self.timeout(SystemClock.now());
-            if timeout != Some(Duration::ZERO) && self.wakeful.looks_again(None) {
+            let sleeps = timeout != Some(Duration::ZERO);
+            if sleeps && (self.wakeful.looks_again(None) || !self.lines.may_sleep()) {
                 timeout = Some(Duration::ZERO);
             }
             match self.poll.poll(&mut events, timeout) {
@@ -88,9 +90,24 @@ impl Door {
             for event in &events {
                 self.woken(event, now);
             }
+            self.hear(now);
             self.turn(now);
         }
         Ok(())
+    }
+
+    /// Takes what the cores of this node have answered.
+    fn hear(&mut self, now: Time) {
+        let mut answers = Vec::new();
+        self.lines.hear(now, &mut answers);
+        if answers.is_empty() {
+            return;
+        }
+        self.wakeful.stirred(now);
+        for (head, body) in answers {
+            self.desk.answer(&head, body, now, &mut self.effects);
+        }
+        self.do_effects(now);
     }
 
     fn timeout(&self, now: Time) -> Option<Duration> {
@@ -208,7 +225,7 @@ impl Door {
         touched.sort_unstable();
         touched.dedup();
         for line in touched.drain(..) {
-            if !self.lines.write(line) {
+            if !self.lines.write(line, now) {
                 self.lose(line, now);
             }
         }

@@ -71,7 +71,8 @@ pub(crate) fn run<B: Build>(
         let start = |source| EngineError::Start { core, source };
         let (wake, end) = Wake::pair().map_err(start)?;
         let rope = wake.socket().map_err(start)?.expect("a pair is a socket");
-        let sockets = Sockets::open(listener, &seat)?;
+        let mut sockets = Sockets::open(listener, &seat)?;
+        sockets.open_hatch(&seat, &wake);
         let vigil = Vigil::over(sockets.as_raw_fd(), rope);
         let mut sleep = Sleep {
             bell: Rc::default(),

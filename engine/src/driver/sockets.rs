@@ -1,4 +1,5 @@
-//! The sockets of one core, shared by its shard, which polls and sends, and by the driver, which sleeps on them.
+//! The network of one core: its sockets, and its hatch where the node has a door; shared by its shard, which polls and sends,
+//! and by the driver, which sleeps on them.
 //!
 //! - One thread, one borrow at a time: neither calls the other.
 
@@ -18,11 +19,16 @@ use raft::ids::Time;
 
 use crate::clock::SystemClock;
 use crate::driver::Seat;
+use crate::driver::hatch::{CONNECTION, Counter, Hatch};
+use crate::driver::wake::Wake;
 use crate::error::EngineError;
 
 /// The network of a core.
 #[derive(Clone)]
-pub(super) struct Sockets(Rc<RefCell<TcpTransport>>);
+pub(super) struct Sockets {
+    tcp: Rc<RefCell<TcpTransport>>,
+    counter: Option<Rc<RefCell<Counter>>>,
+}
 
 impl Sockets {
     /// Takes the listener over; whom to dial is in the seat.
@@ -38,27 +44,49 @@ impl Sockets {
             },
             TcpError::Poll(source) => EngineError::Start { core, source },
         })?;
-        Ok(Self(Rc::new(RefCell::new(tcp))))
+        Ok(Self {
+            tcp: Rc::new(RefCell::new(tcp)),
+            counter: None,
+        })
+    }
+
+    /// From here on questions come through the hatch as well; `wake` ends a sleep.
+    pub(super) fn open_hatch(&mut self, seat: &Seat, wake: &Wake) {
+        let counter = |hatch: &Hatch| Counter::of(hatch.clone(), wake.clone());
+        let counter = seat.hatch.as_ref().map(counter);
+        self.counter = counter.map(|counter| Rc::new(RefCell::new(counter)));
+    }
+
+    /// True when the hatch has nothing for a core that goes to sleep.
+    fn may_sleep(&self) -> bool {
+        let counter = self.counter.as_ref();
+        counter.is_none_or(|counter| counter.borrow().may_sleep())
     }
 
     /// Ends a wait from any thread.
     pub(super) fn waker(&self) -> Arc<Waker> {
-        self.0.borrow().waker()
+        self.tcp.borrow().waker()
     }
 
     /// Sleeps until there is news, or so long.
     pub(super) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.borrow_mut().wait(timeout)
+        let timeout = if self.may_sleep() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        self.tcp.borrow_mut().wait(timeout)
     }
 
     /// When to poll again at the latest, although the descriptor tells nothing; `None`: at once.
     pub(super) fn rest(&self) -> Option<Time> {
-        self.0.borrow_mut().rest().map(Time)
+        let due = self.tcp.borrow_mut().rest().map(Time)?;
+        self.may_sleep().then_some(due)
     }
 
     /// Says goodbye to all; the words leave as far as the kernel takes them at once.
     pub(super) fn shut_down(&self) {
-        let mut tcp = self.0.borrow_mut();
+        let mut tcp = self.tcp.borrow_mut();
         tcp.shut_down();
         tcp.flush();
     }
@@ -67,32 +95,45 @@ impl Sockets {
 /// Readable when there is news.
 impl AsRawFd for Sockets {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.borrow().as_raw_fd()
+        self.tcp.borrow().as_raw_fd()
     }
 }
 
 impl Transport for Sockets {
     fn poll(&mut self, events: &mut Vec<Event>) {
-        self.0.borrow_mut().poll(events);
+        self.tcp.borrow_mut().poll(events);
+        if let Some(counter) = &self.counter {
+            counter.borrow_mut().poll(events);
+        }
     }
 
     fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
-        self.0.borrow_mut().send(to, frame)
+        match &self.counter {
+            Some(counter) if to == CONNECTION => {
+                counter.borrow_mut().send(frame);
+                Ok(())
+            }
+            _ => self.tcp.borrow_mut().send(to, frame),
+        }
     }
 
     fn flush(&mut self) {
-        self.0.borrow_mut().flush();
+        self.tcp.borrow_mut().flush();
+        if let Some(counter) = &self.counter {
+            counter.borrow_mut().flush(|| SystemClock.now());
+        }
     }
 
     fn close(&mut self, connection: ConnectionId) {
-        self.0.borrow_mut().close(connection);
+        // The hatch stays open: what is not answered is asked again.
+        self.tcp.borrow_mut().close(connection);
     }
 
     fn spare(&mut self) -> Outgoing {
-        self.0.borrow_mut().spare()
+        self.tcp.borrow_mut().spare()
     }
 
     fn counters(&self) -> Counters {
-        self.0.borrow().counters().clone()
+        self.tcp.borrow().counters().clone()
     }
 }

@@ -30,13 +30,14 @@ pub(crate) fn run<B: Build>(
     {
         return Err(EngineError::Pin { core, cpu });
     }
-    let sockets = Sockets::open(listener, &seat)?;
+    let mut sockets = Sockets::open(listener, &seat)?;
     let mut wakeful = Wakeful::new(seat.awake_ns);
     let waker = sockets.waker();
     let wake = Wake::new(Arc::new(move || {
         // It fails only when the counter in the kernel is at its end: then the core wakes in any case.
         let _ = waker.wake();
     }));
+    sockets.open_hatch(&seat, &wake);
     let mut shard = build.build(Doors {
         core,
         transport: sockets.clone(),

@@ -386,7 +386,7 @@ impl Work {
             }
         }
         for line in touched {
-            if !self.lines.write(line) {
+            if !self.lines.write(line, now) {
                 self.lose(line, now);
             }
         }
