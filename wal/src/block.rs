@@ -28,8 +28,7 @@ use crc32fast::Hasher;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::block::chain::Chain;
-use crate::block::tally::Tally;
+use crate::block::{chain::Chain, tally::Tally};
 use crate::device::ALIGNMENT;
 use crate::identity::{Life, Seeds};
 use crate::record::{self, Found};
@@ -253,7 +252,6 @@ impl<'a> Records<'a> {
     }
 
     /// Goes on behind a record of this many bytes.
-    #[inline]
     fn pass(&mut self, bytes: u32) {
         self.body = &self.body[bytes as usize..];
         self.offset += bytes;
@@ -272,11 +270,10 @@ impl<'a> Records<'a> {
 
     /// Judges the walk once the iteration has ended.
     pub(crate) fn walked(self, header: &BlockHeader) -> Walked {
-        let lost = self.left;
-        let whole =
-            lost == 0 && self.body.is_empty() && self.chain.finalize() == header.records_crc.get();
+        let is_end = self.left == 0 && self.body.is_empty();
+        let whole = is_end && self.chain.finalize() == header.records_crc.get();
         Walked {
-            lost,
+            lost: self.left,
             whole,
             offset: self.offset,
         }
@@ -286,7 +283,6 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Found<'a>;
 
-    #[inline]
     fn next(&mut self) -> Option<Found<'a>> {
         if self.left == 0 {
             return None;
@@ -307,14 +303,13 @@ impl<'a> Iterator for Records<'a> {
 pub(crate) fn is_intact(header: &BlockHeader, seeds: Seeds, block: &[u8]) -> bool {
     let mut records = Records::new(header, seeds, block);
     while records.left > 0 {
-        let Some(proof) = record::prove(records.body, seeds, records.offset) else {
-            return false;
-        };
-        if !proof.intact {
-            return false;
+        match record::prove(records.body, seeds, records.offset) {
+            Some(proof) if proof.intact => {
+                records.chain.add(proof.header_crc);
+                records.pass(proof.bytes);
+            }
+            _ => return false,
         }
-        records.chain.add(proof.header_crc);
-        records.pass(proof.bytes);
     }
     records.walked(header).whole
 }

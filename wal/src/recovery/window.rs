@@ -15,7 +15,7 @@ use crate::device::{ALIGNMENT, DeviceError, Operation, Source};
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Pieces on their way into memory at once.
-const AHEAD_MAX: usize = 4;
+const AHEAD_MAX: usize = 8;
 
 /// What stands where the disk could not be read: nothing that passes a checksum.
 const UNREADABLE: u8 = 0xEE;
