@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn between_threads_nothing_is_lost_or_overslept() {
-        const ROUNDS: u64 = 20_000;
+        const ROUNDS: u64 = 2_000;
         let hatch = Hatch::default();
         let asker = std::thread::current();
         hatch.wakes_door(Wake::new(Arc::new(move || asker.unpark())));
