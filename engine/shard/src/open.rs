@@ -148,9 +148,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             setup,
         };
         (opening.damage.iter()).for_each(|damage| shard.found_damage(*damage));
-        for slot in 0..shard.replicas.len() as u32 {
-            shard.start(slot, now);
-        }
+        (0..shard.replicas.len() as u32).for_each(|slot| shard.start(slot, now));
         Ok((shard, opening))
     }
 
