@@ -3,6 +3,8 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The steps of a run, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,14 @@ impl Progress for Silent {
 #[derive(Debug)]
 pub struct Bar {
     bar: ProgressBar,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl Bar {
+    /// Once this is true the run shall stop.
+    pub fn stopped_by(&mut self, flag: Arc<AtomicBool>) {
+        self.is_stopped = flag;
+    }
 }
 
 impl Default for Bar {
@@ -81,7 +91,8 @@ impl Default for Bar {
             .expect("the template is valid")
             .progress_chars("=> ");
         bar.set_style(style);
-        Self { bar }
+        let is_stopped = Arc::default();
+        Self { bar, is_stopped }
     }
 }
 
@@ -103,6 +114,10 @@ impl Progress for Bar {
 
     fn finish(&mut self) {
         self.bar.finish_and_clear();
+    }
+
+    fn cancelled(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 }
 

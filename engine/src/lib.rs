@@ -17,6 +17,7 @@ pub mod log;
 pub mod node;
 pub mod past;
 mod porter;
+pub mod spill;
 pub mod teller;
 mod uploads;
 

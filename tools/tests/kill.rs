@@ -29,7 +29,11 @@ fn load(mut client: Client, acknowledged: &AtomicU64, enough: &AtomicBool) {
 fn survives_kills(io: &str) {
     let base = tempfile::tempdir().expect("a temporary folder");
     let (layout, folders) = layout(base.path());
-    let mut nodes = Nodes::start(&folders, io, &[]);
+    // Where accounts lie shows nowhere.
+    let elsewhere = base.path().display().to_string();
+    let flags = ["--accounts-dir", elsewhere.as_str()];
+    let flags = if io == "threads" { &flags[..] } else { &[] };
+    let mut nodes = Nodes::start(&folders, io, flags);
     let mut admin = client(&layout, 1);
     create_accounts(&mut admin);
     let (acknowledged, enough) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -43,7 +47,7 @@ fn survives_kills(io: &str) {
                 std::thread::yield_now();
             }
             nodes.kill();
-            nodes = Nodes::start(&folders, io, &[]);
+            nodes = Nodes::start(&folders, io, flags);
         }
         enough.store(true, Ordering::Relaxed);
     });

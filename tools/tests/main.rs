@@ -6,6 +6,7 @@ mod damaged;
 mod expiry;
 mod history;
 mod inspecting;
+mod interrupted;
 mod kill;
 mod peers;
 #[path = "../../engine/tests/ports.rs"]

@@ -21,13 +21,14 @@
 //!   records were lost with it. Version 1 has zeros there and counts nothing.
 
 pub mod buffer;
+pub(crate) mod chain;
 pub(crate) mod tally;
 
 use crc32fast::Hasher;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::block::tally::Tally;
+use crate::block::{chain::Chain, tally::Tally};
 use crate::device::ALIGNMENT;
 use crate::identity::{Life, Seeds};
 use crate::record::{self, Found};
@@ -179,7 +180,7 @@ pub(crate) struct Records<'a> {
     seeds: Seeds,
     offset: u32,
     left: u32,
-    chain: Hasher,
+    chain: Chain,
     /// All of them passed their checksums a moment ago.
     trusted: bool,
 }
@@ -204,7 +205,7 @@ impl<'a> Records<'a> {
             seeds,
             offset: header.offset.get() + BLOCK_HEADER_BYTES as u32,
             left: header.records.get(),
-            chain: Hasher::new(),
+            chain: Chain::new(),
             trusted: false,
         }
     }
@@ -250,6 +251,13 @@ impl<'a> Records<'a> {
         (found > 0 && is_end).then(|| left - found)
     }
 
+    /// Goes on behind a record of this many bytes.
+    fn pass(&mut self, bytes: u32) {
+        self.body = &self.body[bytes as usize..];
+        self.offset += bytes;
+        self.left -= 1;
+    }
+
     /// Records not yet seen.
     pub(crate) const fn left(&self) -> u32 {
         self.left
@@ -262,11 +270,10 @@ impl<'a> Records<'a> {
 
     /// Judges the walk once the iteration has ended.
     pub(crate) fn walked(self, header: &BlockHeader) -> Walked {
-        let lost = self.left;
-        let whole =
-            lost == 0 && self.body.is_empty() && self.chain.finalize() == header.records_crc.get();
+        let is_end = self.left == 0 && self.body.is_empty();
+        let whole = is_end && self.chain.finalize() == header.records_crc.get();
         Walked {
-            lost,
+            lost: self.left,
             whole,
             offset: self.offset,
         }
@@ -284,12 +291,10 @@ impl<'a> Iterator for Records<'a> {
             record::decode_trusting(self.body, self.offset)?
         } else {
             let found = record::decode(self.body, self.seeds, self.offset)?;
-            self.chain.update(&found.header_crc.to_le_bytes());
+            self.chain.add(found.header_crc);
             found
         };
-        self.body = &self.body[found.bytes as usize..];
-        self.offset += found.bytes;
-        self.left -= 1;
+        self.pass(found.bytes);
         Some(found)
     }
 }
@@ -297,7 +302,16 @@ impl<'a> Iterator for Records<'a> {
 /// Whether every record of the block is there and intact, header and payload.
 pub(crate) fn is_intact(header: &BlockHeader, seeds: Seeds, block: &[u8]) -> bool {
     let mut records = Records::new(header, seeds, block);
-    records.by_ref().all(|found| found.intact) && records.walked(header).whole
+    while records.left > 0 {
+        match record::prove(records.body, seeds, records.offset) {
+            Some(proof) if proof.intact => {
+                records.chain.add(proof.header_crc);
+                records.pass(proof.bytes);
+            }
+            _ => return false,
+        }
+    }
+    records.walked(header).whole
 }
 
 /// Judges arbitrary bytes as every structure of the log: the entry for fuzzing. Returns how many records of a

@@ -2,15 +2,16 @@
 //!
 //! Hot: no allocation, no branch that depends on anything but sizes.
 
-use crc32fast::Hasher;
 use zerocopy::IntoBytes;
 
 use crate::block::buffer::Buffer;
+use crate::block::chain::Chain;
 use crate::block::tally::Tally;
 use crate::block::{BLOCK_HEADER_BYTES, BLOCK_MAGIC, BLOCK_VERSION, BlockHeader};
 use crate::device::ALIGNMENT;
 use crate::identity::Seeds;
 use crate::index::Position;
+use crate::limits::BLOCK_FILL_BYTES;
 use crate::record::{self, Record};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
@@ -45,11 +46,13 @@ pub(crate) struct Filling {
     base: usize,
     cursor: usize,
     limit: usize,
+    /// Up to where it is filled; a record that is alone in it may go on to the limit.
+    goal: usize,
     first_lsn: u64,
     pub(crate) records: u32,
     /// What all blocks before this one hold.
     before: Tally,
-    chain: Hasher,
+    chain: Chain,
 }
 
 /// A block as it will be written.
@@ -92,16 +95,27 @@ impl Filling {
             base,
             cursor,
             limit,
+            goal: limit.min(base + BLOCK_FILL_BYTES),
             first_lsn,
             records: 0,
             before,
-            chain: Hasher::new(),
+            chain: Chain::new(),
         }
     }
 
     /// Whether a record of this many bytes still fits.
     pub(crate) const fn fits(&self, bytes: usize) -> bool {
-        self.cursor + bytes <= self.limit
+        let limit = if self.records == 0 {
+            self.limit
+        } else {
+            self.goal
+        };
+        self.cursor + bytes <= limit
+    }
+
+    /// From here on everything that there is room for is one block.
+    pub(crate) const fn keep_together(&mut self) {
+        self.goal = self.limit;
     }
 
     /// Whether the next record is the first of its segment.
@@ -116,7 +130,7 @@ impl Filling {
         let offset = self.place.offset + (self.cursor - self.base) as u32;
         let into = &mut self.buffer[self.cursor..self.cursor + bytes];
         let crc = record::encode(record, flags, self.place.seeds, offset, into);
-        self.chain.update(&crc.to_le_bytes());
+        self.chain.add(crc);
         self.cursor += bytes;
         self.records += 1;
         Position {

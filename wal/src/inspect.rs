@@ -180,7 +180,10 @@ pub fn files(path: &Path) -> Result<Vec<FileInfo>, InspectError> {
 ///
 /// # Errors
 /// When the folder cannot be read, is in use, or holds no log that this program can read.
-pub fn records(path: &Path, visit: &mut dyn FnMut(Recovered<'_>)) -> Result<Opening, InspectError> {
+pub fn records(
+    path: &Path,
+    visit: &mut dyn FnMut(&Recovered<'_>),
+) -> Result<Opening, InspectError> {
     let (source, infos) = ReadOnly::open(path)?;
     let identity = infos.iter().find_map(|info| match info.status {
         FileStatus::Sound { identity, .. } => Some(identity),
@@ -213,7 +216,7 @@ pub fn records(path: &Path, visit: &mut dyn FnMut(Recovered<'_>)) -> Result<Open
 pub fn records_of(
     path: &Path,
     identity: Identity,
-    visit: &mut dyn FnMut(Recovered<'_>),
+    visit: &mut dyn FnMut(&Recovered<'_>),
 ) -> Result<Opening, InspectError> {
     shown(ReadOnly::open(path)?.0, identity, visit)
 }
@@ -221,7 +224,7 @@ pub fn records_of(
 fn shown(
     mut source: ReadOnly,
     identity: Identity,
-    visit: &mut dyn FnMut(Recovered<'_>),
+    visit: &mut dyn FnMut(&Recovered<'_>),
 ) -> Result<Opening, InspectError> {
     let options = Options::new(identity);
     Ok(recovery::recover(&mut source, &options, 0, &mut ShownOnly(visit))?.opening)

@@ -19,6 +19,10 @@ pub const META_BYTES_MAX: usize = 4096;
 /// Default size of a block's memory in bytes: one largest record with everything around it.
 pub const BLOCK_BYTES_MAX: usize = (1 << 20) + (128 << 10);
 
+/// A block that holds this many bytes of records is closed; only one record alone may make a larger one. Several writes of
+/// this size at once pass through a disk faster than few of twice the size, and those behind them wait less.
+pub(crate) const BLOCK_FILL_BYTES: usize = 512 << 10;
+
 /// Fewest segments of a log: one being filled, one ready, two kept back for relief and for opening.
 pub const SEGMENTS_MIN: u32 = 4;
 

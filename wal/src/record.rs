@@ -237,41 +237,106 @@ impl Found<'_> {
 
 /// Reads the record at the start of `from`, which lies at `offset` of its segment. `None` when the header fails.
 pub(crate) fn decode(from: &[u8], seeds: Seeds, offset: u32) -> Option<Found<'_>> {
+    let proof = prove(from, seeds, offset)?;
     let found = decode_trusting(from, offset)?;
-    let (header, _) = RecordHeader::ref_from_prefix(from).ok()?;
-    let record = found.record;
-    let intact = |record: &Record<'_>| {
-        crc32fast::hash(record.payload) == record.payload_crc
-            || is_planted(Mutant::ChecksumNotVerified)
-            || is_planted(Mutant::TornTailAccepted)
-    };
-    (header_crc(header, record.head, seeds, offset) == found.header_crc).then(|| Found {
-        intact: intact(&record),
+    Some(Found {
+        intact: proof.intact,
         ..found
     })
 }
 
+/// What the checksums of a record say of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proof {
+    /// Whether the payload matches `payload_crc`.
+    pub(crate) intact: bool,
+    /// Bytes it takes in the block.
+    pub(crate) bytes: u32,
+    pub(crate) header_crc: u32,
+}
+
+/// Judges the record at the start of `from`, which lies at `offset` of its segment. `None` when the header fails.
+#[inline]
+pub(crate) fn prove(from: &[u8], seeds: Seeds, offset: u32) -> Option<Proof> {
+    let frame = Frame::read(from)?;
+    let crc = if frame.head.len() <= SMALL_HEAD_BYTES {
+        frame.small_crc(from, seeds, offset)
+    } else {
+        header_crc(frame.header, frame.head, seeds, offset)
+    };
+    let header_crc = frame.header.header_crc.get();
+    let is_payload_intact = || {
+        crc32fast::hash(frame.payload) == frame.header.payload_crc.get()
+            || is_planted(Mutant::ChecksumNotVerified)
+            || is_planted(Mutant::TornTailAccepted)
+    };
+    (crc == header_crc).then(|| Proof {
+        intact: is_payload_intact(),
+        bytes: frame.bytes as u32,
+        header_crc,
+    })
+}
+
+/// The parts of a record of which every length fits.
+struct Frame<'a> {
+    header: &'a RecordHeader,
+    head: &'a [u8],
+    payload: &'a [u8],
+    bytes: usize,
+    kind: Kind,
+}
+
+impl<'a> Frame<'a> {
+    #[inline]
+    fn read(from: &'a [u8]) -> Option<Self> {
+        let (header, rest) = RecordHeader::ref_from_prefix(from).ok()?;
+        let head_bytes = usize::from(header.head_bytes.get());
+        let payload_bytes = header.payload_bytes.get() as usize;
+        if head_bytes > HEAD_BYTES_MAX || payload_bytes > RECORD_PAYLOAD_MAX {
+            return None;
+        }
+        let bytes = record_bytes(head_bytes, payload_bytes);
+        if bytes > from.len() {
+            return None;
+        }
+        let (head_padded, rest) = rest.split_at(head_bytes.next_multiple_of(8));
+        Some(Self {
+            header,
+            head: &head_padded[..head_bytes],
+            payload: &rest[..payload_bytes],
+            bytes,
+            kind: Kind::from_code(header.kind)?,
+        })
+    }
+
+    /// [`header_crc`] of a small head: copies of a fixed length, where there are as many bytes, are a few instructions.
+    #[inline]
+    fn small_crc(&self, from: &[u8], seeds: Seeds, offset: u32) -> u32 {
+        let rest = from.get(RECORD_HEADER_BYTES..);
+        let Some(behind) = rest.and_then(<[u8]>::first_chunk::<SMALL_HEAD_BYTES>) else {
+            return header_crc(self.header, self.head, seeds, offset);
+        };
+        let mut covered = [0; COVERED_BYTES + SMALL_HEAD_BYTES];
+        covered[..COVERED_BYTES].copy_from_slice(&self.header.as_bytes()[..COVERED_BYTES]);
+        covered[COVERED_BYTES..].copy_from_slice(behind);
+        let mut hasher = Hasher::new_with_initial(seeds.record(offset));
+        hasher.update(&covered[..COVERED_BYTES + self.head.len()]);
+        hasher.finalize()
+    }
+}
+
 /// Like [`decode`], for a record that passed all its checksums a moment ago.
+#[inline]
 pub(crate) fn decode_trusting(from: &[u8], offset: u32) -> Option<Found<'_>> {
-    let (header, rest) = RecordHeader::ref_from_prefix(from).ok()?;
-    let head_bytes = usize::from(header.head_bytes.get());
-    let payload_bytes = header.payload_bytes.get() as usize;
-    if head_bytes > HEAD_BYTES_MAX || payload_bytes > RECORD_PAYLOAD_MAX {
-        return None;
-    }
-    let bytes = record_bytes(head_bytes, payload_bytes);
-    if bytes > from.len() {
-        return None;
-    }
-    let (head_padded, rest) = rest.split_at(head_bytes.next_multiple_of(8));
-    let (head, payload) = (&head_padded[..head_bytes], &rest[..payload_bytes]);
+    let frame = Frame::read(from)?;
+    let header = frame.header;
     let record = Record {
         group: header.group.get(),
         index: header.index.get(),
         term: header.term.get(),
-        kind: Kind::from_code(header.kind)?,
-        head,
-        payload,
+        kind: frame.kind,
+        head: frame.head,
+        payload: frame.payload,
         payload_crc: header.payload_crc.get(),
     };
     Some(Found {
@@ -280,7 +345,7 @@ pub(crate) fn decode_trusting(from: &[u8], offset: u32) -> Option<Found<'_>> {
         restart: header.flags & FLAG_RESTART != 0,
         turn: header.flags & (FLAG_RESTART | FLAG_SUPERSEDES) != 0,
         offset,
-        bytes: bytes as u32,
+        bytes: frame.bytes as u32,
         header_crc: header.header_crc.get(),
     })
 }

@@ -81,17 +81,17 @@ pub enum Lost {
 /// Who looks on while a log is opened.
 pub trait Visit {
     /// A record survived.
-    fn shown(&mut self, recovered: Recovered<'_>);
+    fn shown(&mut self, recovered: &Recovered<'_>);
 
     /// Records did not.
     fn lost(&mut self, lost: Lost);
 }
 
 /// A visitor that reads of losses in the report alone.
-pub(crate) struct ShownOnly<'a>(pub(crate) &'a mut dyn FnMut(Recovered<'_>));
+pub(crate) struct ShownOnly<'a>(pub(crate) &'a mut dyn FnMut(&Recovered<'_>));
 
 impl Visit for ShownOnly<'_> {
-    fn shown(&mut self, recovered: Recovered<'_>) {
+    fn shown(&mut self, recovered: &Recovered<'_>) {
         (self.0)(recovered);
     }
 

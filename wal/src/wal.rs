@@ -86,7 +86,7 @@ impl<D: Device> Wal<D> {
         device: D,
         options: Options,
         now_ns: u64,
-        visit: &mut dyn FnMut(Recovered<'_>),
+        visit: &mut dyn FnMut(&Recovered<'_>),
     ) -> Result<(Self, Opening), WalError> {
         Self::open_with(device, options, now_ns, &mut ShownOnly(visit))
     }
@@ -367,6 +367,9 @@ impl<D: Device> Wal<D> {
                 return Err(AppendError::StorageFull);
             }
             self.make_room(bytes, true)?;
+        }
+        if let Some(filling) = &mut self.filling {
+            filling.keep_together();
         }
         let mut lsn = self.appended();
         for entry in entries {

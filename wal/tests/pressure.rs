@@ -1,9 +1,9 @@
 //! A slow disk is answered with "busy", a full one with "storage full"; nothing grows meanwhile.
 
 use wal::device::memory::MemoryDisk;
-use wal::{AppendError, Lsn};
+use wal::{AppendError, Lsn, Options, Record, Wal};
 
-use crate::support::{Made, SEGMENT_BYTES, open, options, put, settle};
+use crate::support::{Made, SEGMENT_BYTES, identity, open, options, put, settle};
 
 #[test]
 fn a_slow_disk_is_answered_busy_and_no_memory_grows() {
@@ -67,4 +67,41 @@ fn the_index_of_a_group_that_is_never_released_is_bounded_by_the_log() {
     let log = u64::from(options().segments_max) * SEGMENT_BYTES;
     assert_eq!(entries, index - 1);
     assert!(entries * 40 <= log, "no entry is smaller than its header");
+}
+
+#[test]
+fn blocks_of_many_records_stay_small_and_one_large_record_has_its_own() {
+    let disk = MemoryDisk::new(8 << 20, 1);
+    let (mut wal, _) = Wal::open(disk.device(), Options::new(identity()), 1, &mut |_| {})
+        .expect("an empty disk opens");
+    disk.hold(true);
+    let mut writes = Vec::new();
+    let mut put = |wal: &mut Wal<_>, entries: &[Made]| {
+        let before = wal.stats();
+        for entry in entries {
+            wal.append(&entry.record()).expect("there is room");
+        }
+        wal.submit(1);
+        let after = wal.stats();
+        writes.push((
+            after.writes - before.writes,
+            after.written_bytes - before.written_bytes,
+        ));
+        disk.hold(false);
+        settle(wal);
+        disk.hold(true);
+    };
+    let entries: Vec<Made> = (1..=48)
+        .map(|index| Made::entry(1, index, 1, 16 << 10))
+        .collect();
+    put(&mut wal, &entries);
+    put(&mut wal, &[Made::entry(2, 1, 1, 1 << 20)]);
+    let before = wal.stats().writes;
+    let records: Vec<Record<'_>> = entries.iter().map(Made::record).collect();
+    wal.append_again(&records).expect("they fit one block");
+    wal.submit(1);
+    assert_eq!(wal.stats().writes, before + 1, "what is moved is one block");
+    assert_eq!(writes[0].0, 2, "768 KiB of small records");
+    assert_eq!(writes[1].0, 1, "1 MiB in one record");
+    assert!(writes.iter().all(|&(_, bytes)| bytes > 512 << 10));
 }

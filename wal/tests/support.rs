@@ -170,7 +170,7 @@ struct Notes {
 }
 
 impl Visit for Notes {
-    fn shown(&mut self, recovered: Recovered<'_>) {
+    fn shown(&mut self, recovered: &Recovered<'_>) {
         self.shown
             .push((recovered.lsn, Made::of(&recovered.record)));
     }

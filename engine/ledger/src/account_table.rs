@@ -3,6 +3,8 @@
 //! - Rows are never moved or removed, except that a broken chain takes back the rows it added.
 //! - Timestamps rise strictly from row to row.
 //! - For every row, pending plus posted of a side does not overflow (checked before each movement).
+//! - Rows may lie in files, of which the system keeps in memory what is in use: then a command's rows are asked for together
+//!   before it is carried out, except those of pages that were touched lately.
 
 use raft::state_machine::RestoreError;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -12,7 +14,9 @@ use crate::filter::Period;
 use crate::freezing::Freezing;
 use crate::id_index::{IdHasher, IdIndex};
 use crate::limits::TIMESTAMP_MAX;
+use crate::pages::ChunkSource;
 use crate::prefetch::prefetch;
+use crate::touched::Touched;
 
 /// Number of an account's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +148,8 @@ pub(crate) struct AccountTable {
     rows_max: usize,
     index: IdIndex,
     hasher: IdHasher,
+    /// What is likely in memory; there if rows may be elsewhere.
+    touched: Option<Touched>,
 }
 
 impl AccountTable {
@@ -153,6 +159,54 @@ impl AccountTable {
             rows_max,
             index: IdIndex::new(rows_max),
             hasher,
+            touched: None,
+        }
+    }
+
+    /// Rows lie there from now on.
+    pub(crate) fn draw_from(&mut self, source: ChunkSource) {
+        self.rows.draw_from(source);
+        self.touched = Some(Touched::default());
+    }
+
+    /// May rows be elsewhere than in memory?
+    #[inline]
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.touched.is_some()
+    }
+
+    /// The next command touches rows.
+    pub(crate) fn begin_command(&mut self) {
+        if let Some(touched) = &mut self.touched {
+            touched.next_command();
+        }
+    }
+
+    /// Asks the system for a row, unless it is likely in memory.
+    pub(crate) fn fetch(&mut self, row: AccountRow) {
+        let row = row.0 as usize;
+        if self.touched.as_mut().is_some_and(|pages| pages.touch(row)) {
+            self.rows.fetch(row..row + 1);
+        }
+    }
+
+    /// Asks the system for the row that an id most likely has.
+    pub(crate) fn fetch_id(&mut self, id: u128) {
+        if let Some(row) = self.index.find(self.hasher.hash(id), |_| true) {
+            self.fetch(AccountRow(row));
+        }
+    }
+
+    /// The same for somebody who only reads.
+    pub(crate) fn fetch_to_read(&self, id: u128) {
+        let Some(touched) = &self.touched else {
+            return;
+        };
+        if let Some(row) = self.index.find(self.hasher.hash(id), |_| true) {
+            let row = row as usize;
+            if !touched.has(row) {
+                self.rows.fetch(row..row + 1);
+            }
         }
     }
 
@@ -283,6 +337,9 @@ impl AccountTable {
 
     /// The next accounts of an image; false if there are no more.
     pub(crate) fn take_frozen(&mut self, count: usize, mut take: impl FnMut(&Account)) -> bool {
+        if self.is_elsewhere() {
+            self.rows.fetch_frozen(count, count);
+        }
         self.rows
             .take_frozen(count, |account| take(&account.to_wire()))
     }
@@ -312,8 +369,12 @@ impl AccountTable {
         .is_some()
     }
 
-    /// Bytes that the accounts and their index occupy.
+    /// Bytes that the accounts and their index occupy in memory, without rows that may leave it.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.bytes() + self.index.bytes()
+        let rows = match &self.touched {
+            None => self.rows.bytes(),
+            Some(touched) => self.rows.copied_bytes() + touched.bytes(),
+        };
+        rows + self.index.bytes()
     }
 }

@@ -13,9 +13,10 @@ use crate::chapter::Chapter;
 use crate::event_row::{EventRow, RowKind};
 use crate::find_blocks::{FindBlocks, Key};
 use crate::id_index::IdHasher;
-use crate::limits::Limits;
-use crate::pending::Pendings;
+use crate::limits::{EXPIRIES_MAX, Limits};
+use crate::pending::{Pendings, Slot};
 use crate::shelf::{Shape, Shelf};
+use crate::transfer::{Transfer, TransferFlags};
 use crate::transfer_table::{Counts, TransferRow, TransferTable};
 
 /// All replicated state but the clock and the digest.
@@ -38,6 +39,40 @@ impl Books {
             hasher,
             blocks: FindBlocks::default(),
         }
+    }
+
+    /// Has the system read the accounts of all events together, where they may not be in memory.
+    #[cold]
+    pub(crate) fn fetch_accounts(&mut self, events: &[Transfer]) {
+        for event in events {
+            if event.flags().has(TransferFlags::RESOLVING) {
+                self.fetch_pending(event.pending_id.get());
+            } else {
+                self.accounts.fetch_id(event.debit_account_id.get());
+                self.accounts.fetch_id(event.credit_account_id.get());
+            }
+        }
+    }
+
+    /// Asks the system for the accounts of an open reservation.
+    fn fetch_pending(&mut self, pending_id: u128) {
+        let hash = self.hasher.hash(pending_id);
+        if let Some(slot) = self.pendings.find(pending_id, hash) {
+            self.fetch_slot(slot);
+        }
+    }
+
+    /// Asks the system for the accounts of all reservations that one command by this time expires.
+    pub(crate) fn fetch_due(&mut self, now: u64) {
+        for slot in self.pendings.all_due(now, EXPIRIES_MAX) {
+            self.fetch_slot(slot);
+        }
+    }
+
+    fn fetch_slot(&mut self, slot: Slot) {
+        let reservation = self.pendings.reservation(slot);
+        self.accounts.fetch(reservation.debit);
+        self.accounts.fetch(reservation.credit);
     }
 
     /// Indexes the transfers that a command has added.

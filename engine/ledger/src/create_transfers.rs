@@ -71,6 +71,9 @@ impl<'a> TransferCreation<'a> {
         journal: &'a mut Journal,
         events: &'a [Transfer],
     ) -> Self {
+        if books.accounts.is_elsewhere() {
+            books.fetch_accounts(events);
+        }
         let mut creation = Self {
             books,
             digest,

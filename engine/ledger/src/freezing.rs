@@ -6,10 +6,10 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::pages::Pages;
+use crate::pages::{ChunkSource, Pages};
 
 /// Rows that are copied together.
-const PAGE: usize = 32;
+pub(crate) const PAGE: usize = 32;
 
 /// In `copies`: the page has not changed since the moment.
 const AS_IT_WAS: u32 = u32::MAX;
@@ -35,6 +35,16 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Freezing<T> {
             copies: Vec::new(),
             copied: Pages::new(),
         }
+    }
+
+    /// See [`Pages::draw_from`]. Copies stay in memory.
+    pub(crate) fn draw_from(&mut self, source: ChunkSource) {
+        self.rows.draw_from(source);
+    }
+
+    /// See [`Pages::fetch`].
+    pub(crate) fn fetch(&self, rows: core::ops::Range<usize>) {
+        self.rows.fetch(rows);
     }
 
     #[inline]
@@ -93,6 +103,12 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Freezing<T> {
         self.copied = Pages::new();
     }
 
+    /// Asks the system for the rows that [`Self::take_frozen`] will take after the next `skipped`.
+    pub(crate) fn fetch_frozen(&self, skipped: usize, count: usize) {
+        let next = self.taken + skipped;
+        self.rows.fetch(next..self.frozen.min(next + count));
+    }
+
     /// The next rows of the moment, at most `count`, each handed to `take`; false if there were none.
     pub(crate) fn take_frozen(&mut self, count: usize, mut take: impl FnMut(&T)) -> bool {
         let end = self.frozen.min(self.taken + count);
@@ -125,7 +141,12 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Freezing<T> {
 
     /// Bytes that the rows occupy, copies included.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.bytes() + self.copied.bytes() + self.copies.len() * size_of::<u32>()
+        self.rows.bytes() + self.copied_bytes()
+    }
+
+    /// Bytes that copies occupy.
+    pub(crate) fn copied_bytes(&self) -> usize {
+        self.copied.bytes() + self.copies.len() * size_of::<u32>()
     }
 }
 

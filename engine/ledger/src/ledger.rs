@@ -31,6 +31,7 @@ use crate::instruction::{Instruction, InstructionError, operation};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
 use crate::mutants::{Mutant, is_planted};
+pub use crate::pages::ChunkSource;
 use crate::periods;
 use crate::query;
 use crate::restore::Restore;
@@ -53,6 +54,8 @@ pub struct Ledger {
     buffers: Buffers,
     /// The footer of the due chapter, once it was written.
     written: Option<Footer>,
+    /// Where accounts lie that need not stay in memory.
+    source: Option<ChunkSource>,
 }
 
 impl Ledger {
@@ -94,7 +97,15 @@ impl Ledger {
             writer: None,
             buffers: Buffers::default(),
             written: None,
+            source: None,
         }
+    }
+
+    /// Has accounts lie there instead of in memory from now on: those that are not in use may leave it. Changes no answer.
+    /// Accounts that are there already stay where they are.
+    pub fn draw_accounts_from(&mut self, source: ChunkSource) {
+        self.books.accounts.draw_from(Arc::clone(&source));
+        self.source = Some(source);
     }
 
     /// The account with this id, as it stands.
@@ -136,7 +147,7 @@ impl Ledger {
         self.books.transfers.len() - self.books.transfers.rows().shelved()
     }
 
-    /// Bytes that the ledger occupies in memory, to within its fixed parts.
+    /// Bytes that the ledger occupies in memory, to within its fixed parts; without accounts that may leave it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.books.bytes() + self.buffers.bytes()
@@ -150,6 +161,10 @@ impl Ledger {
             self.timestamp + 1
         };
         let now = time.min(COMMAND_TIME_MAX).max(earliest);
+        if self.books.accounts.is_elsewhere() {
+            self.books.accounts.begin_command();
+            self.books.fetch_due(now);
+        }
         let expired = expiry::expire(&mut self.books, &mut self.digest, now);
         if expired > 0 {
             self.timestamp = now + expired - 1;
@@ -215,7 +230,11 @@ impl Ledger {
 
     /// Forgets everything.
     fn clear(&mut self) {
+        let source = self.source.take();
         *self = Self::empty(self.limits, self.hasher);
+        if let Some(source) = source {
+            self.draw_accounts_from(source);
+        }
     }
 
     /// Would every event be refused because a table is full? Ids that are known already are answered.

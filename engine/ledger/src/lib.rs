@@ -6,7 +6,7 @@
 //! is stored as a row and moves the balances of two accounts. Operations, layouts and status numbers
 //! are TigerBeetle 0.17's; `docs/ledger.md` lists what is as theirs and what is not.
 //!
-//! - The ledger knows no clock, no disk, no network and no other group.
+//! - The ledger knows no clock, no disk, no network and no other group; whoever owns it may give it other memory for accounts.
 //! - Everything it holds is bounded by [`limits::Limits`]; what is full answers so.
 //! - Whatever a customer did wrong is an outcome inside a reply, never an error or a panic.
 
@@ -57,5 +57,6 @@ mod restore;
 mod rows;
 mod shelf;
 pub mod status;
+mod touched;
 pub mod transfer;
 mod transfer_table;

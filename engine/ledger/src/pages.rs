@@ -10,8 +10,13 @@
 //! - A row's address stays the same. Rows are taken back from the end; whole chunks are given up from the front,
 //!   and serve again at the end, so that a table that gives up as much as it takes asks the system for nothing. As many
 //!   are kept for that as were reserved, two at least.
+//! - A table may be given another source of chunks: files, of which the system keeps in memory what is in use. Where the source
+//!   has none, memory serves.
 
-use memmap2::MmapMut;
+use core::ops::Range;
+use std::sync::Arc;
+
+use memmap2::{Advice, MmapMut};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a chunk after the first: four huge pages.
@@ -20,8 +25,13 @@ const CHUNK_BYTES: usize = 8 << 20;
 /// Chunks kept for use again, at least.
 const SPARE_CHUNKS_MIN: usize = 2;
 
+/// Where rows lie that need not stay in memory: gives so many bytes of zeroes, in a mapping that nothing else writes to,
+/// or nothing if there is no room.
+pub type ChunkSource = Arc<dyn Fn(usize) -> Option<MmapMut> + Send + Sync>;
+
 /// Rows of type `T`, whose size is a power of two.
 pub(crate) struct Pages<T> {
+    source: Option<ChunkSource>,
     chunks: Vec<MmapMut>,
     /// Chunks given up at the front.
     given_up: usize,
@@ -42,6 +52,7 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     pub(crate) const fn new() -> Self {
         const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() <= 4096) };
         Self {
+            source: None,
             chunks: Vec::new(),
             given_up: 0,
             spare: Vec::new(),
@@ -52,9 +63,31 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         }
     }
 
+    /// Chunks come from there from now on.
+    pub(crate) fn draw_from(&mut self, source: ChunkSource) {
+        self.source = Some(source);
+    }
+
+    /// Asks the system to read these rows into memory, without waiting for it.
+    pub(crate) fn fetch(&self, rows: Range<usize>) {
+        let (mut next, end) = (rows.start.max(self.start), rows.end.min(self.len));
+        while next < end {
+            let chunk = next / Self::CHUNK;
+            let until = end.min((chunk + 1) * Self::CHUNK);
+            let (start, bytes) = (next % Self::CHUNK, (until - next) * size_of::<T>());
+            let chunk = &self.chunks[chunk - self.given_up];
+            // Only a wish: without it who needs a row waits for it.
+            #[cfg(target_os = "linux")]
+            let _ = chunk.advise_range(Advice::WillNeed, start * size_of::<T>(), bytes);
+            next = until;
+        }
+    }
+
     /// Rows from `row` on, of which there are none yet; those before it are never asked for.
     pub(crate) fn start_at(&mut self, row: usize) {
+        let source = self.source.take();
         *self = Self::new();
+        self.source = source;
         self.given_up = row / Self::CHUNK;
         self.start = row;
         self.len = row;
@@ -110,12 +143,20 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
             self.chunks.push(chunk);
             return;
         }
+        let elsewhere = self.source.as_ref().and_then(|source| source(CHUNK_BYTES));
+        if let Some(chunk) = elsewhere {
+            #[cfg(target_os = "linux")]
+            // Only a wish: without it the system reads neighbours along that nobody asked for.
+            let _ = chunk.advise(Advice::Random);
+            self.chunks.push(chunk);
+            return;
+        }
         let chunk =
             MmapMut::map_anon(CHUNK_BYTES).expect("the system has memory for one more chunk");
         #[cfg(target_os = "linux")]
         if self.given_up + self.chunks.len() > 0 {
             // Only a wish: without it pages are small.
-            let _ = chunk.advise(memmap2::Advice::HugePage);
+            let _ = chunk.advise(Advice::HugePage);
         }
         self.chunks.push(chunk);
     }
@@ -129,7 +170,7 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
             #[cfg(target_os = "linux")]
             if let Some(chunk) = self.chunks.last() {
                 // Only a wish: without it pages are touched when they are written.
-                let _ = chunk.advise(memmap2::Advice::PopulateWrite);
+                let _ = chunk.advise(Advice::PopulateWrite);
             }
         }
     }

@@ -241,6 +241,23 @@ impl Pendings {
             .map(|first| first.slot)
     }
 
+    /// Reservations that are due by `now`, in no order; of more than `most`, not always the first ones.
+    pub(crate) fn all_due(&self, now: u64, most: usize) -> Vec<Slot> {
+        let is_due = |place: &usize| {
+            let waiting = self.heap.get(*place);
+            waiting.is_some_and(|waiting| waiting.expires_at <= now)
+        };
+        let mut due: Vec<usize> = Some(0).filter(is_due).into_iter().collect();
+        // What is due stands above what is not.
+        let mut next = 0;
+        while next < due.len() && due.len() < most {
+            let below = 2 * due[next] + 1;
+            due.extend([below, below + 1].into_iter().filter(is_due));
+            next += 1;
+        }
+        due.iter().map(|&place| self.heap[place].slot).collect()
+    }
+
     /// When the next reservation expires.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
         self.heap.first().map(|first| first.expires_at)

@@ -20,6 +20,11 @@ use crate::transfer_table::TransferRow;
 
 /// The accounts of these ids, those left out that do not exist.
 pub(crate) fn lookup_accounts(books: &Books, ids: &[U128], reply: &mut Vec<u8>) {
+    if books.accounts.is_elsewhere() {
+        for id in ids {
+            books.accounts.fetch_to_read(id.get());
+        }
+    }
     for id in ids {
         if let Some(row) = books.accounts.find(id.get()) {
             reply.extend_from_slice(books.accounts.row(row).to_wire().as_bytes());

@@ -1,6 +1,8 @@
 //! A second machine that lives differently: its history leaves memory as soon as it may, in pieces of any size, and
 //! now and then it is replaced by one that was restored from its image, its chapters and the commands since.
 //!
+//! Its accounts lie in chunks that it is given, as those of a node that keeps them in files do.
+//!
 //! Whoever compares it with a machine that does none of this proves that nothing of it shows.
 
 use std::sync::Arc;
@@ -39,9 +41,11 @@ pub(crate) struct Twin {
 
 impl Twin {
     pub(crate) fn new(limits: Limits, seed: u64) -> Self {
+        let ledger = Ledger::with_seed(limits, u128::from(seed));
+        let mut ledger = ledger.expect("limits of a test are sound");
+        ledger.draw_accounts_from(Arc::new(|bytes| memmap2::MmapMut::map_anon(bytes).ok()));
         Self {
-            ledger: Ledger::with_seed(limits, u128::from(seed))
-                .expect("limits of a test are sound"),
+            ledger,
             limits,
             dice: ChaCha8Rng::seed_from_u64(seed),
             chapters: Vec::new(),

@@ -130,7 +130,7 @@ pub struct Recovery<M> {
 }
 
 impl<M: StateMachine> Visit for Recovery<M> {
-    fn shown(&mut self, recovered: Recovered<'_>) {
+    fn shown(&mut self, recovered: &Recovered<'_>) {
         self.take(&recovered.record);
     }
 

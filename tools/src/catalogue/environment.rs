@@ -48,4 +48,11 @@ entries! {
         explanation: "Quorate pins one thread to each core it was told to use, and two pinned threads on one \
             core would wait for each other. The number of cores is that which the process may run on, after \
             cpusets and affinity masks, and not what the machine has." }
+    NO_UNNAMED_FILES { code: "E2108", title: "the folder for accounts cannot be used", exit: Environment,
+        fix: ["give --accounts-dir a folder that exists, that this user may write to, and that has room",
+              "and whose file system knows unnamed files and reserves their room: ext4, XFS or btrfs",
+              "or leave --accounts-dir out: accounts then stay in memory"],
+        explanation: "With --accounts-dir accounts lie in files without a name (O_TMPFILE) whose room is reserved when \
+            they are made (fallocate) and that are mapped, so that the system keeps in memory what is in use. One was \
+            tried, and could not be made, filled or mapped." }
 }

@@ -22,4 +22,8 @@ entries! {
             replica exactly once, that money was neither made nor lost, and that all replicas have the same \
             digest. One of these does not hold. A fast run with a wrong result is a failed run, whatever its \
             throughput." }
+    RUN_INTERRUPTED { code: "E5005", title: "the benchmark was stopped", exit: Failed,
+        fix: ["nothing; run it again when you like"],
+        explanation: "SIGINT or SIGTERM arrived. The benchmark ends the replicas that it started and removes their \
+            folder before it ends itself; a second signal ends it at once and leaves both. No number is printed." }
 }

@@ -1,15 +1,18 @@
 //! `quorate bench`: lays out a cluster on this machine, loads it, proves the result, reports.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bench::Options;
 use bench::progress::{Bar, Progress};
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::answer::{Answer, Exit};
 use crate::arguments::{Io, Output};
-use crate::catalogue::usage;
+use crate::catalogue::{internal, usage};
 use crate::failure::Failure;
 use crate::quantity::{parse_duration, parse_positive_duration, parse_size};
 use crate::refusal;
@@ -200,9 +203,18 @@ fn measure(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         ..Options::default()
     };
     let mut bar = Bar::default();
+    let is_stopped = stopped_by_signals()?;
+    bar.stopped_by(Arc::clone(&is_stopped));
     let run = bench::run(&options, &mut bar);
     bar.finish();
-    let report = run.map_err(|error| refusal::of_bench(&error))?;
+    let report = run.map_err(|error| {
+        // From a terminal the replicas are asked to end, too: what ended first does not matter.
+        if is_stopped.load(Ordering::Relaxed) {
+            let cause = "it was asked to stop; its replicas are ended and its folder is removed";
+            return Failure::new(&internal::RUN_INTERRUPTED, cause, "quorate bench");
+        }
+        refusal::of_bench(&error)
+    })?;
     let text = match output {
         Output::Text => report.to_text(),
         Output::Json => report.to_json(),
@@ -213,6 +225,20 @@ fn measure(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         Exit::Failed
     };
     Ok(Answer { text, exit })
+}
+
+/// Becomes true with the first SIGINT or SIGTERM; the second one ends the process at once.
+fn stopped_by_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag unset.
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+            .map_err(|error| {
+                Failure::new(&internal::RUN_FAILED, error.to_string(), "quorate bench")
+            })?;
+    }
+    Ok(flag)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use engine::door::{DoorOptions, with_sessions};
 use engine::error::EngineError;
 use engine::history::{ColdOptions, Compression, HistoryOptions, Stay};
 use engine::node::Node;
-use ledger::ledger::Ledger;
+use ledger::ledger::{ChunkSource, Ledger};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -60,6 +61,11 @@ pub(crate) struct Arguments {
     /// Transfers of each group whose memory is touched before the node serves [default: none]
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) reserve_transfers: u64,
+
+    /// Keep accounts in unnamed files below this folder, so that those not in use may leave memory [default: all of them in
+    /// memory]
+    #[arg(long, value_name = "DIR", env = "QUORATE_ACCOUNTS_DIR")]
+    pub(crate) accounts_dir: Option<PathBuf>,
 
     /// Bytes of log that one core may take, as in 16GiB; with all of it in use writes are refused [default: 16GiB]
     #[arg(long, value_name = "SIZE")]
@@ -172,9 +178,13 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         anywhere: arguments.tigerbeetle_anywhere,
     });
     let reserve = usize::try_from(arguments.reserve_transfers).unwrap_or(usize::MAX);
+    let accounts = accounts(arguments)?;
     let machine = move |group, limits| {
         let ledger = Ledger::new(ledger_limits(limits));
         let mut ledger = ledger.expect("limits within what rows can be numbered");
+        if let Some(source) = &accounts {
+            ledger.draw_accounts_from(Arc::clone(source));
+        }
         ledger.reserve(reserve);
         with_sessions(group, ledger)
     };
@@ -192,6 +202,18 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
             ended: "asked to",
         }),
     }))
+}
+
+/// Where accounts lie, if not in memory.
+fn accounts(arguments: &Arguments) -> Result<Option<ChunkSource>, Failure> {
+    let Some(folder) = &arguments.accounts_dir else {
+        return Ok(None);
+    };
+    let source = engine::spill::source(folder).map_err(|error| {
+        let place = folder.display().to_string();
+        Failure::new(&environment::NO_UNNAMED_FILES, error.to_string(), place)
+    })?;
+    Ok(Some(source))
 }
 
 /// The history is kept when it is asked for, or when there is a store for it.

@@ -56,6 +56,7 @@ pub(crate) struct Taker<'a> {
 }
 
 impl Taker<'_> {
+    #[inline]
     pub(crate) fn take(&mut self, found: &Found<'_>, lsn: u64) {
         let record = found.record;
         let segment = self.candidate.segment as u32;
@@ -102,7 +103,7 @@ impl Taker<'_> {
             self.space.born(position, false);
         }
         self.opening.records += 1;
-        self.visit.shown(Recovered {
+        self.visit.shown(&Recovered {
             lsn: Lsn(lsn),
             record,
             segment: self.candidate.segment,

@@ -2,18 +2,20 @@
 //! what the disk cannot read.
 //!
 //! - Pieces follow one another in a file, and from file to file in the order that was asked for.
-//! - What lies across two pieces is put together in memory of its own; nothing is read twice.
+//! - What lies across pieces is put together in memory of its own; nothing is read twice.
+//! - All pieces together stay small: what the disk has just written into them is still in the processor's cache when it
+//!   is looked at, and the disk itself is faster into memory that it has written a moment ago.
 
 use std::collections::VecDeque;
 
 use crate::block::buffer::Buffer;
 use crate::device::{ALIGNMENT, DeviceError, Operation, Source};
 
-/// Bytes of a piece; a block of the usual size lies in two of them at most.
-const PIECE_BYTES: usize = 2 << 20;
+/// Bytes of a piece.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Pieces on their way into memory at once.
-const AHEAD_MAX: usize = 4;
+const AHEAD_MAX: usize = 8;
 
 /// What stands where the disk could not be read: nothing that passes a checksum.
 const UNREADABLE: u8 = 0xEE;
@@ -154,33 +156,48 @@ impl<'a, D: Source> Window<'a, D> {
         }
     }
 
-    /// Takes the next piece that was read ahead, if these bytes end in it.
+    /// Takes the next pieces that were read ahead, if these bytes lie in them.
     fn go_on(&mut self, slot: u32, offset: u64, bytes: usize) -> bool {
         let end = offset + bytes as u64;
         let next = self.ahead.front().copied();
-        let Some(ahead) =
-            next.filter(|next| next.slot == slot && next.from < end && end <= next.end())
-        else {
+        let Some(ahead) = next.filter(|next| next.slot == slot && next.from < end) else {
             return false;
         };
         if offset >= ahead.from {
-            return self.take_ahead(ahead);
+            let begins = offset < ahead.end() && self.take_ahead(ahead);
+            if !begins || end <= ahead.end() {
+                return begins;
+            }
         }
-        if !self.front.begins_with(slot, offset) || self.front.end() != ahead.from {
-            return false;
-        }
+        self.front.begins_with(slot, offset) && self.join(slot, offset, bytes)
+    }
+
+    /// Puts together what begins in the front piece and goes on in those behind it.
+    fn join(&mut self, slot: u32, offset: u64, bytes: usize) -> bool {
         if self.joint.buffer.len() < bytes {
             self.joint = Piece::new(bytes);
         }
-        let first = (ahead.from - offset) as usize;
-        self.joint.buffer[..first].copy_from_slice(self.front.bytes(offset, first));
-        if !self.take_ahead(ahead) {
-            return false;
+        self.joint.slot = None;
+        let mut joined = 0;
+        loop {
+            let at = offset + joined as u64;
+            let part = ((self.front.end() - at) as usize).min(bytes - joined);
+            let into = &mut self.joint.buffer[joined..joined + part];
+            into.copy_from_slice(self.front.bytes(at, part));
+            joined += part;
+            if joined == bytes {
+                (self.joint.slot, self.joint.from, self.joint.bytes) = (Some(slot), offset, bytes);
+                return true;
+            }
+            let end = self.front.end();
+            let next = self.ahead.front().copied();
+            let Some(ahead) = next.filter(|next| next.slot == slot && next.from == end) else {
+                return false;
+            };
+            if !self.take_ahead(ahead) {
+                return false;
+            }
         }
-        let rest = self.front.bytes(ahead.from, bytes - first);
-        self.joint.buffer[first..bytes].copy_from_slice(rest);
-        (self.joint.slot, self.joint.from, self.joint.bytes) = (Some(slot), offset, bytes);
-        true
     }
 
     fn take_ahead(&mut self, ahead: Ahead) -> bool {
@@ -207,7 +224,8 @@ impl<'a, D: Source> Window<'a, D> {
             let Some(buffer) = self.spare.pop() else {
                 return;
             };
-            let bytes = buffer.len().min((self.segment_bytes - from) as usize);
+            let piece = buffer.len().min(PIECE_BYTES);
+            let bytes = piece.min((self.segment_bytes - from) as usize);
             self.next_token += 1;
             let token = self.next_token;
             let operation = Operation {

@@ -6,6 +6,8 @@
 //! LEDGER_TRANSFERS=10000000 cargo bench ...        more rows: how speed holds as history grows
 //! LEDGER_HISTORY=100000000 cargo bench ... history the id check among so many; chapters go to LEDGER_FOLDER,
 //!                                                  with LEDGER_HOLLOW=1 without their rows, a fifth of the bytes
+//! LEDGER_FOLDER=/path LEDGER_ACCOUNTS=20000000 cargo bench ... beyond
+//!                                                  so many accounts in files there: let a cgroup bound the memory
 //! ```
 //!
 //! Batches of 8,189 are generated between the measured calls; a call is `apply` with its state hash. The
@@ -18,6 +20,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 mod allocations;
+mod beyond;
 mod history;
 mod map;
 mod workload;
@@ -102,6 +105,9 @@ fn main() {
     }
     if wanted("memory") {
         account_memory();
+    }
+    if words.iter().any(|word| word == "beyond") {
+        beyond::measure(setting("LEDGER_ACCOUNTS").unwrap_or(10_000_000), transfers);
     }
     if wanted("history") {
         history::measure(setting("LEDGER_HISTORY").unwrap_or(2_000_000));

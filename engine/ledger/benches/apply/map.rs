@@ -4,9 +4,10 @@
     reason = "mapping a file is unsafe because others might change it"
 )]
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 /// The bytes of a file.
 pub(crate) struct Map(Mmap);
@@ -17,6 +18,20 @@ impl Map {
         let map = unsafe { Mmap::map(file)? };
         Ok(Self(map))
     }
+}
+
+/// Zeroes in a file of this folder that has lost its name.
+pub(crate) fn unnamed(folder: &Path, bytes: usize) -> std::io::Result<MmapMut> {
+    let path = folder.join("accounts");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    fs::remove_file(&path)?;
+    file.set_len(bytes as u64)?;
+    // SAFETY: the file has no name any more, and this process has no other way to it.
+    unsafe { MmapMut::map_mut(&file) }
 }
 
 impl AsRef<[u8]> for Map {
