@@ -1,6 +1,7 @@
-//! Transfers are beyond memory: what a ledger occupies does not grow with its history.
+//! Transfers are beyond memory: what a ledger occupies does not grow with its history, and new ones do not ask for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ledger::account::Account;
 use ledger::instruction::operation;
@@ -8,7 +9,7 @@ use ledger::ledger::Ledger;
 use ledger::limits::Limits;
 use ledger::transfer::Transfer;
 use raft::ids::Index;
-use raft::state_machine::{Command, StateMachine};
+use raft::state_machine::{Command, Shelved, StateMachine};
 use zerocopy::IntoBytes;
 
 const BATCH: u128 = 1024;
@@ -28,8 +29,8 @@ fn apply(ledger: &mut Ledger, operation: u8, payload: &[u8]) {
     assert!(reply.chunks(16).all(|told| told[8..12] == [0xFF; 4]));
 }
 
-/// Bytes of a ledger after 3 rounds and after 9, with its chapters shelved as soon as they are due.
-fn grow(chapter_rows: usize, id_of: fn(u128) -> u128) -> (usize, usize) {
+/// A ledger with two accounts.
+fn open(chapter_rows: usize) -> Ledger {
     let limits = Limits {
         accounts_max: 8,
         chapter_rows,
@@ -43,31 +44,48 @@ fn grow(chapter_rows: usize, id_of: fn(u128) -> u128) -> (usize, usize) {
         ..Account::default()
     });
     apply(&mut ledger, operation::CREATE_ACCOUNTS, accounts.as_bytes());
+    ledger
+}
+
+/// A batch of transfers from this number on.
+fn transfers(first: u128, id_of: fn(u128) -> u128) -> Vec<Transfer> {
+    let numbers = first..first + BATCH;
+    numbers
+        .map(|n| Transfer {
+            id: id_of(n).into(),
+            debit_account_id: 1.into(),
+            credit_account_id: 2.into(),
+            amount: 1.into(),
+            user_data_64: (n as u64).into(),
+            ledger: 1.into(),
+            code: 1.into(),
+            ..Transfer::default()
+        })
+        .collect()
+}
+
+/// Shelves what is due.
+fn shelve<S: Shelved + 'static>(ledger: &mut Ledger, shelved: impl Fn(Vec<u8>) -> S) {
+    while let Some(due) = ledger.due_chapter() {
+        let mut bytes = Vec::new();
+        while !ledger.next_chapter_piece(1 << 16, &mut bytes) {}
+        let shelved = ledger.shelve(due, Arc::new(shelved(bytes)));
+        shelved.expect("its own chapter");
+    }
+}
+
+/// Bytes of a ledger after 3 rounds and after 9, with its chapters shelved as soon as they are due.
+fn grow(chapter_rows: usize, id_of: fn(u128) -> u128) -> (usize, usize) {
+    let mut ledger = open(chapter_rows);
     let mut after = Vec::new();
     for (first, batch) in (1_u128..).step_by(BATCH as usize).zip(1..=9 * ROUND / 1024) {
-        let transfers: Vec<Transfer> = (first..first + BATCH)
-            .map(|n| Transfer {
-                id: id_of(n).into(),
-                debit_account_id: 1.into(),
-                credit_account_id: 2.into(),
-                amount: 1.into(),
-                user_data_64: (n as u64).into(),
-                ledger: 1.into(),
-                code: 1.into(),
-                ..Transfer::default()
-            })
-            .collect();
+        let batch_of = transfers(first, id_of);
         apply(
             &mut ledger,
             operation::CREATE_TRANSFERS,
-            transfers.as_bytes(),
+            batch_of.as_bytes(),
         );
-        while let Some(due) = ledger.due_chapter() {
-            let mut bytes = Vec::new();
-            while !ledger.next_chapter_piece(1 << 16, &mut bytes) {}
-            let shelved = ledger.shelve(due, Arc::new(bytes));
-            shelved.expect("its own chapter");
-        }
+        shelve(&mut ledger, |bytes| bytes);
         if batch % (3 * ROUND / 1024) == 0 {
             after.push(ledger.bytes());
         }
@@ -91,4 +109,40 @@ fn a_ledger_does_not_grow_with_its_history() {
         let keeping = per_transfer(grow(0, id_of));
         assert!(keeping > 190.0, "{keeping} bytes for each transfer");
     }
+}
+
+/// A chapter that counts how often it is read.
+struct Counted {
+    bytes: Vec<u8>,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Shelved for Counted {
+    fn bytes(&self) -> &[u8] {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        &self.bytes
+    }
+}
+
+#[test]
+fn ids_that_rise_are_known_to_be_new_without_a_look_at_history() {
+    let mut ledger = open(4096);
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = |bytes| Counted {
+        bytes,
+        reads: Arc::clone(&reads),
+    };
+    for batch in 0..140 {
+        let batch = transfers(1 + batch * BATCH, |n| 2 * n);
+        let before = reads.load(Ordering::Relaxed);
+        apply(&mut ledger, operation::CREATE_TRANSFERS, batch.as_bytes());
+        assert_eq!(reads.load(Ordering::Relaxed), before);
+        shelve(&mut ledger, counted);
+    }
+    assert!(ledger.chapters() > 140 / 4, "of two tiers");
+    // Whether an id from among them is new can only be known from there.
+    let before = reads.load(Ordering::Relaxed);
+    let odd = transfers(1, |n| 2 * n + 1);
+    apply(&mut ledger, operation::CREATE_TRANSFERS, odd.as_bytes());
+    assert!(reads.load(Ordering::Relaxed) > before);
 }
