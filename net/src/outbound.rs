@@ -186,6 +186,10 @@ impl Outbound {
                 self.pieces.pop_front();
             }
         }
+        if self.is_empty() && self.gathered.capacity() < GATHER_BYTES {
+            // From the start of the buffer again, whose cache lines are at hand.
+            let _ = self.gathered.try_reclaim(GATHER_BYTES);
+        }
         while let Some((_, token)) = self.ends.pop_front_if(|&mut (end, _)| end <= self.written) {
             if token != 0 {
                 self.sent.push_back(token);

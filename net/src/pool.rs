@@ -138,7 +138,9 @@ impl Pool {
 impl Shelves {
     fn take(&mut self, class: usize, bytes: usize) -> Result<BytesMut, PoolExhausted> {
         let shelf = &mut self.shelf[class];
-        if let Some(found) = shelf.roomy.pop_if(|buffer| buffer.len() >= bytes) {
+        if let Some(mut found) = shelf.roomy.pop_if(|buffer| buffer.len() >= bytes) {
+            // From its start again if nobody holds a part of it: those cache lines are at hand.
+            reclaimed(&mut found, class);
             return Ok(found);
         }
         if let Some(found) = shelf.free.pop() {

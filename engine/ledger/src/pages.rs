@@ -3,11 +3,12 @@
 //! Rows of accounts and transfers are reached at random. With pages of 4 KiB nearly every such access
 //! first walks the page tables, which costs more than the access; pages of 2 MiB make that rare.
 //!
-//! - The first chunk is small and in ordinary pages: a group that holds little occupies little.
-//! - Every further chunk is [`CHUNK_BYTES`], anonymous memory with the wish for huge pages; where the
+//! - The first [`HEAD_BYTES`] of a table for which nothing was reserved are a list on the heap: a group that holds little
+//!   occupies little and asks the system for nothing. That list alone moves while it grows.
+//! - Chunks are [`CHUNK_BYTES`], anonymous memory, all but the first with the wish for huge pages; where the
 //!   system does not grant it, everything works the same, more slowly.
 //! - A chunk is mapped when its first row is written, and its pages are committed as they are written.
-//! - A row's address stays the same. Rows are taken back from the end; whole chunks are given up from the front,
+//! - A row's address in a chunk stays the same. Rows are taken back from the end; whole chunks are given up from the front,
 //!   and serve again at the end, so that a table that gives up as much as it takes asks the system for nothing. As many
 //!   are kept for that as were reserved, two at least.
 //! - A table may be given another source of chunks: files, of which the system keeps in memory what is in use. Where the source
@@ -22,6 +23,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Bytes of a chunk after the first: four huge pages.
 const CHUNK_BYTES: usize = 8 << 20;
 
+/// Bytes of the list before the first chunk, whose part for the same rows is never touched.
+const HEAD_BYTES: usize = 128 << 10;
+
 /// Chunks kept for use again, at least.
 const SPARE_CHUNKS_MIN: usize = 2;
 
@@ -31,6 +35,10 @@ pub type ChunkSource = Arc<dyn Fn(usize) -> Option<MmapMut> + Send + Sync>;
 
 /// Rows of type `T`, whose size is a power of two.
 pub(crate) struct Pages<T> {
+    /// The rows before `head_rows`.
+    head: Vec<T>,
+    /// As many rows are in the list, or will be.
+    head_rows: usize,
     source: Option<ChunkSource>,
     chunks: Vec<MmapMut>,
     /// Chunks given up at the front.
@@ -42,7 +50,6 @@ pub(crate) struct Pages<T> {
     /// The first row that is here.
     start: usize,
     len: usize,
-    row: core::marker::PhantomData<T>,
 }
 
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
@@ -52,6 +59,8 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     pub(crate) const fn new() -> Self {
         const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() <= 4096) };
         Self {
+            head: Vec::new(),
+            head_rows: HEAD_BYTES / size_of::<T>(),
             source: None,
             chunks: Vec::new(),
             given_up: 0,
@@ -59,18 +68,22 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
             kept: SPARE_CHUNKS_MIN,
             start: 0,
             len: 0,
-            row: core::marker::PhantomData,
         }
     }
 
     /// Chunks come from there from now on.
     pub(crate) fn draw_from(&mut self, source: ChunkSource) {
         self.source = Some(source);
+        if self.len == 0 {
+            self.head_rows = 0;
+        }
     }
 
     /// Asks the system to read these rows into memory, without waiting for it.
     pub(crate) fn fetch(&self, rows: Range<usize>) {
-        let (mut next, end) = (rows.start.max(self.start), rows.end.min(self.len));
+        // Rows of the list are in memory.
+        let first = rows.start.max(self.start).max(self.head_rows);
+        let (mut next, end) = (first, rows.end.min(self.len));
         while next < end {
             let chunk = next / Self::CHUNK;
             let until = end.min((chunk + 1) * Self::CHUNK);
@@ -87,6 +100,9 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     pub(crate) fn start_at(&mut self, row: usize) {
         let source = self.source.take();
         *self = Self::new();
+        if row > 0 || source.is_some() {
+            self.head_rows = 0;
+        }
         self.source = source;
         self.given_up = row / Self::CHUNK;
         self.start = row;
@@ -102,6 +118,9 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
             .max(self.kept.saturating_sub(used));
         self.spare.extend(self.chunks.drain(..chunks).take(kept));
         self.given_up += chunks;
+        if self.given_up > 0 {
+            (self.head, self.head_rows) = (Vec::new(), 0);
+        }
         self.start = self.start.max(self.given_up * Self::CHUNK);
     }
 
@@ -113,6 +132,9 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     /// The row with this number; panics if there is none, since numbers come from the tables alone.
     #[inline]
     pub(crate) fn get(&self, row: usize) -> &T {
+        if row < self.head_rows {
+            return &self.head[row];
+        }
         let start = row % Self::CHUNK * size_of::<T>();
         let chunk = &self.chunks[row / Self::CHUNK - self.given_up];
         let bytes = &chunk[start..start + size_of::<T>()];
@@ -121,6 +143,9 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, row: usize) -> &mut T {
+        if row < self.head_rows {
+            return &mut self.head[row];
+        }
         let start = row % Self::CHUNK * size_of::<T>();
         let chunk = &mut self.chunks[row / Self::CHUNK - self.given_up];
         let bytes = &mut chunk[start..start + size_of::<T>()];
@@ -129,6 +154,11 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
 
     #[inline]
     pub(crate) fn push(&mut self, row: T) {
+        if self.len < self.head_rows {
+            self.head.push(row);
+            self.len += 1;
+            return;
+        }
         if self.len / Self::CHUNK == self.given_up + self.chunks.len() {
             self.add_chunk();
         }
@@ -165,6 +195,14 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     /// hand when rows are given up at the front.
     pub(crate) fn reserve(&mut self, rows: usize) {
         self.kept = self.kept.max(rows.div_ceil(Self::CHUNK));
+        if rows <= self.head_rows {
+            self.head
+                .reserve_exact(rows.saturating_sub(self.head.len()));
+            return;
+        }
+        if self.len == 0 {
+            self.head_rows = 0;
+        }
         while (self.given_up + self.chunks.len()) * Self::CHUNK < rows {
             self.add_chunk();
             #[cfg(target_os = "linux")]
@@ -182,6 +220,9 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
     {
         let last = *self.last()?;
         self.len -= 1;
+        if self.len < self.head_rows {
+            self.head.pop();
+        }
         Some(last)
     }
 
@@ -235,6 +276,35 @@ mod tests {
         assert_eq!((rows.last().is_none(), rows.len()), (true, 0));
         rows.push([9; 512]);
         assert_eq!(rows.last().map(|row| row[0]), Some(9));
+    }
+
+    #[test]
+    fn few_rows_map_nothing_and_go_on_in_the_first_chunk() {
+        let mut rows: Pages<u64> = Pages::new();
+        let head = rows.head_rows as u64;
+        for n in 0..head {
+            rows.push(n);
+        }
+        assert_eq!((rows.chunks.len(), rows.len() as u64), (0, head));
+        rows.push(head);
+        *rows.get_mut(5) = 50;
+        assert_eq!((rows.chunks.len(), rows.last()), (1, Some(&head)));
+        assert_eq!((*rows.get(5), *rows.get(6)), (50, 6));
+        assert_eq!((rows.pop(), rows.pop()), (Some(head), Some(head - 1)));
+        rows.push(1);
+        rows.push(2);
+        assert_eq!(
+            (rows.pop(), rows.pop(), rows.pop()),
+            (Some(2), Some(1), Some(head - 2))
+        );
+        assert_eq!(rows.partition_point(6, |row| *row < 100), 100);
+        rows.start_at(3);
+        rows.push(7);
+        assert_eq!((*rows.get(3), rows.chunks.len()), (7, 1));
+        let mut rows: Pages<u64> = Pages::new();
+        rows.reserve(head as usize + 1);
+        rows.push(4);
+        assert_eq!((*rows.get(0), rows.head.len()), (4, 0));
     }
 
     #[test]

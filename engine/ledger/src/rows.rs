@@ -1,8 +1,12 @@
-//! Numbered rows that grow without ever moving: a list of chunks.
+//! Numbered rows that grow without moving: a list of chunks.
 //!
-//! - A row's address stays the same, so growth copies nothing and pauses nobody.
+//! - Chunks do not move, so growth pauses nobody; the first one alone begins small and is copied while it grows, so that a
+//!   short list occupies little.
 //! - A chunk is allocated when the first row in it is written; the system commits its pages one by one.
 //! - Rows are taken back from the end; whole chunks are given up from the front.
+
+/// Rows for which the first chunk begins.
+const FIRST: usize = 64;
 
 /// Rows of type `T` in chunks of `CHUNK`, a power of two.
 pub(crate) struct Rows<T, const CHUNK: usize> {
@@ -45,7 +49,9 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
 
     #[cold]
     fn add_chunk(&mut self) {
-        self.chunks.push(Vec::with_capacity(CHUNK));
+        let is_first = self.given_up == 0 && self.chunks.is_empty();
+        let rows = if is_first { CHUNK.min(FIRST) } else { CHUNK };
+        self.chunks.push(Vec::with_capacity(rows));
     }
 
     /// The first row that was not given up.
@@ -77,7 +83,8 @@ impl<T, const CHUNK: usize> Rows<T, CHUNK> {
 
     /// Bytes that the rows occupy.
     pub(crate) fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK * size_of::<T>()
+        let rows: usize = self.chunks.iter().map(Vec::capacity).sum();
+        rows * size_of::<T>()
     }
 }
 

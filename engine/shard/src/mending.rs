@@ -76,6 +76,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             let replica = &mut self.replicas[slot as usize];
             if let Some(term) = replica.raft.term_at(last) {
                 replica.raft.compacted(EntryId { term, index: last });
+                replica.touch(slot, &mut self.touched);
             }
             self.wal.release(group, last.0);
             self.upkeep.counts.entries_released += last.0 - first + 1;

@@ -133,6 +133,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             stash: VecDeque::new(),
             asking: Vec::new(),
             ready: Vec::new(),
+            touched: Vec::new(),
             events: Vec::new(),
             scratch: Vec::new(),
             next_beat: now,
@@ -147,9 +148,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             setup,
         };
         (opening.damage.iter()).for_each(|damage| shard.found_damage(*damage));
-        for slot in 0..shard.replicas.len() as u32 {
-            shard.start(slot, now);
-        }
+        (0..shard.replicas.len() as u32).for_each(|slot| shard.start(slot, now));
         Ok((shard, opening))
     }
 

@@ -69,6 +69,8 @@ pub struct Replica<M> {
     pub is_asking: bool,
     /// Stands in the list of replicas with something to apply.
     pub is_ready: bool,
+    /// Stands in the list of replicas that were touched.
+    pub is_touched: bool,
 }
 
 /// A client's request, checked.
@@ -147,6 +149,7 @@ impl<M> Replica<M> {
             shelf: Shelf::default(),
             is_asking: false,
             is_ready: false,
+            is_touched: false,
         }
     }
 
@@ -171,6 +174,14 @@ impl<M> Replica<M> {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         !self.is_void && self.raft.damage() == Damage::None
+    }
+
+    /// Its agreement was told something: noted once.
+    pub fn touch(&mut self, slot: u32, touched: &mut Vec<u32>) {
+        if !self.is_touched {
+            self.is_touched = true;
+            touched.push(slot);
+        }
     }
 
     /// Entries from `first` on are superseded.

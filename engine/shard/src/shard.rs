@@ -81,6 +81,8 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) asking: Vec<u32>,
     /// Groups with something to apply, in order of commitment.
     pub(crate) ready: Vec<u32>,
+    /// Groups whose core was told something since they were last taken from here, each once.
+    pub(crate) touched: Vec<u32>,
     pub(crate) events: Vec<Event>,
     pub(crate) scratch: Vec<u8>,
     /// When the next beat is due.
@@ -160,6 +162,7 @@ macro_rules! carriers {
             replies: &mut $shard.replies,
             timers: &mut $shard.timers,
             ready: &mut $shard.ready,
+            touched: &mut $shard.touched,
             effects: &mut $shard.effects,
             stash: &mut $shard.stash,
             installs: &mut $shard.installs,
@@ -409,6 +412,15 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     #[must_use]
     pub fn replicas(&self) -> &[Replica<M>] {
         &self.replicas
+    }
+
+    /// Moves the places among [`Shard::replicas`] of those that were told anything since the last call to `touched`; all
+    /// others are as they were. For those who judge them after every turn.
+    pub fn take_touched(&mut self, touched: &mut Vec<u32>) {
+        for slot in &self.touched {
+            self.replicas[*slot as usize].is_touched = false;
+        }
+        touched.append(&mut self.touched);
     }
 
     /// Every group of the core goes wrong in this way from here on.

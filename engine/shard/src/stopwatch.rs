@@ -84,11 +84,12 @@ impl Stage {
 impl Stopwatch {
     /// Empty histograms: 3 significant digits, 1 ns to 60 s, about 108 KiB each, of which a run touches few
     /// lines; with fewer digits the stages' means do not add up within a percent.
-    /// With `on` false nothing is recorded: the measure of what recording costs.
+    /// With `on` false nothing is recorded, and the histograms have room for nothing: the measure of what recording costs.
     #[must_use]
     pub fn new(on: bool) -> Self {
+        let (longest, digits) = if on { (LONGEST_NS, 3) } else { (2, 0) };
         let empty = || {
-            Histogram::new_with_bounds(1, LONGEST_NS, 3)
+            Histogram::new_with_bounds(1, longest, digits)
                 .expect("constant bounds that the type accepts")
         };
         Self {

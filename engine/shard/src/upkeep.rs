@@ -674,6 +674,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 index: Index(upto),
             };
             replica.raft.compacted(upto);
+            replica.touch(slot, &mut self.touched);
         }
         self.wal.release(group.0, upto);
         self.upkeep.counts.entries_released += upto - first + 1;

@@ -70,6 +70,29 @@ impl NodeClock {
     }
 }
 
+/// The instant of a node's clock that was looked up last, and what it is on the world's: most turns of a core wait for the
+/// same beat as the one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lookup {
+    start_ns: u64,
+    local: u64,
+    world: u64,
+}
+
+impl Lookup {
+    /// As [`NodeClock::world`].
+    pub fn world(&mut self, clock: &NodeClock, local: u64) -> u64 {
+        if (self.start_ns, self.local) != (clock.start_ns, local) {
+            *self = Self {
+                start_ns: clock.start_ns,
+                local,
+                world: clock.world(local),
+            };
+        }
+        self.world
+    }
+}
+
 /// The clock of one turn: it stands still.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {

@@ -25,7 +25,7 @@ pub struct Door {
     machine: Machine,
     ends: BTreeMap<ConnectionId, End>,
     /// Connections with something to write, as far as is known.
-    dirty: BTreeSet<ConnectionId>,
+    dirty: Vec<ConnectionId>,
     /// Connections for whose next bytes there was no buffer.
     stalled: BTreeSet<ConnectionId>,
     ready: Vec<(ConnectionId, End)>,
@@ -69,7 +69,7 @@ impl Door {
             place,
             machine,
             ends: BTreeMap::new(),
-            dirty: BTreeSet::new(),
+            dirty: Vec::new(),
             stalled: BTreeSet::new(),
             ready: Vec::new(),
             now,
@@ -119,7 +119,7 @@ impl Door {
 
     fn read_all(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
-        for id in std::mem::take(&mut self.stalled) {
+        while let Some(id) = self.stalled.pop_first() {
             ready.extend(self.ends.get(&id).map(|end| (id, *end)));
         }
         self.network.ready(&self.ends, &mut ready);
@@ -164,14 +164,12 @@ impl Door {
                     match self.network.dial(self.place, self.machine, address) {
                         Some(end) => {
                             self.ends.insert(id, end);
-                            self.dirty.insert(id);
+                            self.dirty.push(id);
                         }
                         None => self.endpoint.lost(id, self.now),
                     }
                 }
-                Order::Write(id) => {
-                    self.dirty.insert(id);
-                }
+                Order::Write(id) => self.dirty.push(id),
                 Order::Shutdown(id) => {
                     if let Some(&end) = self.ends.get(&id) {
                         self.network.shut(end);
@@ -180,15 +178,17 @@ impl Door {
                 Order::Close(id) => self.forget(id),
             }
         }
-        let dirty = std::mem::take(&mut self.dirty);
-        for id in dirty {
-            let Some(&end) = self.ends.get(&id) else {
-                continue;
-            };
-            if !self.write_one(id, end) {
-                self.dirty.insert(id);
-            }
+        if self.dirty.is_empty() {
+            return;
         }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
+        dirty.retain(|&id| match self.ends.get(&id) {
+            Some(&end) => !self.write_one(id, end),
+            None => false,
+        });
+        self.dirty = dirty;
     }
 
     /// Writes what is queued; false if there was no room for all of it.

@@ -1,6 +1,7 @@
 //! The judges that look after every turn: indexes, terms, leaders, commitments and queues; and, less often, all logs.
 //!
-//! - After a turn only what changed is looked at; whole logs are compared a few times per simulated second.
+//! - After a turn only those replicas are looked at that the shard says to have touched, and a few times per simulated
+//!   second all others, which must not have changed; then whole logs are compared too.
 //! - What a replica knew to be durable it still has when it is started again: term, vote and entries.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use raft::raft::Raft;
 use shard::replica::Replica;
 
 use crate::coverage::{Coverage, sometimes};
+use crate::seen::Seen;
 use crate::trace::{Trace, What, Who};
 use crate::verdict::{Broken, Scope};
 
@@ -35,22 +37,6 @@ struct Group {
     /// Term of every entry ever seen committed.
     committed: Vec<u64>,
     invariants: RaftInvariants,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    term: u64,
-    role: Role,
-    vote: Option<NodeId>,
-    commit: u64,
-    applied: u64,
-    last: u64,
-    durable: u64,
-    /// What the turn takes for durable.
-    held: u64,
-    keeps_vote: bool,
-    /// Where its configuration stands.
-    configuration: u64,
 }
 
 /// What a replica knew to be durable.
@@ -142,32 +128,41 @@ impl Judges {
         &mut seen[at]
     }
 
-    /// A core took a turn.
+    /// All replicas of a core are as they were when they were last touched.
+    ///
+    /// # Errors
+    /// If one of them is not.
+    pub fn at_rest<M>(&mut self, judged: Judged, replicas: &[Replica<M>]) -> Result<(), Broken> {
+        for replica in replicas {
+            let group = replica.group.0;
+            let seen = *self.seen_of(judged.node, group);
+            if let Some(what) = seen.first_other(&Seen::of(replica)) {
+                let scope = Scope {
+                    cluster: judged.cluster,
+                    group,
+                };
+                let node = judged.node;
+                return Err(Broken::Unnoticed { scope, node, what });
+            }
+        }
+        Ok(())
+    }
+
+    /// A core took a turn, in which these replicas were touched.
     ///
     /// # Errors
     /// The first promise that it broke.
-    pub fn turned<M>(
+    pub fn turned<'a, M: 'a>(
         &mut self,
         judged: Judged,
-        replicas: &[Replica<M>],
+        replicas: impl Iterator<Item = &'a Replica<M>>,
         now: u64,
         (trace, coverage): (&Trace, &mut Coverage),
     ) -> Result<(), Broken> {
         for replica in replicas {
             let GroupId(group) = replica.group;
             let raft = &replica.raft;
-            let is = Seen {
-                term: raft.term().0,
-                role: raft.role(),
-                vote: raft.vote(),
-                commit: replica.commit.0,
-                applied: replica.applied.0,
-                last: raft.last_index().0,
-                durable: raft.durable().0,
-                held: replica.durable.0,
-                configuration: raft.membership_index().0,
-                keeps_vote: raft.keeps_term_and_vote(),
-            };
+            let is = Seen::of(replica);
             let was = self.seen_of(judged.node, group);
             if *was == is {
                 continue;

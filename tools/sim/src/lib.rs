@@ -63,6 +63,7 @@ pub mod replay;
 pub mod report;
 mod rosters;
 pub mod run;
+mod seen;
 pub mod shelf;
 pub mod shrink;
 pub mod sites;

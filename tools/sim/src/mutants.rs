@@ -132,7 +132,11 @@ mod list {
             Turn(T::AppliedTwiceAfterRestart),
             &[0],
         ),
-        ("turn-does-not-honour-cuts", Turn(T::CutForgotten), &[58]),
+        (
+            "turn-does-not-honour-cuts",
+            Turn(T::CutForgotten),
+            &[1_000_095],
+        ),
         ("turn-takes-the-wrong-group", Turn(T::WrongGroup), &[0]),
         ("turn-reads-too-early", Turn(T::ReadsTooEarly), &[1]),
         (

@@ -123,6 +123,8 @@ struct World {
     has_power: Vec<bool>,
     /// Places that listen, with streams on their way to them and when they are there.
     doors: BTreeMap<SocketAddr, Door>,
+    /// Streams that wait at any of them.
+    arriving: usize,
     wires: Vec<Wire>,
     live: BTreeSet<usize>,
     wakes: Vec<(u64, Place)>,
@@ -152,6 +154,7 @@ impl Network {
             links: vec![Link::default(); machines * machines],
             has_power: vec![true; machines],
             doors: BTreeMap::new(),
+            arriving: 0,
             wires: Vec::new(),
             live: BTreeSet::new(),
             wakes: Vec::new(),
@@ -271,7 +274,9 @@ impl Network {
             return;
         };
         door.is_open = false;
-        for (_, wire) in std::mem::take(&mut door.waiting) {
+        let waiting = std::mem::take(&mut door.waiting);
+        world.arriving -= waiting.len();
+        for (_, wire) in waiting {
             world.let_go(End { wire, side: 1 }, true);
         }
     }
@@ -284,9 +289,13 @@ impl Network {
     /// The next stream that has arrived at `address`, and from which machine.
     pub fn accept(&self, address: SocketAddr) -> Option<(End, Machine)> {
         let mut world = self.0.borrow_mut();
+        if world.arriving == 0 {
+            return None;
+        }
         let (now, machines) = (world.now, world.machines);
         let World {
             doors,
+            arriving,
             wires,
             links,
             ..
@@ -297,6 +306,7 @@ impl Network {
         };
         let nth = door.waiting.iter().position(ready)?;
         let (_, wire) = door.waiting.remove(nth)?;
+        *arriving -= 1;
         Some((End { wire, side: 1 }, wires[wire].machines[0]))
     }
 
@@ -372,6 +382,7 @@ impl World {
         if is_open {
             let door = self.doors.get_mut(&address).expect("found above");
             door.waiting.push_back((arrives, wire));
+            self.arriving += 1;
             self.wakes.push((arrives, owner));
         } else {
             self.wires[wire].is_gone[1] = true;

@@ -14,7 +14,7 @@ use wal::{Identity, Opening, Options, WalError};
 use crate::build::Build;
 use crate::chance::Chance;
 use crate::chronicle::{Chronicle, Flaw, Watched};
-use crate::clock::NodeClock;
+use crate::clock::{Lookup, NodeClock};
 use crate::counted::Counted;
 use crate::door::{self, Door};
 use crate::faults::Kind;
@@ -88,14 +88,20 @@ pub struct Core {
     pub courier: Option<Courier>,
     /// It is in its last turn until then.
     pub free_at: u64,
-    /// When its timer rings; timers set before are void.
+    /// When its timer rings.
     pub timer: u64,
+    /// The earliest alarm for it in the world's queue; one that rings before the timer is set anew.
+    pub alarm: u64,
+    /// Of what its timer was last set to.
+    pub lookup: Lookup,
     /// A turn waits for the end of the one it is in.
     pub is_deferred: bool,
     /// It started with a log that had to be cut.
     pub has_cut: bool,
     /// Its counters when they were last looked at.
     pub counted: Counted,
+    /// Writes of its disk that failed for good, as of its last turn.
+    pub writes_failed: u64,
 }
 
 /// How a process ends.
@@ -163,7 +169,10 @@ impl Node {
                 shard,
                 free_at: now,
                 timer: u64::MAX,
+                alarm: u64::MAX,
+                lookup: Lookup::default(),
                 is_deferred: false,
+                writes_failed: self.disks[usize::from(core)].outlook().0,
             });
         }
         self.cores = cores;
@@ -331,6 +340,8 @@ impl Node {
         }
         running.shard.transport().turn_at(clock.local(now));
         let next = running.shard.turn(&clock.at(now));
+        let (failed, disk) = self.disks[usize::from(core)].outlook();
+        running.writes_failed = failed;
         let door = running.shard.transport();
         let mut local = door.next_tick_at();
         if door.owes_poll() || next == Next::Again {
@@ -339,14 +350,11 @@ impl Node {
         if let Next::Wait(Some(at)) = next {
             local = local.min(at.0);
         }
-        let disk = self.disks[usize::from(core)].next_completion_ns();
         let store = self.stores[usize::from(core)].next_completion_ns();
-        for at in disk.into_iter().chain(store) {
-            local = local.min(at);
-        }
-        let stored = self.cores[usize::from(core)].courier.as_ref();
-        let stored = stored.and_then(Courier::next_at).unwrap_or(u64::MAX);
-        (next, clock.world(local).min(stored))
+        local = disk.into_iter().chain(store).fold(local, u64::min);
+        let stored = running.courier.as_ref().and_then(Courier::next_at);
+        let at = running.lookup.world(&clock, local);
+        (next, stored.map_or(at, |stored| stored.min(at)))
     }
 }
 

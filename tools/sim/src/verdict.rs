@@ -341,6 +341,18 @@ pub enum Broken {
         /// At most.
         most: u64,
     },
+    /// A replica changed in a turn that is not known to have touched it.
+    #[error(
+        "every change is noticed: {scope}: node {node} changed its replica's {what} and did not say so"
+    )]
+    Unnoticed {
+        /// Where.
+        scope: Scope,
+        /// Whose replica.
+        node: usize,
+        /// What of it.
+        what: &'static str,
+    },
     /// A process holds more in memory than it may.
     #[error(
         "memory is bounded: the process of node {node} holds {bytes} bytes, its budget is {most}"
@@ -477,6 +489,7 @@ impl Broken {
             | Self::OutOfReach { scope, .. }
             | Self::TimeStoodStill { scope, .. }
             | Self::Hoards { scope, .. }
+            | Self::Unnoticed { scope, .. }
             | Self::SealedApart { scope, .. }
             | Self::SealedChanged { scope, .. }
             | Self::SealedOtherwise { scope, .. }

@@ -5,6 +5,7 @@
 //! - After every turn the judges look; the first promise that is not kept ends the run.
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use raft::membership::Membership;
@@ -47,7 +48,7 @@ const OPERATOR_NS: u64 = 250 * MILLISECOND;
 enum Due {
     /// Something arrived at a core.
     Turn(usize, u16),
-    /// A core's timer; void unless the core still waits for it.
+    /// A core's alarm: its timer may be due.
     Timer(usize, u16),
     /// Something arrived at a client, or its time has come.
     Client(usize),
@@ -118,12 +119,14 @@ pub struct World {
     /// Who is to be in the groups whose members change.
     pub(crate) rosters: Rosters,
     undone: u64,
-    queue: BinaryHeap<Reverse<(u64, u32, u64, Due)>>,
+    queue: BinaryHeap<Reverse<(u128, Due)>>,
     order: Chance,
-    sequence: u64,
+    sequence: u32,
     incarnation: u64,
     wakes: Vec<(u64, usize)>,
     timers: Vec<u64>,
+    /// Replicas that a turn touched.
+    touched: Vec<u32>,
 }
 
 impl World {
@@ -172,6 +175,7 @@ impl World {
             incarnation: 0,
             wakes: Vec::new(),
             timers: vec![u64::MAX; clients],
+            touched: Vec::new(),
             plan,
         };
         crate::trace::watch(world.plan.seed, &world.trace);
@@ -199,13 +203,7 @@ impl World {
     /// # Errors
     /// The first promise that was not kept.
     pub fn run_until(&mut self, end: u64) -> Result<(), Broken> {
-        while let Some(Reverse((at, ..))) = self.queue.peek() {
-            if *at > end {
-                break;
-            }
-            let Some(Reverse((at, _, _, due))) = self.queue.pop() else {
-                break;
-            };
+        while let Some((at, due)) = self.next_until(end) {
             self.now = at;
             self.network.advance(at);
             self.happen(due)?;
@@ -214,6 +212,17 @@ impl World {
         self.now = end;
         self.network.advance(end);
         Ok(())
+    }
+
+    /// Takes the next event, if it is due at `end` or before.
+    fn next_until(&mut self, end: u64) -> Option<(u64, Due)> {
+        let next = self.queue.peek_mut()?;
+        let at = (next.0.0 >> 64) as u64;
+        if at > end {
+            return None;
+        }
+        let Reverse((_, due)) = PeekMut::pop(next);
+        Some((at, due))
     }
 
     // ---- Building.
@@ -330,9 +339,14 @@ impl World {
     // ---- Events.
 
     fn due(&mut self, at: u64, due: Due) {
-        self.sequence += 1;
+        self.sequence = self
+            .sequence
+            .checked_add(1)
+            .expect("a run has fewer events");
         let tie = self.order.roll() as u32;
-        self.queue.push(Reverse((at, tie, self.sequence, due)));
+        // One number to compare: the instant, then the lot, then the order in which they came.
+        let key = u128::from(at) << 64 | u128::from(tie) << 32 | u128::from(self.sequence);
+        self.queue.push(Reverse((key, due)));
     }
 
     fn happen(&mut self, due: Due) -> Result<(), Broken> {
@@ -340,10 +354,17 @@ impl World {
             Due::Turn(node, core) => self.turn(node, core),
             Due::Timer(node, core) => {
                 let now = self.now;
-                match self.nodes[node].cores.get_mut(usize::from(core)) {
-                    Some(running) if running.timer == now => self.turn(node, core),
-                    _ => Ok(()),
+                let Some(running) = self.nodes[node].cores.get_mut(usize::from(core)) else {
+                    return Ok(());
+                };
+                if running.alarm == now {
+                    running.alarm = u64::MAX;
                 }
+                if running.timer == now {
+                    return self.turn(node, core);
+                }
+                self.set_alarm(node, core);
+                Ok(())
             }
             Due::Client(client) => {
                 let now = self.now;
@@ -409,19 +430,25 @@ impl World {
         let takes = self.chance.between(least, most) + node.slow_ns;
         running.is_deferred = false;
         running.free_at = now + takes;
-        let failed = node.disks[usize::from(core)].writes_failed();
+        let failed = running.writes_failed;
         let (next, wants) = node.turn(core, now);
-        let fails = node.disks[usize::from(core)].writes_failed() > failed;
+        let fails = node.cores[usize::from(core)].writes_failed > failed;
         self.turns += 1;
         self.trace.mix(now ^ (number as u64) << 48);
         let judged = node.judged(core);
         let running = &mut node.cores[usize::from(core)];
-        self.judges.turned(
-            judged,
-            running.shard.replicas(),
-            now,
-            (&self.trace, &mut self.coverage),
-        )?;
+        self.touched.clear();
+        running.shard.take_touched(&mut self.touched);
+        if !self.touched.is_empty() {
+            self.touched.sort_unstable();
+            let (replicas, touched) = (running.shard.replicas(), self.touched.iter());
+            self.judges.turned(
+                judged,
+                touched.map(|slot| &replicas[*slot as usize]),
+                now,
+                (&self.trace, &mut self.coverage),
+            )?;
+        }
         if let Some(broken) = self.chronicle.take_broken() {
             return Err(broken);
         }
@@ -436,15 +463,26 @@ impl World {
             self.end(number, Ending::Stopped, "its disk failed");
             return Ok(());
         }
-        let at = wants.max(now + takes);
-        running.timer = at;
-        if wants != u64::MAX {
-            self.due(at, Due::Timer(number, core));
-        }
+        running.timer = if wants == u64::MAX {
+            u64::MAX
+        } else {
+            wants.max(now + takes)
+        };
+        self.set_alarm(number, core);
         while let Some(scope) = self.judges.elected.pop() {
             self.logs_of(scope)?;
         }
         Ok(())
+    }
+
+    /// The core's timer will be looked at when it rings: nothing to do if an alarm before is in the queue already.
+    fn set_alarm(&mut self, number: usize, core: u16) {
+        let running = &mut self.nodes[number].cores[usize::from(core)];
+        let at = running.timer;
+        if at < running.alarm && at > self.now {
+            running.alarm = at;
+            self.due(at, Due::Timer(number, core));
+        }
     }
 
     // ---- Processes.
@@ -564,6 +602,7 @@ impl World {
                 entries += self.logs_of(Scope { cluster, group })?;
             }
         }
+        self.rest()?;
         self.queues()?;
         self.budgets()?;
         self.within_reach()?;
@@ -571,6 +610,26 @@ impl World {
         // Long logs are compared less often, so that the judges' share of the work stays bounded.
         let pause = LOGS_NS.max(entries * 200_000);
         self.due(self.now + pause, Due::Logs);
+        Ok(())
+    }
+
+    /// Replicas that nobody is known to have touched are as they were.
+    fn rest(&mut self) -> Result<(), Broken> {
+        for node in &mut self.nodes {
+            for core in 0..node.cores.len() {
+                let judged = node.judged(core as u16);
+                let shard = &mut node.cores[core].shard;
+                // What was touched since its last turn, by an operator, is judged now.
+                self.touched.clear();
+                shard.take_touched(&mut self.touched);
+                self.touched.sort_unstable();
+                let (replicas, touched) = (shard.replicas(), self.touched.iter());
+                let notes = (&self.trace, &mut self.coverage);
+                let touched = touched.map(|slot| &replicas[*slot as usize]);
+                self.judges.turned(judged, touched, self.now, notes)?;
+                self.judges.at_rest(judged, replicas)?;
+            }
+        }
         Ok(())
     }
 
@@ -756,7 +815,10 @@ impl World {
                     });
                 }
                 for replica in replicas {
-                    let (bytes, most) = (hoard(replica), self.plan.window_bytes as u64);
+                    let most = self.plan.window_bytes as u64;
+                    // What the window holds at all is known without a look at its entries.
+                    let is_small = replica.window.bytes() as u64 <= most;
+                    let bytes = if is_small { 0 } else { hoard(replica) };
                     if bytes > most {
                         let scope = Scope {
                             cluster: node.cluster,

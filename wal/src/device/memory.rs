@@ -187,24 +187,23 @@ impl MemoryDisk {
         self.lock().writes_begun
     }
 
-    /// Writes whose completion said that they failed for good.
-    #[must_use]
-    pub fn writes_failed(&self) -> u64 {
-        self.lock().writes_failed
-    }
-
     /// When the next operation completes, for a simulator's clock.
     #[must_use]
     pub fn next_completion_ns(&self) -> Option<u64> {
+        self.outlook().1
+    }
+
+    /// Writes whose completion said that they failed for good, and when the next operation completes: in one look.
+    #[must_use]
+    pub fn outlook(&self) -> (u64, Option<u64>) {
         let inner = self.lock();
         let operations = inner
             .pending
             .iter()
             .filter(|pending| !inner.is_held(pending))
             .map(|pending| pending.due_ns);
-        operations
-            .chain(inner.creating.iter().map(|&(_, due_ns)| due_ns))
-            .min()
+        let creations = inner.creating.iter().map(|&(_, due_ns)| due_ns);
+        (inner.writes_failed, operations.chain(creations).min())
     }
 
     /// The power goes: writes in flight are left as the rule says, everything else in flight is gone.

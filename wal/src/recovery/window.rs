@@ -81,6 +81,8 @@ pub(crate) struct Window<'a, D: Source> {
     /// Those of them that are there, and how it went.
     arrived: Vec<(Operation, Result<(), DeviceError>)>,
     spare: Vec<Buffer>,
+    /// Buffers for reading ahead that were not needed yet.
+    unmade: usize,
     next_token: u64,
     /// The files in the order in which they will be looked at; while it is empty, only what is asked for is read.
     order: Vec<u32>,
@@ -94,14 +96,14 @@ pub(crate) struct Window<'a, D: Source> {
 impl<'a, D: Source> Window<'a, D> {
     pub(crate) fn new(device: &'a mut D) -> Self {
         let segment_bytes = device.segment_bytes();
-        let bytes = PIECE_BYTES.min(segment_bytes as usize);
         Self {
             device,
-            front: Piece::new(bytes),
+            front: Piece::new(ALIGNMENT),
             joint: Piece::new(ALIGNMENT),
             ahead: VecDeque::with_capacity(AHEAD_MAX),
             arrived: Vec::with_capacity(AHEAD_MAX),
-            spare: (0..AHEAD_MAX).map(|_| Buffer::new(bytes)).collect(),
+            spare: Vec::with_capacity(AHEAD_MAX),
+            unmade: AHEAD_MAX,
             next_token: 0,
             order: Vec::new(),
             segment_bytes,
@@ -221,7 +223,7 @@ impl<'a, D: Source> Window<'a, D> {
     /// Begins to read what will be looked at next.
     fn look_ahead(&mut self) {
         while let Some((slot, from)) = self.next_place() {
-            let Some(buffer) = self.spare.pop() else {
+            let Some(buffer) = self.spare_buffer() else {
                 return;
             };
             let piece = buffer.len().min(PIECE_BYTES);
@@ -248,6 +250,19 @@ impl<'a, D: Source> Window<'a, D> {
         }
     }
 
+    /// A buffer that is free for the next piece.
+    fn spare_buffer(&mut self) -> Option<Buffer> {
+        if self.spare.is_empty() && self.unmade > 0 {
+            self.unmade -= 1;
+            return Some(Buffer::new(self.piece_bytes()));
+        }
+        self.spare.pop()
+    }
+
+    fn piece_bytes(&self) -> usize {
+        PIECE_BYTES.min(self.segment_bytes as usize)
+    }
+
     /// Where the next piece to be read begins.
     fn next_place(&self) -> Option<(u32, u64)> {
         let (slot, end) = match self.ahead.back() {
@@ -263,12 +278,17 @@ impl<'a, D: Source> Window<'a, D> {
 
     fn load(&mut self, slot: u32, offset: u64, bytes: usize) {
         self.finish();
-        if bytes > self.front.buffer.len() {
-            self.front = Piece::new(bytes);
-        }
         let most = (self.segment_bytes - offset) as usize;
         // A first look at a file is a look at its first page.
         let is_glance = self.order.is_empty() && offset == 0;
+        let least = if is_glance {
+            bytes
+        } else {
+            bytes.max(self.piece_bytes())
+        };
+        if least > self.front.buffer.len() {
+            self.front = Piece::new(least);
+        }
         let wanted = if is_glance {
             bytes
         } else {

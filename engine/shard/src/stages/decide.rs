@@ -32,6 +32,8 @@ pub struct Carriers<'a> {
     pub timers: &'a mut Timers,
     /// Groups with something to apply or to read.
     pub ready: &'a mut Vec<u32>,
+    /// Groups whose core was told something, for whoever judges them.
+    pub touched: &'a mut Vec<u32>,
     /// Reused for every drain.
     pub effects: &'a mut Effects,
     /// Entries in hand: the ones just proposed, or just received.
@@ -212,6 +214,7 @@ pub fn refuse<M>(replica: &mut Replica<M>, replies: &mut Replies, status: Status
 
 /// Drains the core and carries everything it asks for to where it belongs.
 pub fn carry<M>(replica: &mut Replica<M>, slot: u32, carriers: &mut Carriers<'_>, now: Time) {
+    replica.touch(slot, carriers.touched);
     carriers.effects.clear();
     replica.raft.drain(carriers.effects);
     mark_damage(replica, slot, carriers.journal);
