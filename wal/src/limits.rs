@@ -74,7 +74,8 @@ pub struct Options {
     pub block_bytes_max: usize,
     /// Blocks in memory, filling, waiting or in flight.
     pub blocks: usize,
-    /// Durable writes in flight at once.
+    /// Durable writes in flight at once: as many as it takes to have some mebibytes on their way to a disk while blocks close at
+    /// 512 KiB.
     pub writes_in_flight_max: usize,
     /// Reads in flight at once.
     pub reads_in_flight_max: usize,
@@ -95,8 +96,8 @@ impl Options {
         Self {
             identity,
             block_bytes_max: BLOCK_BYTES_MAX,
-            blocks: 6,
-            writes_in_flight_max: 4,
+            blocks: 10,
+            writes_in_flight_max: 8,
             reads_in_flight_max: 2,
             reads_queued_max: 64,
             preallocate_segments: SEGMENTS_MIN,
@@ -112,6 +113,9 @@ impl Options {
         options.block_bytes_max =
             record_block_bytes(HEAD_BYTES_MAX, record_bytes) + SEGMENT_HEADER_BYTES;
         options.segments_max = 16;
+        // Fewer ways in which writes in flight may end: tests look at all of them.
+        options.blocks = 6;
+        options.writes_in_flight_max = 4;
         options
     }
 
