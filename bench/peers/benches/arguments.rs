@@ -34,7 +34,9 @@ impl Arguments {
             bytes: vec![128, 1024, 16384],
             groups: vec![1, 16, 256, 1024],
             modes: vec![Mode::OneEach, Mode::Together],
-            systems: list("quorate,quorate-woken,bare,bare-copied,raft-engine,okaywal,fjall,rocksdb"),
+            systems: list(
+                "quorate,quorate-woken,bare,bare-copied,raft-engine,okaywal,fjall,rocksdb",
+            ),
             window: Duration::from_millis(300),
             windows: 5,
             folder: std::env::temp_dir(),

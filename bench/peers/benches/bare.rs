@@ -20,7 +20,7 @@ use crate::cell::{Mode, Reading, System, Watch, Work};
 const FILE_BYTES: u64 = 256 << 20;
 const WRITE_BYTES_MAX: usize = (1 << 20) + (128 << 10);
 /// Blocks that are filled in turns by `bare-copied`: as many as the log has.
-const BLOCKS: usize = 6;
+const BLOCKS: usize = 10;
 
 pub(crate) struct Bare {
     ring: IoUring,
@@ -165,7 +165,8 @@ impl System for Bare {
             Some(depth) => depth,
             None if self.work.groups == 1 && self.work.mode == Mode::OneEach => 1,
             None => {
-                let tried = [1, 2, 4].map(|depth| (depth, rate(&self.window(window / 4, depth))));
+                let tried =
+                    [1, 2, 4, 8].map(|depth| (depth, rate(&self.window(window / 4, depth))));
                 let best = tried
                     .into_iter()
                     .max_by(|one, other| one.1.total_cmp(&other.1));

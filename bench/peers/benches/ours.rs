@@ -14,7 +14,7 @@ use wal::{Identity, Kind, Lsn, Options, Record, Wal};
 use crate::cell::{Mode, Reading, System, Watch, Work};
 
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 8;
 /// Bytes that all groups together keep in the log, about.
 const KEPT_BYTES: usize = 96 << 20;
 
