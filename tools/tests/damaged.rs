@@ -194,10 +194,13 @@ impl Made {
         Self { dir, entries, used }
     }
 
-    /// Does the log still need all files in use but perhaps the first? It is asked where the first one's header does not
-    /// pass, for then every block tells what is needed.
+    /// Does the log still need the last three files in use? It is asked where no header passes, for then every block tells
+    /// what is needed.
     fn is_needed(&self, base: &Path) -> bool {
-        let mut is_needed = self.used.len() > 2;
+        let Some(last_three) = self.used.len().checked_sub(3) else {
+            return false;
+        };
+        let mut is_needed = false;
         with_copy(base, self, |made| {
             made.used.iter().for_each(|file| flip(file, 100));
             let dir = made.dir.display().to_string();
@@ -206,9 +209,7 @@ impl Made {
                 let said = format!("DAMAGE {}, offset 0, ", file.display());
                 text.contains(&said)
             };
-            is_needed &= made.used[made.used.len().saturating_sub(3)..]
-                .iter()
-                .all(is_told);
+            is_needed = made.used[last_three..].iter().all(is_told);
         });
         is_needed
     }

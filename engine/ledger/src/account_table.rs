@@ -192,9 +192,15 @@ impl AccountTable {
 
     /// Asks the system for the row that an id most likely has.
     pub(crate) fn fetch_id(&mut self, id: u128) {
-        if let Some(row) = self.index.find(self.hasher.hash(id), |_| true) {
-            self.fetch(AccountRow(row));
+        if let Some(row) = self.likely(id) {
+            self.fetch(row);
         }
+    }
+
+    /// The row that an id most likely has: nothing of it is read.
+    fn likely(&self, id: u128) -> Option<AccountRow> {
+        let row = self.index.find(self.hasher.hash(id), |_| true);
+        row.map(AccountRow)
     }
 
     /// The same for somebody who only reads.
@@ -202,11 +208,10 @@ impl AccountTable {
         let Some(touched) = &self.touched else {
             return;
         };
-        if let Some(row) = self.index.find(self.hasher.hash(id), |_| true) {
-            let row = row as usize;
-            if !touched.has(row) {
-                self.rows.fetch(row..row + 1);
-            }
+        if let Some(AccountRow(row)) = self.likely(id)
+            && !touched.has(row as usize)
+        {
+            self.rows.fetch(row as usize..row as usize + 1);
         }
     }
 
@@ -338,7 +343,7 @@ impl AccountTable {
     /// The next accounts of an image; false if there are no more.
     pub(crate) fn take_frozen(&mut self, count: usize, mut take: impl FnMut(&Account)) -> bool {
         if self.is_elsewhere() {
-            self.rows.fetch_frozen(count, count);
+            self.rows.fetch_frozen(count);
         }
         self.rows
             .take_frozen(count, |account| take(&account.to_wire()))

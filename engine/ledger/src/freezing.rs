@@ -103,9 +103,9 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Freezing<T> {
         self.copied = Pages::new();
     }
 
-    /// Asks the system for the rows that [`Self::take_frozen`] will take after the next `skipped`.
-    pub(crate) fn fetch_frozen(&self, skipped: usize, count: usize) {
-        let next = self.taken + skipped;
+    /// Asks the system for the `count` rows behind those that [`Self::take_frozen`] takes next.
+    pub(crate) fn fetch_frozen(&self, count: usize) {
+        let next = self.taken + count;
         self.rows.fetch(next..self.frozen.min(next + count));
     }
 
