@@ -84,6 +84,8 @@ impl Group {
     }
 
     /// Records an entry at its place; what it supersedes, all of the group when it begins anew, is told to `killed`.
+    /// Inlined for the position's sake, as [`crate::filling::Filling::push`].
+    #[inline(always)]
     pub(crate) fn put_entry(
         &mut self,
         index: u64,

@@ -144,6 +144,7 @@ pub(crate) const fn record_bytes(head: usize, payload: usize) -> usize {
 }
 
 /// Writes a record at the start of `into` and returns its `header_crc`. The one copy of the payload.
+#[inline(always)]
 pub(crate) fn encode(
     record: &Record<'_>,
     flags: u8,
@@ -187,6 +188,7 @@ fn fill(into: &mut [u8], from: &[u8]) {
     padding.fill(0);
 }
 
+#[inline(always)]
 fn header_crc(header: &RecordHeader, head: &[u8], seeds: Seeds, offset: u32) -> u32 {
     let mut hasher = Hasher::new_with_initial(seeds.record(offset));
     let fixed = &header.as_bytes()[..COVERED_BYTES];

@@ -136,6 +136,7 @@ impl Space {
             .expect("a live record lies in a used segment")
     }
 
+    #[inline(always)]
     pub(crate) fn born(&mut self, position: Position, is_meta: bool) {
         let segment = self.segment_mut(position.segment);
         segment.bytes += u64::from(position.bytes);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::account::AccountBalance;
 use crate::account_table::AccountState;
 use crate::pages::Pages;
+use crate::prefetch::prefetch;
 
 /// Which account of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,14 @@ impl BalanceLines {
             return self.wide[&row];
         }
         Both(self.lines.get(row as usize).map(u128::from))
+    }
+
+    /// Hints that a row's line will be read soon; none if there is none yet.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: usize) {
+        if row < self.lines.len() {
+            prefetch(self.lines.get(row));
+        }
     }
 
     /// Takes back the newest line.

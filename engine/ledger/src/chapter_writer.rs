@@ -21,6 +21,9 @@ use crate::transfer_table::TransferRow;
 /// Rows that a step handles.
 const STEP_ROWS: usize = 512;
 
+/// Rows that are fetched before their turn.
+const AHEAD: usize = 8;
+
 /// Bytes of balances that a step hands on.
 const STEP_BYTES: usize = 64 << 10;
 
@@ -204,6 +207,7 @@ impl ChapterWriter {
         let end = range.len().min(first + STEP_ROWS);
         for place in first..end {
             let row = TransferRow::new(range.start + place);
+            rows.prefetch(TransferRow::new(range.start + place + AHEAD));
             let event = rows.get(row);
             self.buffers.out.extend_from_slice(event.as_bytes());
             balance_stream::append(

@@ -101,7 +101,7 @@ impl<'a> TransferCreation<'a> {
         let ahead = &mut self.ahead[place % PLACES];
         let id = event.id.get();
         ahead.id_hash = hasher.hash(id);
-        transfers.prefetch_index(id, ahead.id_hash);
+        transfers.prefetch_index(id, ahead.id_hash, 2 * AHEAD);
         if event.flags().has(TransferFlags::RESOLVING) {
             let pending_id = event.pending_id.get();
             ahead.pending_hash = hasher.hash(pending_id);

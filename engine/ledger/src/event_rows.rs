@@ -17,6 +17,7 @@ use crate::chapter::Chapter;
 use crate::event_row::EventRow;
 use crate::filter::Period;
 use crate::pages::Pages;
+use crate::prefetch::prefetch;
 use crate::shelf::Shelf;
 use crate::transfer::TransferFlags;
 use crate::transfer_table::TransferRow;
@@ -96,6 +97,25 @@ impl EventRows {
             return self.shelf.row(row);
         }
         &self.rows.get(row).0
+    }
+
+    /// Hints that a row and its balances will be read soon, if they are in memory.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: TransferRow) {
+        let number = row.0 as usize;
+        if number >= self.shelved && number < self.rows.len() {
+            prefetch(self.rows.get(number));
+            self.balances.prefetch(number);
+        }
+    }
+
+    /// Hints that a row's id will be read soon, if it is in memory.
+    #[inline]
+    pub(crate) fn prefetch_id(&self, row: TransferRow) {
+        let number = row.0 as usize;
+        if number >= self.shelved {
+            prefetch(&self.rows.get(number).0.fields().id);
+        }
     }
 
     /// The balances after a row.

@@ -27,6 +27,9 @@ pub(crate) const HASH_BITS: u32 = 30;
 /// Groups of a slice, at most.
 const SLICE_GROUPS: usize = 1 << 10;
 
+/// Places that entries may move by for each of them, on the mean, once they were dealt.
+const MOVES_MAX: usize = 8;
+
 /// Bits after a group's that entries are dealt by before they are sorted.
 const DEAL_BITS: u32 = 3;
 
@@ -81,7 +84,7 @@ impl Shape {
     }
 
     /// Sorts the entries of a slice, each a hash above a place in one number. Dealing them by the next bits of their hashes
-    /// first leaves two or three of each to sort; `spare` is room for as many.
+    /// first leaves two or three of each to sort, each beside its place; `spare` is room for as many.
     pub(crate) fn sort(self, slice: usize, entries: &mut Vec<u64>, spare: &mut Vec<u64>) {
         let shift = self.rest_bits() - DEAL_BITS;
         let first = (slice * self.slice_groups()) << DEAL_BITS;
@@ -101,14 +104,10 @@ impl Shape {
             spare[*place as usize] = *entry;
             *place += 1;
         }
-        // Each heap's beginning has moved to its end.
-        let mut start = 0;
-        for end in &next {
-            let end = *end as usize;
-            spare[start..end].sort_unstable();
-            start = end;
-        }
         core::mem::swap(entries, spare);
+        if !insert(entries) {
+            entries.sort_unstable();
+        }
     }
 
     /// Writes a slice of entries, sorted.
@@ -132,6 +131,26 @@ impl Shape {
             out.extend_from_slice(&self.entry(hash_of(*entry), place).to_le_bytes());
         }
     }
+}
+
+/// Sorts what is nearly sorted; false if it is not, and then it is left in some order.
+fn insert(entries: &mut [u64]) -> bool {
+    // Of two or three of each heap one has to move by one place.
+    let mut left = entries.len() * MOVES_MAX;
+    for next in 1..entries.len() {
+        let entry = entries[next];
+        let mut place = next;
+        while place > 0 && entries[place - 1] > entry {
+            entries[place] = entries[place - 1];
+            place -= 1;
+        }
+        entries[place] = entry;
+        left = left.saturating_sub(next - place);
+        if left == 0 {
+            return false;
+        }
+    }
+    true
 }
 
 /// A hash above a place, in one number that sorts by both.
@@ -304,6 +323,20 @@ mod tests {
             }
             assert_eq!(all.len(), rows as usize);
             assert!(all.is_sorted());
+        }
+    }
+
+    #[test]
+    fn entries_that_fall_and_all_meet_in_one_heap_are_sorted_too() {
+        let shape = Shape { place_bits: 16 };
+        for count in [2, 20, 8_000] {
+            let entries = (0..count).map(|place| joined(8_000 - place, place));
+            let mut entries: Vec<u64> = entries.collect();
+            assert_eq!(super::insert(&mut entries.clone()), count < 20, "{count}");
+            let mut sorted = entries.clone();
+            sorted.sort_unstable();
+            shape.sort(0, &mut entries, &mut Vec::new());
+            assert!(entries == sorted, "{count}");
         }
     }
 

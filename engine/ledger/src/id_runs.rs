@@ -213,6 +213,18 @@ impl IdRuns {
         self.runs.iter().find_map(|run| run.find(id, &id_of))
     }
 
+    /// Names the rows with which searches for ids like this one will compare, after so many more of them.
+    #[inline]
+    pub(crate) fn coming(&self, id: u128, searches: usize, mut hint: impl FnMut(u32)) {
+        for run in &self.runs {
+            let place = run.gap.get().place + 1 + searches;
+            let is_asked = id >= run.first && id <= run.last;
+            if is_asked && place >= run.rows.start() && place < run.rows.len() {
+                hint(*run.rows.get(place));
+            }
+        }
+    }
+
     /// Records a new id, or says that it is a stray.
     #[inline]
     pub(crate) fn record(&mut self, id: u128, row: u32) -> Recorded {

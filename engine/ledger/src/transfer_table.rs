@@ -177,10 +177,12 @@ impl TransferTable {
         }
     }
 
-    /// Hints that an id will be looked for.
+    /// Hints that an id will be looked for, after so many others.
     #[inline]
-    pub(crate) fn prefetch_index(&self, id: u128, hash: u64) {
+    pub(crate) fn prefetch_index(&self, id: u128, hash: u64, others: usize) {
         if !self.runs.surely_new(id) {
+            let row = |row| self.rows.prefetch_id(TransferRow(row));
+            self.runs.coming(id, others, row);
             self.strays.prefetch(hash);
             let shelf = self.rows.shelf();
             shelf.prefetch_id(id, self.forgotten, Fetch::Group);

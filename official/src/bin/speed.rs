@@ -29,8 +29,8 @@ use tigerbeetle as tb;
 
 const M: u64 = 1_000_000;
 
-/// Transfers whose memory is touched before the load, at most: 800 MB. More never wait for their chapter.
-const RESERVED_MAX: u64 = 4 * M;
+/// Transfers whose memory is touched before the load, at most: as many may wait for their chapter in memory, 192 bytes each.
+const RESERVED_MAX: u64 = 16 * M;
 
 /// Bytes of log that are laid out before the load: what the run will write, at most what a node keeps. The peer lays out
 /// 1 GiB when its file is made.

@@ -222,7 +222,7 @@ impl Device for FileDevice {
     }
 
     fn allocate(&mut self, count: usize, bytes: usize) -> Vec<Buffer> {
-        (0..count).map(|_| Buffer::new(bytes)).collect()
+        Buffer::row(count, bytes)
     }
 
     fn create(&mut self, _now_ns: u64, slot: u32) {

@@ -345,7 +345,7 @@ impl Device for UringDevice {
     }
 
     fn allocate(&mut self, count: usize, bytes: usize) -> Vec<Buffer> {
-        let mut buffers: Vec<Buffer> = (0..count).map(|_| Buffer::new(bytes)).collect();
+        let mut buffers = Buffer::row(count, bytes);
         let vectors: Vec<libc::iovec> = buffers
             .iter_mut()
             .map(|buffer| libc::iovec {
