@@ -559,6 +559,11 @@ impl<D: Device> Wal<D> {
         begun
     }
 
+    /// The log reads itself again, a little in every turn that asks it to go on.
+    pub const fn scrubs(&self) -> bool {
+        self.options.scrub_bytes_per_second > 0
+    }
+
     /// Begins to write the first block that is ready; false when the device takes no more.
     fn begin_write(&mut self, now_ns: u64) -> bool {
         let facts = self.facts();

@@ -220,6 +220,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         if !self.stirring.has_news && self.rests() {
             let wake = self.wake(clock);
             if wake > now {
+                if self.wal.scrubs() {
+                    // Its reading goes on at its own pace.
+                    self.wal.submit(now.0);
+                }
                 if busy {
                     self.watch.record(Stage::Turn, clock.now().since(began));
                 }
