@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::config::Io;
 use crate::driver::wake::Wake;
-use crate::driver::{Build, Seat, glommio, listen, threads};
+use crate::driver::{Build, Seat, glommio, listen, slice, threads};
 use crate::error::EngineError;
 
 /// What a core reports to whoever started it.
@@ -157,6 +157,7 @@ impl Cores {
                 // Nobody listens when the start of another core has failed; the flag says the same.
                 let _ = news.send((core, News::Started(wake)));
             };
+            slice::ask();
             let run = || match io {
                 Io::Glommio => glommio::run(seat, listener, build, &flag, started),
                 Io::Threads => threads::run(seat, listener, build, &flag, started),

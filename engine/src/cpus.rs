@@ -3,12 +3,17 @@
 //! - Named CPUs are taken as named; one that this process may not use is an error.
 //! - Otherwise cores are pinned only where the host has a CPU for every core of every node of the layout
 //!   that lives on it: two cores pinned to one CPU are slower than two that float.
+//! - A node that is alone on its host begins with the CPU which its disk interrupts (decision 93).
+
+mod interrupts;
+
+use std::path::Path;
 
 use crate::config::{Layout, Options};
 use crate::error::EngineError;
 use raft::ids::NodeId;
 
-/// The CPU of each core, in order.
+/// The CPU of each core, in order, for a node whose log lies in `folder`.
 ///
 /// # Errors
 /// `Pin` for a named CPU that this process may not use.
@@ -16,15 +21,19 @@ pub(crate) fn choose(
     layout: &Layout,
     node: NodeId,
     options: &Options,
+    folder: &Path,
 ) -> Result<Vec<Option<usize>>, EngineError> {
     let usable = core_affinity::get_core_ids().unwrap_or_default();
     let usable: Vec<usize> = usable.into_iter().map(|core| core.id).collect();
     let named = options.cpus.as_deref();
-    choose_from(&usable, layout, node, named).map_err(|(core, cpu)| EngineError::Pin { core, cpu })
+    let near = interrupts::processor_of(folder);
+    choose_from(&usable, near, layout, node, named)
+        .map_err(|(core, cpu)| EngineError::Pin { core, cpu })
 }
 
 fn choose_from(
     usable: &[usize],
+    near: Option<usize>,
     layout: &Layout,
     node: NodeId,
     named: Option<&[usize]>,
@@ -49,12 +58,17 @@ fn choose_from(
         .nodes
         .iter()
         .filter(|known| Some(known.address.ip()) == own);
-    let host_cores = neighbours.clone().count() * cores;
+    let nodes = neighbours.clone().count();
     let rank = neighbours.position(|known| known.id == node.0).unwrap_or(0);
-    if usable.len() < host_cores {
+    if usable.len() < nodes * cores {
         return Ok(vec![None; cores]);
     }
-    Ok(usable[rank * cores..][..cores]
+    let mut order = usable.to_vec();
+    // Nodes that share a host may have different disks, and must not share a CPU.
+    if nodes == 1 {
+        order.sort_by_key(|&cpu| Some(cpu) != near);
+    }
+    Ok(order[rank * cores..][..cores]
         .iter()
         .copied()
         .map(Some)
@@ -84,31 +98,44 @@ mod tests {
 
     fn check(
         usable: &[usize],
+        near: Option<usize>,
         node: u32,
         named: Option<&[usize]>,
         expected: Result<[Option<usize>; 2], (u16, usize)>,
     ) {
-        let chosen = choose_from(usable, &layout(), NodeId(node), named);
+        let chosen = choose_from(usable, near, &layout(), NodeId(node), named);
         assert_eq!(chosen, expected.map(Vec::from));
     }
 
     #[test]
     fn neighbours_on_one_host_never_share_a_cpu() {
-        check(&[0, 1, 4, 5], 1, None, Ok([Some(0), Some(1)]));
-        check(&[0, 1, 4, 5], 2, None, Ok([Some(4), Some(5)]));
-        check(&[0, 1], 3, None, Ok([Some(0), Some(1)]));
+        check(&[0, 1, 4, 5], Some(4), 1, None, Ok([Some(0), Some(1)]));
+        check(&[0, 1, 4, 5], Some(1), 2, None, Ok([Some(4), Some(5)]));
+        check(&[0, 1], None, 3, None, Ok([Some(0), Some(1)]));
+    }
+
+    #[test]
+    fn a_node_alone_on_its_host_begins_where_its_disk_interrupts() {
+        check(&[0, 1, 4, 5], Some(4), 3, None, Ok([Some(4), Some(0)]));
+        check(&[0, 1, 4, 5], Some(7), 3, None, Ok([Some(0), Some(1)]));
     }
 
     #[test]
     fn where_cpus_are_too_few_cores_float() {
-        check(&[0, 1, 2], 1, None, Ok([None, None]));
-        check(&[0], 3, None, Ok([None, None]));
-        check(&[], 3, None, Ok([None, None]));
+        check(&[0, 1, 2], Some(1), 1, None, Ok([None, None]));
+        check(&[0], Some(0), 3, None, Ok([None, None]));
+        check(&[], Some(0), 3, None, Ok([None, None]));
     }
 
     #[test]
     fn named_cpus_are_taken_or_refused() {
-        check(&[0, 1, 2], 2, Some(&[2, 0]), Ok([Some(2), Some(0)]));
-        check(&[0, 1, 2], 2, Some(&[2, 7]), Err((1, 7)));
+        check(
+            &[0, 1, 2],
+            Some(1),
+            2,
+            Some(&[2, 0]),
+            Ok([Some(2), Some(0)]),
+        );
+        check(&[0, 1, 2], Some(1), 2, Some(&[2, 7]), Err((1, 7)));
     }
 }

@@ -35,8 +35,8 @@ use crate::config::Layout;
 use crate::core::{Stopper, patiently};
 use crate::door::counters::Counters;
 use crate::driver::hatch::Hatch;
-use crate::driver::listen;
 use crate::driver::wake::Wake;
+use crate::driver::{listen, slice};
 use crate::error::EngineError;
 
 /// The ledger with the sessions of its clients, as one group's machine: the same on every node, door or no door.
@@ -125,6 +125,7 @@ impl OpenDoor {
         let flag = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&flag);
         let body = move || {
+            slice::ask();
             let ended = catch_unwind(AssertUnwindSafe(|| door.run(&stop)));
             stopper.stop();
             ended.unwrap_or_else(|_| Err(io::Error::other("the door's thread panicked")))

@@ -7,6 +7,7 @@
 
 pub mod glommio;
 pub mod hatch;
+pub(crate) mod slice;
 mod sockets;
 pub mod threads;
 pub mod wake;

@@ -18,7 +18,7 @@ use crate::cpus;
 use crate::door::OpenDoor;
 use crate::door::counters::Counters;
 use crate::driver::hatch::Hatch;
-use crate::driver::{Build, Seat};
+use crate::driver::{Build, Seat, slice};
 use crate::error::EngineError;
 use crate::folder::Folder;
 use crate::host::Host;
@@ -44,7 +44,8 @@ impl Node {
         options: &Options,
         machine: impl Fn(GroupId, Limits) -> M + Clone + Send + 'static,
     ) -> Result<Self, EngineError> {
-        let clerk = Clerk::start().map_err(|source| EngineError::Start { core: 0, source })?;
+        let clerk = Clerk::start(slice::ask);
+        let clerk = clerk.map_err(|source| EngineError::Start { core: 0, source })?;
         let cold = options.history.as_ref();
         let cold = cold.and_then(|history| Some((history, history.cold.as_ref()?)));
         let porter = cold.map(|(history, cold)| Porter::start(history, cold, dir));
@@ -89,7 +90,7 @@ impl Node {
         let folder = Folder::open(dir, options.cluster)?;
         let layout = folder.layout();
         options.check(layout)?;
-        let cpus = cpus::choose(layout, folder.node(), options)?;
+        let cpus = cpus::choose(layout, folder.node(), options, dir)?;
         // Processes of one host never start in the same nanosecond and under the same number.
         let incarnation = SystemClock.wall().rotate_left(16) ^ u64::from(std::process::id());
         let mut hatches = Vec::new();

@@ -220,15 +220,15 @@ impl Connection {
         self.stage = Stage::Open(remote);
     }
 
-    /// Queues a frame for the shard, whole or not at all.
-    pub fn send(&mut self, frame: Outgoing, now: u64) -> Result<(), SendError> {
+    /// Queues a frame for the shard, whole or not at all; one that is not queued stays as it was.
+    pub fn offer(&mut self, frame: &mut Outgoing, now: u64) -> Result<(), SendError> {
         if self.remote().is_none() {
             return Err(SendError::Closed);
         }
         if self.outbound.is_empty() {
             self.moved_at = now;
         }
-        self.outbound.push(frame)
+        self.outbound.offer(frame)
     }
 
     /// Bytes were written.

@@ -302,11 +302,16 @@ impl Endpoint {
     }
 
     /// Queues a frame, whole or not at all.
-    pub fn send(&mut self, id: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
+    pub fn send(&mut self, id: ConnectionId, mut frame: Outgoing) -> Result<(), SendError> {
+        self.offer(id, &mut frame)
+    }
+
+    /// As [`Endpoint::send`], but a frame that is not queued stays as it was.
+    pub fn offer(&mut self, id: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
         let Some(entry) = self.slots.get_mut(id) else {
             return Err(SendError::Closed);
         };
-        let result = entry.connection.send(frame, self.now);
+        let result = entry.connection.offer(frame, self.now);
         match result {
             Ok(()) => {
                 self.counters.frames_queued += 1;

@@ -86,6 +86,11 @@ impl EnvelopeBuilder {
         }
     }
 
+    /// It has no memory to build the next envelope in: [`EnvelopeBuilder::reuse`] would spare it an allocation.
+    pub fn is_bare(&self) -> bool {
+        self.start.is_none() && self.head.capacity() == 0
+    }
+
     /// Begins an envelope; one that was begun and not finished is dropped.
     pub fn begin(&mut self, beat: Beat) {
         self.start = Some(beat);

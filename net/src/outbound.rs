@@ -82,6 +82,14 @@ impl Outbound {
     /// # Panics
     /// If the frame is over the limits of this connection: whoever builds frames keeps to them.
     pub fn push(&mut self, mut frame: Outgoing) -> Result<(), SendError> {
+        self.offer(&mut frame)
+    }
+
+    /// As [`Outbound::push`], but a frame that is not queued stays as it was; of one that is nothing is left.
+    ///
+    /// # Panics
+    /// If the frame is over the limits of this connection: whoever builds frames keeps to them.
+    pub fn offer(&mut self, frame: &mut Outgoing) -> Result<(), SendError> {
         let raw_len: usize = frame.bulk.iter().map(Bytes::len).sum();
         assert!(
             frame.head.len() <= self.limits.head_bytes_max,
@@ -137,7 +145,7 @@ impl Outbound {
         }
         self.append_padding(bulk_len);
         self.ends.push_back((self.queued, frame.token));
-        self.keep_spare(frame);
+        self.keep_spare(std::mem::take(frame));
         Ok(())
     }
 

@@ -102,6 +102,16 @@ pub trait Transport {
     /// Queues a frame, whole or not at all. It leaves at the latest when `flush` is called.
     fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError>;
 
+    /// As [`Transport::send`], but a frame that is not taken stays with the caller, as it was.
+    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
+        let kept = frame.clone();
+        let result = self.send(to, std::mem::take(frame));
+        if result.is_err() {
+            *frame = kept;
+        }
+        result
+    }
+
     /// Hands queued bytes to the kernel, as many as it takes.
     fn flush(&mut self);
 

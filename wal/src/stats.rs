@@ -13,6 +13,8 @@ pub struct Progress {
     pub failed: Option<Failure>,
     /// The disk refused a write or a new file for want of space and is asked again.
     pub storage_full: bool,
+    /// So many of the device's operations have ended since the last poll.
+    pub completed: usize,
 }
 
 /// Counters since opening, and the state of the moment.

@@ -697,6 +697,7 @@ impl<D: Device> Wal<D> {
     pub fn poll(&mut self, now_ns: u64) -> Progress {
         let mut completions = std::mem::take(&mut self.completions);
         self.device.poll(now_ns, &mut completions);
+        let completed = completions.len();
         for completion in completions.drain(..) {
             match completion {
                 Completion::Written(operation, result) if operation.token == REPAIR_TOKEN => {
@@ -722,6 +723,7 @@ impl<D: Device> Wal<D> {
             durable: self.durable,
             failed: self.failed,
             storage_full,
+            completed,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Our log: append what may be appended, submit, sleep until something has completed.
 //!
 //! - `quorate` waits on the log's ring, as the bare device does and as one who has nothing else to wait for.
-//! - `quorate-woken` waits on the socket through which a core is woken that waits for its network as well.
+//! - `quorate-woken` waits as a core of production does, which waits for its network as well: it looks on for a moment
+//!   after news, offering its processor to others meanwhile, then sleeps on the socket through which it is woken.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -15,6 +16,10 @@ use crate::cell::{Mode, Reading, System, Watch, Work};
 
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 const IN_FLIGHT: usize = 8;
+/// How long a core looks on after news, in nanoseconds: what `--awake-us` is by default.
+const AWAKE_NS: u64 = 200_000;
+/// An offer of the processor that took longer was taken by somebody else: the core sleeps.
+const CROWDED_NS: u64 = 50_000;
 /// Bytes that all groups together keep in the log, about.
 const KEPT_BYTES: usize = 96 << 20;
 
@@ -107,6 +112,20 @@ impl Ours {
     }
 }
 
+/// Has others run, then says whether to look again before sleeping.
+fn looks_again(watch: &Watch, awake_until_ns: &mut u64) -> bool {
+    let before_ns = watch.elapsed_ns();
+    if before_ns >= *awake_until_ns {
+        return false;
+    }
+    std::thread::yield_now();
+    if watch.elapsed_ns() - before_ns >= CROWDED_NS {
+        *awake_until_ns = 0;
+        return false;
+    }
+    true
+}
+
 impl System for Ours {
     fn name(&self) -> &'static str {
         if self.sleeper.is_some() {
@@ -121,6 +140,8 @@ impl System for Ours {
         self.wal.take_write_latencies(&mut |_| {});
         self.waits.iter_mut().for_each(|(began, _)| *began = 0);
         let before = self.wal.durable().0;
+        let mut awake_until_ns = 0;
+        let mut seen = Lsn(before);
         let watch = Watch::start();
         loop {
             // From one on: zero stands for nothing in flight.
@@ -134,9 +155,14 @@ impl System for Ours {
             if self.work.mode == Mode::Together {
                 self.wal.take_write_latencies(&mut |ns| latencies.push(ns));
             }
+            if appended || begun > 0 || durable > seen {
+                awake_until_ns = now + AWAKE_NS;
+                seen = durable;
+            }
             if !appended && begun == 0 && self.wal.stats().writes_in_flight > 0 {
                 match &self.sleeper {
                     None => self.wal.wait(),
+                    Some(_) if looks_again(&watch, &mut awake_until_ns) => {}
                     Some(sleeper) => {
                         let mut bytes = [0_u8; 256];
                         rustix::net::recv(sleeper, &mut bytes[..], RecvFlags::empty())

@@ -225,8 +225,13 @@ fn check_logs(one: &Raft, other: &Raft) -> Result<(), Violation> {
         .max(other.term_log().snapshot().index);
     let upto = one.last_index().min(other.last_index());
     let mut common = None;
-    for index in (from.0..=upto.0).rev().map(Index) {
+    let mut next = Some(upto).filter(|upto| *upto >= from);
+    while let Some(index) = next {
         let (term, others) = (one.term_at(index), other.term_at(index));
+        // Down to where the later of the two runs begins every entry compares as this one does.
+        let begins = |raft: &Raft| raft.term_log().run_begins(index);
+        let first = begins(one).max(begins(other)).max(from);
+        next = (first > from).then(|| Index(first.0 - 1));
         match common {
             None if term == others => {
                 common = term.map(|term| EntryId { term, index });

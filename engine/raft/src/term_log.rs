@@ -114,6 +114,19 @@ impl TermLog {
         Some(self.runs[self.run_of(index)].term)
     }
 
+    /// The first index from which on all entries up to `index`, which the log holds, are of one term, as far as one look
+    /// tells.
+    #[must_use]
+    pub fn run_begins(&self, index: Index) -> Index {
+        if index >= self.run_first {
+            return self.run_first;
+        }
+        if index == self.snapshot.index {
+            return index;
+        }
+        self.runs[self.run_of(index)].index
+    }
+
     /// The run that holds `index`, which the log holds.
     fn run_of(&self, index: Index) -> usize {
         let newest = self.runs.len() - 1;

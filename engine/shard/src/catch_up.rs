@@ -31,6 +31,12 @@ pub struct Waiting {
 }
 
 impl CatchUp {
+    /// Nothing waits for its bytes, and nobody for room to ask.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.given_back.is_empty()
+    }
+
     /// May another read be started?
     #[must_use]
     pub fn has_room(&self) -> bool {

@@ -22,6 +22,12 @@ use crate::stages::reply::Status;
 
 impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     pub(crate) fn event(&mut self, event: Event, now: Time, clock: &impl Clock) {
+        // An envelope may be no more than a sign of life, and a reply that left is only counted.
+        self.stirring.has_news |= match &event {
+            Event::Received(_, frame) => frame.kind != Kind::ENVELOPE,
+            Event::Opened(..) | Event::Closed(_) => true,
+            Event::Sent(..) => false,
+        };
         match event {
             Event::Opened(connection, Remote::Peer { node, incarnation }) => {
                 self.peer_opened(connection, NodeId(node), incarnation, now);
@@ -57,6 +63,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// The other end does not speak our language: nothing that it says later can be trusted either.
     fn malformed(&mut self, connection: ConnectionId) {
         self.counts.malformed += 1;
+        self.stirring.has_news = true;
         self.transport.close(connection);
     }
 
@@ -127,6 +134,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.liveness.heard(from, incarnation, now);
         self.liveness.acknowledged(from, Time(envelope.beat.echo));
         self.counts.envelopes_in += 1;
+        self.stirring.has_news |= envelope.count > 0;
         for letter in envelope.letters() {
             let Some(slot) = self.slots.get(&GroupId(letter.group)).copied() else {
                 self.counts.unknown_group += 1;

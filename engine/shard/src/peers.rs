@@ -194,14 +194,17 @@ impl Peer {
             self.closed();
             return true;
         };
-        while let Some(outgoing) = self.outbox.pop_front() {
+        while let Some(outgoing) = self.outbox.front_mut() {
             let bytes = outgoing.bulk.iter().map(bytes::Bytes::len).sum::<usize>();
-            match transport.send(connection, outgoing.clone()) {
-                Ok(()) => self.outbox_bytes -= bytes,
-                Err(SendError::Busy) => {
-                    self.outbox.push_front(outgoing);
-                    break;
+            match transport.offer(connection, outgoing) {
+                Ok(()) => {
+                    self.outbox_bytes -= bytes;
+                    self.outbox.pop_front();
+                    if self.builder.is_bare() {
+                        self.builder.reuse(transport.spare());
+                    }
                 }
+                Err(SendError::Busy) => break,
                 Err(SendError::Closed) => {
                     self.closed();
                     break;

@@ -47,6 +47,13 @@ pub(crate) struct Repairs {
     list: Vec<Repair>,
 }
 
+impl Repairs {
+    /// Nothing is being repaired.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
 /// The bytes of an entry that is sent alone, before its payload.
 pub(crate) fn lone_head(term: u64, head: &[u8]) -> Vec<u8> {
     [&term.to_le_bytes(), head].concat()

@@ -26,7 +26,7 @@ use crate::limits;
 use crate::mutants::{Mutant, is_planted};
 use crate::offload::Offloading;
 use crate::past::{Past, SealCounts};
-use crate::peers::Peers;
+use crate::peers::{Peer, Peers};
 use crate::pulse::Pulses;
 use crate::repairing::Repairs;
 use crate::replica::Replica;
@@ -114,11 +114,16 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) rereading: Rereading,
 }
 
-/// Requests taken, records written and durable when the last turn ended; whether they were more than before it.
+/// What the last turns had to do.
 #[derive(Debug, Default)]
 pub(crate) struct Stirring {
+    /// Requests taken, records written and durable when the last turn ended; whether they were more than before it.
     seen: (u64, Lsn, Lsn),
     is_new: bool,
+    /// Something came in this turn that is more than a sign of life.
+    pub(crate) has_news: bool,
+    /// The last turn that did its work left none behind, in the log and for the peers neither.
+    was_done: bool,
 }
 
 /// Something that runs beside the core, in its own words: called when the core's status is asked for.
@@ -199,8 +204,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let now = clock.now();
         self.counts.turns += 1;
         // The log's own word: a core with nothing more to write would never learn of its failure otherwise.
-        let has_failed =
-            self.wal.poll(now.0).failed.is_some() && !is_planted(Mutant::FailureUnnoticed);
+        let progress = self.wal.poll(now.0);
+        let has_failed = progress.failed.is_some() && !is_planted(Mutant::FailureUnnoticed);
+        self.stirring.has_news = has_failed || progress.completed > 0;
         self.durable(now);
         let mut events = std::mem::take(&mut self.events);
         self.transport.poll(&mut events);
@@ -211,6 +217,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.event(event, now, clock);
         }
         self.events = events;
+        if !self.stirring.has_news && self.rests() {
+            let wake = self.wake(clock);
+            if wake > now {
+                if busy {
+                    self.watch.record(Stage::Turn, clock.now().since(began));
+                }
+                return Next::Wait(Some(wake));
+            }
+        }
+        self.stirring.was_done = false;
         self.look_at_damage(now);
         self.time_passed(now);
         self.decide(clock);
@@ -240,12 +256,34 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         if left {
             return Next::Again;
         }
+        self.stirring.was_done = self.storage == Persisted::All
+            && self.catch_up.is_idle()
+            && self.repairs.is_empty()
+            && self.peers.iter().all(Peer::is_clear);
+        let wake = self.wake(clock);
+        Next::Wait(Some(later.map_or(wake, |later| later.min(wake))))
+    }
+
+    /// Nothing is left to do but what the next news, alarm or beat will bring: a turn to which only signs of life came ends
+    /// here. That is most turns of a node whose groups rest, and half of those of one that is not busy.
+    fn rests(&self) -> bool {
+        self.stirring.was_done
+            && self.journal.is_idle()
+            && self.outbound.is_empty()
+            && self.asking.is_empty()
+            && self.ready.is_empty()
+            && self.installs.is_empty()
+            && self.replies.is_clear()
+            && self.has_no_upkeep()
+    }
+
+    /// When something is due: a group's deadline, the beat, or what a machine wants to have proposed.
+    fn wake(&mut self, clock: &impl Clock) -> Time {
         let wake = self
             .timers
             .earliest()
             .map_or(self.next_beat, |at| at.min(self.next_beat));
-        let wake = self.next_pulse(clock).map_or(wake, |pulse| pulse.min(wake));
-        Next::Wait(Some(later.map_or(wake, |later| later.min(wake))))
+        self.next_pulse(clock).map_or(wake, |pulse| pulse.min(wake))
     }
 
     /// States that the groups' cores asked for are fetched.

@@ -368,19 +368,10 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     /// What there is time for. `began` is when the turn began, `is_busy` whether others wait for its end.
     pub(crate) fn upkeep(&mut self, began: Time, is_busy: bool, now: &dyn Fn() -> Time) -> Wants {
         self.upkeep.images.extend(self.journal.grown.drain(..));
-        let (segments, _) = self.wal.segments();
-        let has_grown = segments != self.upkeep.seen_segments || self.upkeep.look_again;
-        let rests = self.upkeep.is_idle()
-            && self.upkeep.removing == 0
-            && self.fetches.is_empty()
-            && self.serves.is_empty()
-            && self.sealing.is_idle()
-            && self.offloading.is_idle()
-            && self.histories.is_empty()
-            && self.rereading.is_idle();
-        if rests && !has_grown {
+        if self.has_no_upkeep() {
             return Wants::Wait(None);
         }
+        let has_grown = self.has_log_grown();
         self.ended(now());
         self.reread(now());
         self.offload(now());
@@ -395,6 +386,23 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let made = upkeep.make(replicas, &mut *self.archive, &mut slice, now);
         let sealed = self.seal(&mut slice, now);
         served.and(fetched).and(made).and(sealed).and(remembered)
+    }
+
+    /// Nothing is under way, and the log is as it was when it was last looked at.
+    pub(crate) fn has_no_upkeep(&self) -> bool {
+        self.upkeep.is_idle()
+            && self.upkeep.removing == 0
+            && self.fetches.is_empty()
+            && self.serves.is_empty()
+            && self.sealing.is_idle()
+            && self.offloading.is_idle()
+            && self.histories.is_empty()
+            && self.rereading.is_idle()
+            && !self.has_log_grown()
+    }
+
+    fn has_log_grown(&self) -> bool {
+        self.upkeep.look_again || self.wal.segments().0 != self.upkeep.seen_segments
     }
 
     /// What this turn may spend: a share of what it took so far, and more when the log is short of space.

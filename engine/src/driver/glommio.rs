@@ -142,7 +142,10 @@ async fn serve(
             sleep.wakeful.stirred(SystemClock.now());
         }
         let has_slept = match next {
-            Next::Again => false,
+            Next::Again => {
+                Wakeful::give_way();
+                false
+            }
             Next::Wait(until) if sleep.wakeful.looks_again(until) => false,
             Next::Wait(until) => {
                 let slept = sleep.until(until).await;

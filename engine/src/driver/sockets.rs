@@ -117,6 +117,13 @@ impl Transport for Sockets {
         }
     }
 
+    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
+        match &self.counter {
+            Some(_) if to == CONNECTION => self.send(to, std::mem::take(frame)),
+            _ => self.tcp.borrow_mut().offer(to, frame),
+        }
+    }
+
     fn flush(&mut self) {
         self.tcp.borrow_mut().flush();
         if let Some(counter) = &self.counter {

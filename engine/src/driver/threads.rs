@@ -51,7 +51,10 @@ pub(crate) fn run<B: Build>(
         }
         let timeout = match next {
             Next::Stop => return Err(EngineError::LogFailed { core }),
-            Next::Again => continue,
+            Next::Again => {
+                Wakeful::give_way();
+                continue;
+            }
             Next::Wait(until) if wakeful.looks_again(until) => continue,
             Next::Wait(None) => None,
             Next::Wait(Some(until)) => Some(Duration::from_nanos(until.since(SystemClock.now()))),

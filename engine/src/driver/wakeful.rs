@@ -31,6 +31,11 @@ impl Wakeful {
         self.until = now.plus(self.most);
     }
 
+    /// Has others run between two turns of a thread that has more to do: what it waits for may need this very processor.
+    pub(crate) fn give_way() {
+        thread::yield_now();
+    }
+
     /// Has others run, then says whether to look again before sleeping until `due`.
     pub(crate) fn looks_again(&mut self, due: Option<Time>) -> bool {
         let now = SystemClock.now();
@@ -38,7 +43,7 @@ impl Wakeful {
         if now >= until {
             return false;
         }
-        thread::yield_now();
+        Self::give_way();
         if SystemClock.now().since(now) >= CROWDED_NS {
             self.until = Time(0);
             return false;

@@ -451,6 +451,10 @@ impl Transport for TcpTransport {
         self.endpoint.send(to, frame)
     }
 
+    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
+        self.endpoint.offer(to, frame)
+    }
+
     fn flush(&mut self) {
         self.carry_out_orders((self.clock)());
     }

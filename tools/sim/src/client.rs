@@ -447,17 +447,14 @@ impl Wire {
     /// Moves bytes both ways; false if the connection is over.
     fn drive(&mut self, network: &Network, now: u64, frames: &mut Vec<Frame>) -> bool {
         self.write(network);
-        loop {
+        while network.is_ready(self.end) {
             let inbound: &mut Inbound = &mut self.session.inbound;
             let Ok(space) = inbound.space() else {
                 return true;
             };
             match network.read(self.end, space) {
                 Taken::Bytes(count) => inbound.filled(count, now),
-                Taken::Nothing => {
-                    inbound.rest();
-                    break;
-                }
+                Taken::Nothing => break,
                 Taken::Ended => return false,
             }
             loop {
@@ -468,6 +465,7 @@ impl Wire {
                 }
             }
         }
+        self.session.inbound.rest();
         self.write(network);
         true
     }

@@ -3,7 +3,7 @@
 //! - Every byte of every frame goes through the endpoint: handshakes, limits, timeouts and redials are the real ones.
 //! - The door decides nothing; it moves bytes and carries out the endpoint's orders.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,7 +23,8 @@ pub struct Door {
     address: SocketAddr,
     place: Place,
     machine: Machine,
-    ends: BTreeMap<ConnectionId, End>,
+    /// In order of the connections' ids.
+    ends: Vec<(ConnectionId, End)>,
     /// Connections with something to write, as far as is known.
     dirty: Vec<ConnectionId>,
     /// Connections for whose next bytes there was no buffer.
@@ -31,7 +32,6 @@ pub struct Door {
     ready: Vec<(ConnectionId, End)>,
     /// The instant of the turn, on the node's clock.
     now: u64,
-    scratch: Vec<u8>,
 }
 
 /// The address of a core of a machine.
@@ -68,12 +68,11 @@ impl Door {
             address,
             place,
             machine,
-            ends: BTreeMap::new(),
+            ends: Vec::new(),
             dirty: Vec::new(),
             stalled: BTreeSet::new(),
             ready: Vec::new(),
             now,
-            scratch: Vec::new(),
         })
     }
 
@@ -100,12 +99,22 @@ impl Door {
         self.endpoint.memory()
     }
 
+    fn end_of(&self, id: ConnectionId) -> Option<End> {
+        let at = self.ends.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.ends[at].1)
+    }
+
+    fn keep(&mut self, id: ConnectionId, end: End) {
+        match self.ends.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(at) => self.ends[at].1 = end,
+            Err(at) => self.ends.insert(at, (id, end)),
+        }
+    }
+
     fn accept(&mut self) {
         while let Some((end, from)) = self.network.accept(self.address) {
             match self.endpoint.accept(Some(ip_of(from)), self.now) {
-                Ok(id) => {
-                    self.ends.insert(id, end);
-                }
+                Ok(id) => self.keep(id, end),
                 Err(refusal) => {
                     self.network.write(
                         end,
@@ -120,7 +129,7 @@ impl Door {
     fn read_all(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         while let Some(id) = self.stalled.pop_first() {
-            ready.extend(self.ends.get(&id).map(|end| (id, *end)));
+            ready.extend(self.end_of(id).map(|end| (id, end)));
         }
         self.network.ready(&self.ends, &mut ready);
         for (id, end) in ready.drain(..) {
@@ -130,24 +139,15 @@ impl Door {
     }
 
     fn read_one(&mut self, id: ConnectionId, end: End) {
-        let mut has_read = false;
-        loop {
+        while self.network.is_ready(end) {
             let Ok(space) = self.endpoint.space(id) else {
                 self.endpoint.resume(id, self.now);
                 self.stalled.insert(id);
                 return;
             };
             match self.network.read(end, space) {
-                Taken::Bytes(count) => {
-                    has_read = true;
-                    self.endpoint.filled(id, count, self.now);
-                }
-                Taken::Nothing => {
-                    if has_read {
-                        self.endpoint.rest(id);
-                    }
-                    return;
-                }
+                Taken::Bytes(count) => self.endpoint.filled(id, count, self.now),
+                Taken::Nothing => break,
                 Taken::Ended => {
                     self.endpoint.lost(id, self.now);
                     self.forget(id);
@@ -155,6 +155,7 @@ impl Door {
                 }
             }
         }
+        self.endpoint.rest(id);
     }
 
     fn write_all(&mut self) {
@@ -163,7 +164,7 @@ impl Door {
                 Order::Dial(id, address) => {
                     match self.network.dial(self.place, self.machine, address) {
                         Some(end) => {
-                            self.ends.insert(id, end);
+                            self.keep(id, end);
                             self.dirty.push(id);
                         }
                         None => self.endpoint.lost(id, self.now),
@@ -171,7 +172,7 @@ impl Door {
                 }
                 Order::Write(id) => self.dirty.push(id),
                 Order::Shutdown(id) => {
-                    if let Some(&end) = self.ends.get(&id) {
+                    if let Some(end) = self.end_of(id) {
                         self.network.shut(end);
                     }
                 }
@@ -184,8 +185,8 @@ impl Door {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
         dirty.dedup();
-        dirty.retain(|&id| match self.ends.get(&id) {
-            Some(&end) => !self.write_one(id, end),
+        dirty.retain(|&id| match self.end_of(id) {
+            Some(end) => !self.write_one(id, end),
             None => false,
         });
         self.dirty = dirty;
@@ -199,11 +200,7 @@ impl Door {
             if count == 0 {
                 return true;
             }
-            self.scratch.clear();
-            slices[..count]
-                .iter()
-                .for_each(|slice| self.scratch.extend_from_slice(slice));
-            let written = self.network.write(end, &self.scratch);
+            let written = self.network.write_all(end, &slices[..count]);
             if written == 0 {
                 return false;
             }
@@ -212,7 +209,8 @@ impl Door {
     }
 
     fn forget(&mut self, id: ConnectionId) {
-        if let Some(end) = self.ends.remove(&id) {
+        if let Ok(at) = self.ends.binary_search_by_key(&id, |(id, _)| *id) {
+            let (_, end) = self.ends.remove(at);
             self.network.close(end, false);
         }
     }
@@ -231,6 +229,10 @@ impl Transport for Door {
 
     fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
         self.endpoint.send(to, frame)
+    }
+
+    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
+        self.endpoint.offer(to, frame)
     }
 
     fn flush(&mut self) {
@@ -253,7 +255,7 @@ impl Transport for Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.network.deafen(self.address);
-        for end in self.ends.values() {
+        for (_, end) in &self.ends {
             self.network.close(*end, true);
         }
     }

@@ -9,10 +9,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
-
-use bytes::{Buf, Bytes};
 
 use crate::chance::Chance;
 
@@ -20,6 +19,9 @@ use crate::chance::Chance;
 const WINDOW_BYTES: usize = 1 << 20;
 /// Longest piece that travels, and may arrive, by itself.
 const PIECE_BYTES: usize = 64 << 10;
+/// Memory of pieces that is kept to be used again: so many of them, of so many bytes at most.
+const SPARES_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 16 << 10;
 /// The longest that a retransmission waits after a cut is healed.
 const RETRANSMIT_NS_MAX: u64 = 300_000_000;
 
@@ -85,7 +87,9 @@ pub struct Traffic {
 #[derive(Debug)]
 struct Piece {
     arrives_at: u64,
-    bytes: Bytes,
+    bytes: Vec<u8>,
+    /// So many of them were read.
+    read: usize,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +118,9 @@ struct Wire {
     torn_at: [Option<u64>; 2],
 }
 
+/// Since when each end of a stream finds something when it reads, unless the way to it is cut; `u64::MAX`: never.
+type News = [u64; 2];
+
 #[derive(Debug)]
 struct World {
     now: u64,
@@ -126,6 +133,10 @@ struct World {
     /// Streams that wait at any of them.
     arriving: usize,
     wires: Vec<Wire>,
+    /// Of each stream, beside it: most looks at a stream find that there is nothing.
+    news: Vec<News>,
+    /// Memory of pieces that were read, to be used again.
+    spares: Vec<Vec<u8>>,
     live: BTreeSet<usize>,
     wakes: Vec<(u64, Place)>,
     traffic: Traffic,
@@ -156,6 +167,8 @@ impl Network {
             doors: BTreeMap::new(),
             arriving: 0,
             wires: Vec::new(),
+            news: Vec::new(),
+            spares: Vec::new(),
             live: BTreeSet::new(),
             wakes: Vec::new(),
             traffic: Traffic::default(),
@@ -228,6 +241,7 @@ impl Network {
             state.torn_at[side].get_or_insert(now);
             let place = state.places[side];
             world.wakes.push((now, place));
+            world.look(wire, side);
             world.bury(wire);
         }
     }
@@ -241,6 +255,7 @@ impl Network {
                 if world.wires[wire].machines[side] == machine {
                     world.wires[wire].is_gone[side] = true;
                     world.wires[wire].pipes[side] = Pipe::default();
+                    world.look(wire, side);
                 }
             }
             world.bury(wire);
@@ -315,16 +330,35 @@ impl Network {
         self.0.borrow_mut().write(end, bytes)
     }
 
+    /// As [`Network::write`], bytes that lie in several places, in order.
+    pub fn write_all(&self, end: End, slices: &[IoSlice<'_>]) -> usize {
+        let mut world = self.0.borrow_mut();
+        if let [one] = slices {
+            return world.write(end, one);
+        }
+        let mut whole = world.spares.pop().unwrap_or_default();
+        slices
+            .iter()
+            .for_each(|slice| whole.extend_from_slice(slice));
+        let written = world.write(end, &whole);
+        world.spare(whole);
+        written
+    }
+
     /// Takes what has arrived out of the stream, one piece at most.
     pub fn read(&self, end: End, space: &mut [u8]) -> Taken {
         self.0.borrow_mut().read(end, space)
     }
 
     /// Moves those of these ends to `ready` at which a read finds something.
-    pub fn ready<K: Copy>(&self, ends: &BTreeMap<K, End>, ready: &mut Vec<(K, End)>) {
+    pub fn ready<K: Copy>(&self, ends: &[(K, End)], ready: &mut Vec<(K, End)>) {
         let world = self.0.borrow();
-        let found = ends.iter().filter(|(_, end)| world.is_ready(**end));
-        ready.extend(found.map(|(key, end)| (*key, *end)));
+        ready.extend(ends.iter().filter(|(_, end)| world.is_ready(*end)));
+    }
+
+    /// A read at this end finds something.
+    pub fn is_ready(&self, end: End) -> bool {
+        self.0.borrow().is_ready(end)
     }
 
     /// Nothing will follow from this end.
@@ -378,6 +412,7 @@ impl World {
             is_gone: [false; 2],
             torn_at: [None; 2],
         });
+        self.news.push([u64::MAX; 2]);
         self.live.insert(wire);
         if is_open {
             let door = self.doors.get_mut(&address).expect("found above");
@@ -388,6 +423,7 @@ impl World {
             self.wires[wire].is_gone[1] = true;
             if self.has_power[target] && !there.is_cut && !back.is_cut {
                 self.wires[wire].torn_at[0] = Some(made);
+                self.look(wire, 0);
                 self.wakes.push((made, place));
             }
         }
@@ -410,6 +446,7 @@ impl World {
             if self.has_power[receiver] && !link.is_cut && !back.is_cut {
                 let told = self.now + self.way(link) + self.way(back);
                 self.wires[end.wire].torn_at[from] = Some(told);
+                self.look(end.wire, from);
                 self.wakes.push((told, self.wires[end.wire].places[from]));
             }
             return bytes.len();
@@ -435,7 +472,8 @@ impl World {
             .checked_div(link.bytes_per_second)
             .unwrap_or(0);
         let way = self.way(link);
-        let mut bytes = piece.to_vec();
+        let mut bytes = self.spares.pop().unwrap_or_default();
+        bytes.extend_from_slice(piece);
         if link.flip_one_in > 0 && self.chance.below(link.flip_one_in) == 0 {
             let bit = self.chance.place(bytes.len() * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -447,8 +485,13 @@ impl World {
         pipe.bytes += bytes.len();
         pipe.pieces.push_back(Piece {
             arrives_at: pipe.last_at,
-            bytes: bytes.into(),
+            bytes,
+            read: 0,
         });
+        if pipe.pieces.len() == 1 {
+            self.look(wire, to);
+        }
+        let pipe = &self.wires[wire].pipes[to];
         self.wakes.push((pipe.last_at, self.wires[wire].places[to]));
         if link.tear_one_in > 0 && self.chance.below(link.tear_one_in) == 0 {
             self.traffic.torn += 1;
@@ -457,18 +500,23 @@ impl World {
         }
     }
 
+    /// Sees anew what an end will find, and since when.
+    fn look(&mut self, wire: usize, side: usize) {
+        let state = &self.wires[wire];
+        let pipe = &state.pipes[side];
+        let first = pipe.pieces.front().map(|piece| piece.arrives_at);
+        let first = first.or(pipe.shut_at).unwrap_or(u64::MAX);
+        self.news[wire][side] = first.min(state.torn_at[side].unwrap_or(u64::MAX));
+    }
+
     fn is_ready(&self, end: End) -> bool {
-        let wire = &self.wires[end.wire];
-        if wire.torn_at[end.side].is_some_and(|at| at <= self.now) {
-            return true;
+        if self.news[end.wire][end.side] > self.now {
+            return false;
         }
-        let pipe = &wire.pipes[end.side];
-        let is_due = pipe
-            .pieces
-            .front()
-            .map_or(pipe.shut_at, |piece| Some(piece.arrives_at));
+        let wire = &self.wires[end.wire];
         let [sender, receiver] = [wire.machines[1 - end.side], wire.machines[end.side]];
-        is_due.is_some_and(|at| at <= self.now) && !self.link(sender, receiver).is_cut
+        wire.torn_at[end.side].is_some_and(|at| at <= self.now)
+            || !self.links[sender * self.machines + receiver].is_cut
     }
 
     fn read(&mut self, end: End, space: &mut [u8]) -> Taken {
@@ -476,27 +524,38 @@ impl World {
         if !self.is_ready(end) {
             return Taken::Nothing;
         }
-        let wire = &self.wires[end.wire];
+        let wire = &mut self.wires[end.wire];
         if wire.torn_at[end.side].is_some_and(|at| at <= now) {
             return Taken::Ended;
         }
-        let [sender, receiver] = [wire.machines[1 - end.side], wire.machines[end.side]];
-        let back = self.link(receiver, sender).delay_ns;
-        let wire = &mut self.wires[end.wire];
         let pipe = &mut wire.pipes[end.side];
         let Some(piece) = pipe.pieces.front_mut() else {
             return Taken::Ended;
         };
-        let count = piece.bytes.len().min(space.len());
-        piece.bytes.copy_to_slice(&mut space[..count]);
-        if piece.bytes.is_empty() {
-            pipe.pieces.pop_front();
-        }
+        let left = &piece.bytes[piece.read..];
+        let count = left.len().min(space.len());
+        space[..count].copy_from_slice(&left[..count]);
+        piece.read += count;
         pipe.bytes -= count;
         if std::mem::take(&mut pipe.is_awaited) {
+            let [sender, receiver] = [wire.machines[1 - end.side], wire.machines[end.side]];
+            let back = self.links[receiver * self.machines + sender].delay_ns;
             self.wakes.push((now + back, wire.places[1 - end.side]));
         }
+        if piece.read == piece.bytes.len() {
+            let piece = pipe.pieces.pop_front().expect("it was just read");
+            self.spare(piece.bytes);
+            self.look(end.wire, end.side);
+        }
         Taken::Bytes(count)
+    }
+
+    /// Keeps memory to be used again, as much as is worth it.
+    fn spare(&mut self, mut bytes: Vec<u8>) {
+        if self.spares.len() < SPARES_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
+            bytes.clear();
+            self.spares.push(bytes);
+        }
     }
 
     fn shut(&mut self, end: End) {
@@ -509,6 +568,7 @@ impl World {
             let at = pipe.last_at.max(self.now + way);
             pipe.shut_at = Some(at);
             self.wakes.push((at, wire.places[to]));
+            self.look(end.wire, to);
         }
     }
 
@@ -523,6 +583,7 @@ impl World {
         }
         self.wires[end.wire].is_gone[end.side] = true;
         self.wires[end.wire].pipes[end.side] = Pipe::default();
+        self.look(end.wire, end.side);
         self.bury(end.wire);
     }
 
@@ -535,6 +596,7 @@ impl World {
         }
         let at = self.now + self.way(link);
         self.wires[wire].torn_at[side] = Some(at);
+        self.look(wire, side);
         self.wakes.push((at, self.wires[wire].places[side]));
     }
 
@@ -542,6 +604,8 @@ impl World {
         let gone = &mut self.wires[wire];
         if gone.is_gone == [true; 2] {
             gone.pipes = Default::default();
+            self.look(wire, 0);
+            self.look(wire, 1);
             self.live.remove(&wire);
         }
     }
@@ -560,6 +624,7 @@ impl World {
             pipe.last_at = pipe.last_at.min(soon);
             pipe.shut_at = pipe.shut_at.map(|at| at.min(soon));
             self.wakes.push((soon, state.places[to_side]));
+            self.look(wire, to_side);
         }
     }
 
@@ -575,6 +640,7 @@ impl World {
                 if self.has_power[to] {
                     state.torn_at[1 - to_side].get_or_insert(again);
                     self.wakes.push((again, state.places[1 - to_side]));
+                    self.look(wire, 1 - to_side);
                 }
                 continue;
             }
@@ -591,6 +657,7 @@ impl World {
             pipe.last_at = pipe.last_at.max(again);
             pipe.shut_at = pipe.shut_at.map(|at| at.max(again));
             self.wakes.push((again, state.places[to_side]));
+            self.look(wire, to_side);
         }
         let doors: Vec<Place> = self
             .doors

@@ -43,19 +43,19 @@ const LOGS_NS: u64 = 400 * MILLISECOND;
 /// Between two looks of the operator who lets nodes in again.
 const OPERATOR_NS: u64 = 250 * MILLISECOND;
 
-/// Something that is due.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Something that is due. Small, since the queue moves it about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     /// Something arrived at a core.
-    Turn(usize, u16),
+    Turn(u32, u16),
     /// A core's alarm: its timer may be due.
-    Timer(usize, u16),
+    Timer(u32, u16),
     /// Something arrived at a client, or its time has come.
-    Client(usize),
+    Client(u32),
     /// The next fault.
     Fault,
     /// The end of a fault: its number.
-    Undo(u64),
+    Undo(u32),
     /// All logs are compared.
     Logs,
     /// An operator looks for replicas that are to be let in again.
@@ -102,7 +102,7 @@ pub struct World {
     met: [u64; 2],
     pub(crate) now: u64,
     pub(crate) cuts: BTreeMap<(Machine, Machine), u32>,
-    pub(crate) undos: BTreeMap<u64, Undo>,
+    pub(crate) undos: BTreeMap<u32, Undo>,
     pub(crate) is_calm: bool,
     /// Nodes that may lack what was on their disks.
     pub(crate) suspects: BTreeSet<usize>,
@@ -118,8 +118,9 @@ pub struct World {
     pub(crate) granted: BTreeMap<Scope, VecDeque<Membership>>,
     /// Who is to be in the groups whose members change.
     pub(crate) rosters: Rosters,
-    undone: u64,
-    queue: BinaryHeap<Reverse<(u128, Due)>>,
+    undone: u32,
+    /// By instant, then lot, then the order in which they came.
+    queue: BinaryHeap<Reverse<(u64, u64, Due)>>,
     order: Chance,
     sequence: u32,
     incarnation: u64,
@@ -184,7 +185,7 @@ impl World {
             world.start(node)?;
         }
         for client in 0..world.clients.len() {
-            world.due(0, Due::Client(client));
+            world.due(0, Due::Client(client as u32));
         }
         world.due(1_500 * MILLISECOND, Due::Fault);
         world.due(LOGS_NS, Due::Logs);
@@ -217,11 +218,11 @@ impl World {
     /// Takes the next event, if it is due at `end` or before.
     fn next_until(&mut self, end: u64) -> Option<(u64, Due)> {
         let next = self.queue.peek_mut()?;
-        let at = (next.0.0 >> 64) as u64;
+        let at = next.0.0;
         if at > end {
             return None;
         }
-        let Reverse((_, due)) = PeekMut::pop(next);
+        let Reverse((_, _, due)) = PeekMut::pop(next);
         Some((at, due))
     }
 
@@ -343,17 +344,15 @@ impl World {
             .sequence
             .checked_add(1)
             .expect("a run has fewer events");
-        let tie = self.order.roll() as u32;
-        // One number to compare: the instant, then the lot, then the order in which they came.
-        let key = u128::from(at) << 64 | u128::from(tie) << 32 | u128::from(self.sequence);
-        self.queue.push(Reverse((key, due)));
+        let lot = self.order.roll() << 32 | u64::from(self.sequence);
+        self.queue.push(Reverse((at, lot, due)));
     }
 
     fn happen(&mut self, due: Due) -> Result<(), Broken> {
         match due {
-            Due::Turn(node, core) => self.turn(node, core),
+            Due::Turn(node, core) => self.turn(node as usize, core),
             Due::Timer(node, core) => {
-                let now = self.now;
+                let (node, now) = (node as usize, self.now);
                 let Some(running) = self.nodes[node].cores.get_mut(usize::from(core)) else {
                     return Ok(());
                 };
@@ -367,7 +366,7 @@ impl World {
                 Ok(())
             }
             Due::Client(client) => {
-                let now = self.now;
+                let (client, now) = (client as usize, self.now);
                 let next = self.clients[client].turn(now, &mut self.history, &self.trace);
                 self.alarm(client, next.max(now + 1));
                 Ok(())
@@ -393,7 +392,7 @@ impl World {
             return;
         }
         self.timers[client] = at;
-        self.due(at, Due::Client(client));
+        self.due(at, Due::Client(client as u32));
     }
 
     /// Whoever the network woke gets a turn.
@@ -404,9 +403,10 @@ impl World {
         for (at, place) in wakes.drain(..) {
             let node = place / cores;
             if node < self.nodes.len() {
-                self.due(at, Due::Turn(node, (place % cores) as u16));
+                self.due(at, Due::Turn(node as u32, (place % cores) as u16));
             } else {
-                self.due(at, Due::Client(place - self.nodes.len() * cores));
+                let client = place - self.nodes.len() * cores;
+                self.due(at, Due::Client(client as u32));
             }
         }
         self.wakes = wakes;
@@ -422,7 +422,7 @@ impl World {
         if free_at > now {
             if !running.is_deferred {
                 running.is_deferred = true;
-                self.due(free_at, Due::Turn(number, core));
+                self.due(free_at, Due::Turn(number as u32, core));
             }
             return Ok(());
         }
@@ -481,7 +481,7 @@ impl World {
         let at = running.timer;
         if at < running.alarm && at > self.now {
             running.alarm = at;
-            self.due(at, Due::Timer(number, core));
+            self.due(at, Due::Timer(number as u32, core));
         }
     }
 
@@ -565,7 +565,7 @@ impl World {
     /// A node's cores look at their doors now.
     pub(crate) fn nudge(&mut self, number: usize) {
         for core in 0..self.plan.cores {
-            self.due(self.now, Due::Turn(number, core));
+            self.due(self.now, Due::Turn(number as u32, core));
         }
     }
 

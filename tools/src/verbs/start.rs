@@ -50,7 +50,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, env = "QUORATE_IO")]
     pub(crate) io: Option<Io>,
 
-    /// Processors to pin the cores to, in order [default: from 0 on, where there is one for each]
+    /// Processors to pin the cores to, in order [default: from 0 on, where there is one for each;
+    /// a node alone on its host begins with the one that its disk interrupts]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) cpus: Option<Vec<usize>>,
 

@@ -62,15 +62,18 @@ struct Desk {
 }
 
 impl Clerk {
-    /// Starts the thread.
+    /// Starts the thread, which calls `first` before all else.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(first: fn()) -> io::Result<Self> {
         let (jobs, orders) = channel();
         let thread = thread::Builder::new()
             .name("archive".to_owned())
-            .spawn(move || work(&orders))?;
+            .spawn(move || {
+                first();
+                work(&orders);
+            })?;
         Ok(Self(Arc::new(Desk {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -516,7 +519,7 @@ mod tests {
             // A test that has ended does not listen.
             let _ = sender.send(());
         });
-        let clerk = Clerk::start().expect("a thread");
+        let clerk = Clerk::start(|| ()).expect("a thread");
         let archive = FolderArchive::open(&folder.path().join("archive"), clerk, Some(wake));
         Bench {
             archive: archive.expect("a folder"),

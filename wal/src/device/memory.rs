@@ -75,6 +75,8 @@ struct Written {
 struct Inner {
     segment_bytes: u64,
     slots: BTreeMap<u32, Sparse>,
+    /// When the first of what follows is due that is not held; `u64::MAX`: never.
+    next_due_ns: u64,
     pending: Vec<Pending>,
     creating: Vec<(u32, u64)>,
     begun: u64,
@@ -108,6 +110,7 @@ impl MemoryDisk {
     pub fn new(segment_bytes: u64, seed: u64) -> Self {
         let inner = Inner {
             segment_bytes,
+            next_due_ns: u64::MAX,
             random: seed,
             writes_max: 64,
             ..Inner::default()
@@ -141,7 +144,9 @@ impl MemoryDisk {
 
     /// While held, writes complete only by [`MemoryDisk::release_write`].
     pub fn hold(&self, held: bool) {
-        self.lock().held = held;
+        let mut inner = self.lock();
+        inner.held = held;
+        inner.look_ahead();
     }
 
     /// Lets the `nth` of the held writes in flight complete, counted in the order they were begun.
@@ -158,6 +163,7 @@ impl MemoryDisk {
             .nth(nth)
             .map(|pending| pending.order);
         inner.released.extend(order);
+        inner.look_ahead();
         order.is_some()
     }
 
@@ -197,13 +203,8 @@ impl MemoryDisk {
     #[must_use]
     pub fn outlook(&self) -> (u64, Option<u64>) {
         let inner = self.lock();
-        let operations = inner
-            .pending
-            .iter()
-            .filter(|pending| !inner.is_held(pending))
-            .map(|pending| pending.due_ns);
-        let creations = inner.creating.iter().map(|&(_, due_ns)| due_ns);
-        (inner.writes_failed, operations.chain(creations).min())
+        let next = Some(inner.next_due_ns).filter(|&due_ns| due_ns < u64::MAX);
+        (inner.writes_failed, next)
     }
 
     /// The power goes: writes in flight are left as the rule says, everything else in flight is gone.
@@ -213,6 +214,7 @@ impl MemoryDisk {
         inner.creating.clear();
         inner.released.clear();
         let pending = std::mem::take(&mut inner.pending);
+        inner.look_ahead();
         leave(&mut inner.slots, &pending, rule);
     }
 
@@ -409,6 +411,15 @@ impl Inner {
         self.held && pending.is_write && !self.released.contains(&pending.order)
     }
 
+    /// Sees anew when the next operation completes.
+    fn look_ahead(&mut self) {
+        let operations = self.pending.iter();
+        let operations = operations.filter(|pending| !self.is_held(pending));
+        let creations = self.creating.iter().map(|&(_, due_ns)| due_ns);
+        let due_ns = operations.map(|pending| pending.due_ns).chain(creations);
+        self.next_due_ns = due_ns.min().unwrap_or(u64::MAX);
+    }
+
     fn due(&mut self, now_ns: u64) -> u64 {
         let (least, most) = self.latency_ns;
         let spread = (most - least).saturating_add(1);
@@ -559,6 +570,7 @@ impl MemoryDevice {
             operation,
             fault,
         });
+        inner.look_ahead();
         Ok(())
     }
 }
@@ -631,6 +643,7 @@ impl Device for MemoryDevice {
         let mut inner = self.disk.lock();
         let due_ns = inner.due(now_ns);
         inner.creating.push((slot, due_ns));
+        inner.look_ahead();
     }
 
     fn write(&mut self, now_ns: u64, operation: Operation) -> Result<(), Operation> {
@@ -647,7 +660,7 @@ impl Device for MemoryDevice {
 
     fn poll(&mut self, now_ns: u64, completions: &mut Vec<Completion>) {
         let mut inner = self.disk.lock();
-        if inner.life != self.life {
+        if inner.life != self.life || inner.next_due_ns > now_ns {
             return;
         }
         let is_due =
@@ -671,5 +684,6 @@ impl Device for MemoryDevice {
             let result = inner.create(slot);
             completions.push(Completion::Created(slot, result));
         }
+        inner.look_ahead();
     }
 }

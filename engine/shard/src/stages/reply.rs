@@ -177,6 +177,12 @@ impl Replies {
         }
     }
 
+    /// Nothing waits to be handed to the transport.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Hands the queue to the transport.
     pub fn send<T: Transport>(&mut self, transport: &mut T) {
         let mut queue = std::mem::take(&mut self.queue);
