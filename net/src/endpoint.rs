@@ -301,12 +301,7 @@ impl Endpoint {
             .is_some_and(|entry| !entry.connection.outbound.is_empty())
     }
 
-    /// Queues a frame, whole or not at all.
-    pub fn send(&mut self, id: ConnectionId, mut frame: Outgoing) -> Result<(), SendError> {
-        self.offer(id, &mut frame)
-    }
-
-    /// As [`Endpoint::send`], but a frame that is not queued stays as it was.
+    /// Queues a frame, whole or not at all; one that is not queued stays as it was.
     pub fn offer(&mut self, id: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
         let Some(entry) = self.slots.get_mut(id) else {
             return Err(SendError::Closed);

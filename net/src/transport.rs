@@ -99,17 +99,13 @@ pub trait Transport {
     /// Appends what happened since the last call to `events`. Never blocks.
     fn poll(&mut self, events: &mut Vec<Event>);
 
-    /// Queues a frame, whole or not at all. It leaves at the latest when `flush` is called.
-    fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError>;
+    /// Queues a frame, whole or not at all; one that is not queued stays as it was. It leaves at the latest when `flush`
+    /// is called.
+    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError>;
 
-    /// As [`Transport::send`], but a frame that is not taken stays with the caller, as it was.
-    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
-        let kept = frame.clone();
-        let result = self.send(to, std::mem::take(frame));
-        if result.is_err() {
-            *frame = kept;
-        }
-        result
+    /// As [`Transport::offer`], for a frame that nobody wants back.
+    fn send(&mut self, to: ConnectionId, mut frame: Outgoing) -> Result<(), SendError> {
+        self.offer(to, &mut frame)
     }
 
     /// Hands queued bytes to the kernel, as many as it takes.

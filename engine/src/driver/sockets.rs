@@ -107,19 +107,12 @@ impl Transport for Sockets {
         }
     }
 
-    fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
-        match &self.counter {
-            Some(counter) if to == CONNECTION => {
-                counter.borrow_mut().send(frame);
-                Ok(())
-            }
-            _ => self.tcp.borrow_mut().send(to, frame),
-        }
-    }
-
     fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
         match &self.counter {
-            Some(_) if to == CONNECTION => self.send(to, std::mem::take(frame)),
+            Some(counter) if to == CONNECTION => {
+                counter.borrow_mut().send(std::mem::take(frame));
+                Ok(())
+            }
             _ => self.tcp.borrow_mut().offer(to, frame),
         }
     }

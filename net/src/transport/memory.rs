@@ -281,8 +281,8 @@ impl Transport for MemoryTransport {
         self.endpoint.drain_events(events);
     }
 
-    fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
-        self.endpoint.send(to, frame)
+    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
+        self.endpoint.offer(to, frame)
     }
 
     fn flush(&mut self) {

@@ -447,10 +447,6 @@ impl Transport for TcpTransport {
         self.endpoint.drain_events(events);
     }
 
-    fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
-        self.endpoint.send(to, frame)
-    }
-
     fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
         self.endpoint.offer(to, frame)
     }

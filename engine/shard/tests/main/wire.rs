@@ -127,7 +127,7 @@ impl Transport for Door {
         }
     }
 
-    fn send(&mut self, to: ConnectionId, frame: Outgoing) -> Result<(), SendError> {
+    fn offer(&mut self, to: ConnectionId, frame: &mut Outgoing) -> Result<(), SendError> {
         let mut net = self.wire.0.borrow_mut();
         let Some((owner, other, remote)) = net.ends.get(&to).copied() else {
             return Err(SendError::Closed);
@@ -136,6 +136,7 @@ impl Transport for Door {
         if net.deaf.contains(&other) {
             return Err(SendError::Busy);
         }
+        let frame = std::mem::take(frame);
         let at = net.now + DELAY_NS;
         let bulk = Bytes::from(frame.bulk.concat());
         assert_eq!(
