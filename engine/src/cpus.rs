@@ -26,14 +26,14 @@ pub(crate) fn choose(
     let usable = core_affinity::get_core_ids().unwrap_or_default();
     let usable: Vec<usize> = usable.into_iter().map(|core| core.id).collect();
     let named = options.cpus.as_deref();
-    let near = interrupts::processor_of(folder);
+    let near = || interrupts::processor_of(folder);
     choose_from(&usable, near, layout, node, named)
         .map_err(|(core, cpu)| EngineError::Pin { core, cpu })
 }
 
 fn choose_from(
     usable: &[usize],
-    near: Option<usize>,
+    near: impl FnOnce() -> Option<usize>,
     layout: &Layout,
     node: NodeId,
     named: Option<&[usize]>,
@@ -65,8 +65,10 @@ fn choose_from(
     }
     let mut order = usable.to_vec();
     // Nodes that share a host may have different disks, and must not share a CPU.
-    if nodes == 1 {
-        order.sort_by_key(|&cpu| Some(cpu) != near);
+    if nodes == 1
+        && let Some(near) = near()
+    {
+        order.sort_by_key(|&cpu| cpu != near);
     }
     Ok(order[rank * cores..][..cores]
         .iter()
@@ -103,7 +105,7 @@ mod tests {
         named: Option<&[usize]>,
         expected: Result<[Option<usize>; 2], (u16, usize)>,
     ) {
-        let chosen = choose_from(usable, near, &layout(), NodeId(node), named);
+        let chosen = choose_from(usable, || near, &layout(), NodeId(node), named);
         assert_eq!(chosen, expected.map(Vec::from));
     }
 
