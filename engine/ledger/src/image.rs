@@ -207,7 +207,7 @@ impl Image {
             section: Some(Section::Head),
             frames: 0,
             row,
-            out: Vec::new(),
+            out: Vec::with_capacity(size_of::<FrameHead>() + FRAME_BYTES_MAX),
             handed: 0,
         }
     }

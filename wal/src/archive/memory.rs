@@ -37,7 +37,8 @@ impl Pending {
 
 #[derive(Debug, Default)]
 struct Inner {
-    files: BTreeMap<Name, Vec<u8>>,
+    /// Shared with whoever has one open: a change makes a copy.
+    files: BTreeMap<Name, Arc<Vec<u8>>>,
     partials: BTreeMap<Name, Vec<u8>>,
     pending: VecDeque<(u64, Pending)>,
     latency_ns: (u64, u64),
@@ -192,7 +193,9 @@ impl MemoryStore {
 
     /// Changes a finished file at will; false when it is not there.
     pub fn edit(&self, name: Name, change: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.lock().files.get_mut(&name).map(change).is_some()
+        let mut inner = self.lock();
+        let file = inner.files.get_mut(&name).map(Arc::make_mut);
+        file.map(change).is_some()
     }
 
     /// Takes a finished file away.
@@ -246,24 +249,22 @@ impl Inner {
             .then_some(ArchiveError::Io(Errno(EIO)));
         match pending {
             Pending::Piece(name, piece, place) => {
-                if place.is_first {
-                    self.partials.insert(name, Vec::new());
-                }
                 let full = self.full.then_some(ArchiveError::Full);
-                let partial = self.partials.get_mut(&name)?;
+                let begun = self.partials.remove(&name);
+                let begun = if place.is_first { Vec::new() } else { begun? };
                 if let Some(error) = failed.or(full) {
-                    self.partials.remove(&name);
                     return Some(Completion::Failed(name, error));
                 }
                 self.written_bytes += piece.len() as u64;
-                partial.extend_from_slice(&piece);
+                let mut file = begun;
+                file.extend_from_slice(&piece);
                 if !place.is_last {
+                    self.partials.insert(name, file);
                     return None;
                 }
-                let file = self.partials.remove(&name)?;
-                let contents: Contents = Arc::new(file.clone());
-                self.files.insert(name, file);
-                Some(Completion::Finished(name, contents))
+                let file = Arc::new(file);
+                self.files.insert(name, Arc::clone(&file));
+                Some(Completion::Finished(name, file))
             }
             Pending::Remove(name) => {
                 let result = failed.map_or(Ok(()), Err);
@@ -318,7 +319,8 @@ impl Archive for MemoryArchive {
     fn open_now(&mut self, name: Name) -> Result<Contents, ArchiveError> {
         let inner = self.store.lock();
         let file = inner.files.get(&name).ok_or(ArchiveError::Missing)?;
-        Ok(Arc::new(file.clone()))
+        let contents: Contents = Arc::clone(file) as Contents;
+        Ok(contents)
     }
 
     fn remove_now(&mut self, name: Name) -> Result<(), ArchiveError> {

@@ -102,11 +102,11 @@ impl Job for Download {
     type Output = Option<Vec<u8>>;
 
     fn step(&mut self, _budget: usize) -> Step<Option<Vec<u8>>> {
-        let name = self.segment.object();
+        let segment = self.segment;
         match &mut self.state {
             // A store gives what there is when an object is shorter than the range.
             State::Head => Step::Ask(Task::Get {
-                name,
+                name: segment.object(),
                 range: 0..HEAD_BYTES_MAX as u64,
             }),
             State::Key(_) => match self.wrapped.clone() {
@@ -116,7 +116,7 @@ impl Job for Download {
             State::Body(decoder, at) => {
                 let end = (*at + GET_BYTES).min(decoder.headed().object_bytes);
                 Step::Ask(Task::Get {
-                    name,
+                    name: segment.object(),
                     range: *at..end,
                 })
             }

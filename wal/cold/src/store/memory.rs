@@ -5,6 +5,7 @@
 //! - Everything is decided by the faults' dice: one seed, one behaviour.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -155,11 +156,6 @@ impl Memory {
     }
 
     fn listing(&self) -> Vec<Listed> {
-        let listed = |(name, object): (&String, &Object)| Listed {
-            name: name.clone(),
-            bytes: object.bytes.len() as u64,
-            written: object.written,
-        };
         self.objects.iter().map(listed).collect()
     }
 
@@ -307,16 +303,21 @@ impl Memory {
 
     fn list(&mut self, prefix: &str, after: &str) -> Outcome {
         let is_old = self.strikes(self.faults.stale_listing) && !self.past.is_empty();
-        let all = if is_old {
+        let mut found: Vec<Listed> = if is_old {
             let which = (self.dice)() as usize % self.past.len();
-            self.past[which].clone()
+            let is_asked =
+                |listed: &&Listed| listed.name.starts_with(prefix) && listed.name.as_str() > after;
+            self.past[which].iter().filter(is_asked).cloned().collect()
         } else {
-            self.listing()
+            let from = if after < prefix {
+                Bound::Included(prefix)
+            } else {
+                Bound::Excluded(after)
+            };
+            let objects = self.objects.range::<str, _>((from, Bound::Unbounded));
+            let objects = objects.take_while(|(name, _)| name.starts_with(prefix));
+            objects.map(listed).collect()
         };
-        let mut found: Vec<Listed> = all
-            .into_iter()
-            .filter(|listed| listed.name.starts_with(prefix) && listed.name.as_str() > after)
-            .collect();
         let more = found.len() > LIST_MAX;
         found.truncate(LIST_MAX);
         Outcome::Listed(found, more)
@@ -332,6 +333,14 @@ impl Memory {
                 Ok(Outcome::Done)
             }
         }
+    }
+}
+
+fn listed((name, object): (&String, &Object)) -> Listed {
+    Listed {
+        name: name.clone(),
+        bytes: object.bytes.len() as u64,
+        written: object.written,
     }
 }
 
