@@ -39,7 +39,8 @@ impl Pending {
 struct Inner {
     /// Shared with whoever has one open: a change makes a copy.
     files: BTreeMap<Name, Arc<Vec<u8>>>,
-    partials: BTreeMap<Name, Vec<u8>>,
+    /// Piece by piece.
+    partials: BTreeMap<Name, Vec<Vec<u8>>>,
     pending: VecDeque<(u64, Pending)>,
     latency_ns: (u64, u64),
     random: u64,
@@ -251,18 +252,17 @@ impl Inner {
             Pending::Piece(name, piece, place) => {
                 let full = self.full.then_some(ArchiveError::Full);
                 let begun = self.partials.remove(&name);
-                let begun = if place.is_first { Vec::new() } else { begun? };
+                let mut pieces = if place.is_first { Vec::new() } else { begun? };
                 if let Some(error) = failed.or(full) {
                     return Some(Completion::Failed(name, error));
                 }
                 self.written_bytes += piece.len() as u64;
-                let mut file = begun;
-                file.extend_from_slice(&piece);
+                pieces.push(piece);
                 if !place.is_last {
-                    self.partials.insert(name, file);
+                    self.partials.insert(name, pieces);
                     return None;
                 }
-                let file = Arc::new(file);
+                let file = Arc::new(whole(pieces));
                 self.files.insert(name, Arc::clone(&file));
                 Some(Completion::Finished(name, file))
             }
@@ -287,6 +287,17 @@ impl Inner {
         let part = from.checked_add(bytes).and_then(|end| file.get(from..end));
         part.map(Bytes::copy_from_slice)
             .ok_or(ArchiveError::Missing)
+    }
+}
+
+/// A file of these pieces, in no more memory than it takes.
+fn whole(mut pieces: Vec<Vec<u8>>) -> Vec<u8> {
+    match &mut pieces[..] {
+        [one] => {
+            one.shrink_to_fit();
+            std::mem::take(one)
+        }
+        pieces => pieces.concat(),
     }
 }
 
