@@ -80,6 +80,8 @@ pub enum Mutant {
     Log(wal::mutants::Mutant),
     /// Of the books.
     Books(ledger::mutants::Mutant),
+    /// Of what is stored.
+    Stored(cold::mutants::Mutant),
 }
 
 /// Everything that is fixed before the first event.
