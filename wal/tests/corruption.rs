@@ -380,13 +380,13 @@ fn writes_that_are_lost_or_go_astray() {
     }
 }
 
-/// A write that was durable is gone: slot, offset and bytes; it went to the place of another one.
-fn stray(disk: &MemoryDisk, hit: (u32, u64, u64), over: Option<(u32, u64, u64)>) {
+/// A write that was durable is gone: slot, offset and bytes, and what is found there; it went to the place of another one.
+fn stray(disk: &MemoryDisk, hit: (u32, u64, u64), before: &[u8], over: Option<(u32, u64, u64)>) {
     let at = |(_, offset, bytes): (u32, u64, u64)| offset as usize..(offset + bytes) as usize;
     let mut moved = Vec::new();
     disk.edit(hit.0, |all| {
         moved.extend_from_slice(&all[at(hit)]);
-        all[at(hit)].fill(0);
+        all[at(hit)].copy_from_slice(before);
     });
     if let Some(over) = over {
         let count = moved.len().min(at(over).len());
@@ -408,7 +408,7 @@ fn every_settled_write_astray_over_every_other() {
     for &hit in &settled {
         for &over in settled.iter().filter(|&&over| over != hit) {
             let damaged = MemoryDisk::from_image(SEGMENT_BYTES, image.clone());
-            stray(&damaged, hit, Some(over));
+            stray(&damaged, hit, &disk.before(hit.0, hit.1, hit.2), Some(over));
             let context = format!("{hit:?} over {over:?}");
             check(&open(&damaged), &appended, &places, &context);
             cases += 1;
@@ -438,50 +438,126 @@ fn a_settled_write_is_missed_though_the_front_was_given_up() {
         }
         settle(&mut opened.wal);
         drop(opened);
-        let whole = open(&MemoryDisk::from_image(SEGMENT_BYTES, disk.image()));
-        let all: BTreeMap<u64, Made> = whole
-            .shown
-            .into_iter()
-            .map(|(lsn, made)| (lsn.0, made))
-            .collect();
-        let places = places(&disk, &all);
-        let settled = (0..64).filter_map(|roll| disk.settled_write(roll));
-        let settled: BTreeSet<_> = settled.collect();
-        for &hit in &settled {
-            let wiped = std::iter::once(None);
-            for over in wiped.chain(settled.iter().copied().map(Some)) {
-                if over == Some(hit) {
-                    continue;
-                }
-                let damaged = MemoryDisk::from_image(SEGMENT_BYTES, disk.image());
-                stray(&damaged, hit, over);
-                let context = format!("{count} entries, {hit:?} over {over:?}");
-                let opened = open(&damaged);
-                for (lsn, made) in &opened.shown {
-                    assert_eq!(all.get(&lsn.0), Some(made), "{context}: nothing is made up");
-                }
-                let is_shown = |lsn: u64| opened.shown.iter().any(|(shown, _)| shown.0 == lsn);
-                let is_missing = |lsn: u64, made: &Made| made.index > given_up && !is_shown(lsn);
-                for (lsn, made) in all.iter().filter(|(lsn, made)| is_missing(**lsn, made)) {
-                    let found = &opened.report.damage;
-                    let named = found.iter().any(|damage| names(damage, made, places[lsn]));
-                    let report = &opened.report;
-                    assert!(
-                        named && !opened.lost.is_empty(),
-                        "{context}: {} is gone: {report:?}",
-                        made.index
-                    );
-                }
-                cases += 1;
-                with_first_write += u64::from(hit.1 == 0);
-            }
-        }
+        let found = check_settled(&disk, given_up, &format!("{count} entries"));
+        cases += found.cases;
+        with_first_write += found.with_first_write;
     }
     tell("a settled write wiped", cases);
     assert!(
         with_first_write > 20 && cases > 100,
         "{with_first_write} of {cases}"
     );
+}
+
+/// Every file was used several times, some by lives that were cut short: what is found where a write is missing passes every
+/// check of the place that it was written for.
+#[test]
+fn a_settled_write_is_missed_where_an_older_one_lies() {
+    let (mut cases, mut with_first_write, mut with_older) = (0, 0, 0);
+    for (count, kept, lives) in [(47, 5, 1), (64, 7, 1), (71, 11, 2), (88, 9, 3), (93, 13, 4)] {
+        let disk = MemoryDisk::new(SEGMENT_BYTES, 5);
+        let mut index = 0;
+        for life in 1..=lives {
+            let mut opened = open(&disk);
+            for _ in 0..count / lives {
+                index += 1;
+                put(&mut opened.wal, &Made::entry(1, index, 1, 500));
+                settle(&mut opened.wal);
+                opened.wal.release(1, index.saturating_sub(kept));
+            }
+            if life < lives {
+                // Of what is in flight the first is torn: the next life writes over what is left of the second.
+                put(&mut opened.wal, &Made::entry(1, index + 1, 1, 500));
+                opened.wal.submit(1);
+                put(&mut opened.wal, &Made::entry(1, index + 2, 1, 500));
+                opened.wal.submit(1);
+                drop(opened);
+                disk.crash(Crash::TornFront(0, 1));
+                continue;
+            }
+            for _ in 0..2 {
+                index += 1;
+                put(&mut opened.wal, &Made::entry(1, index, 1, 500));
+                opened.wal.submit(1);
+            }
+            settle(&mut opened.wal);
+        }
+        let given_up = index - 2 - kept;
+        let found = check_settled(&disk, given_up, &format!("{count} entries, {lives} lives"));
+        cases += found.cases;
+        with_first_write += found.with_first_write;
+        with_older += found.with_older;
+    }
+    tell("a settled write under an older one", cases);
+    assert!(
+        with_first_write > 20 && with_older > 1_000,
+        "{with_first_write} and {with_older} of {cases}"
+    );
+}
+
+#[derive(Default)]
+struct Found {
+    cases: u64,
+    with_first_write: u64,
+    /// Where the write was, an older one is found.
+    with_older: u64,
+}
+
+/// Every settled write lost or astray over every other, what was there before in its place: every entry behind `given_up` that
+/// is not shown is named.
+fn check_settled(disk: &MemoryDisk, given_up: u64, what: &str) -> Found {
+    let whole = open(&MemoryDisk::from_image(SEGMENT_BYTES, disk.image()));
+    let all: BTreeMap<u64, Made> = whole
+        .shown
+        .into_iter()
+        .map(|(lsn, made)| (lsn.0, made))
+        .collect();
+    let places = places(disk, &all);
+    let settled = (0..256).filter_map(|roll| disk.settled_write(roll));
+    let settled: BTreeSet<_> = settled.collect();
+    let mut count = Found::default();
+    for &hit in &settled {
+        let before = disk.before(hit.0, hit.1, hit.2);
+        let wiped = std::iter::once(None);
+        for over in wiped.chain(settled.iter().copied().map(Some)) {
+            if over == Some(hit) {
+                continue;
+            }
+            let damaged = MemoryDisk::from_image(SEGMENT_BYTES, disk.image());
+            stray(&damaged, hit, &before, over);
+            let context = format!("{what}, {hit:?} over {over:?}");
+            let opened = open(&damaged);
+            let shown: BTreeMap<u64, &Made> = opened
+                .shown
+                .iter()
+                .map(|(lsn, made)| (lsn.0, made))
+                .collect();
+            for (lsn, made) in &shown {
+                // What was given up may be shown again, as it was.
+                let is_known = all.get(lsn).is_none_or(|known| known == *made);
+                assert!(
+                    is_known && (all.contains_key(lsn) || made.index <= given_up),
+                    "{context}: nothing is made up"
+                );
+            }
+            let is_missing =
+                |lsn: u64, made: &Made| made.index > given_up && !shown.contains_key(&lsn);
+            for (lsn, made) in all.iter().filter(|(lsn, made)| is_missing(**lsn, made)) {
+                let found = &opened.report.damage;
+                let named = found.iter().any(|damage| names(damage, made, places[lsn]));
+                let report = &opened.report;
+                assert!(
+                    named && !opened.lost.is_empty(),
+                    "{context}: {} is gone: {report:?}",
+                    made.index
+                );
+            }
+            count.cases += 1;
+            count.with_first_write += u64::from(hit.1 == 0);
+            count.with_older += u64::from(before.iter().any(|&byte| byte != 0));
+        }
+    }
+    count
 }
 
 #[test]

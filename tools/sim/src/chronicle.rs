@@ -38,6 +38,8 @@ pub struct Applied {
 #[derive(Debug, Default)]
 struct Inner {
     groups: BTreeMap<Scope, BTreeMap<u64, Applied>>,
+    /// Bytes of all commands of a group.
+    agreed_bytes: BTreeMap<Scope, u64>,
     broken: Option<Broken>,
     applications: u64,
     /// Images of the older program that the newer one read, and of the newer one that the older one refused.
@@ -99,6 +101,13 @@ impl Chronicle {
         self.0.borrow().met
     }
 
+    /// Bytes of all commands that a group agreed on, as far as any replica applied them.
+    #[must_use]
+    pub fn agreed_bytes(&self, scope: Scope) -> u64 {
+        let inner = self.0.borrow();
+        inner.agreed_bytes.get(&scope).copied().unwrap_or_default()
+    }
+
     fn meet(&self, met: Option<Met>) {
         match met {
             Some(Met::ReadOlder) => self.0.borrow_mut().met[0] += 1,
@@ -119,13 +128,14 @@ impl Chronicle {
         reply: u64,
         digest: u128,
     ) {
-        let mut inner = self.0.borrow_mut();
+        let inner = &mut *self.0.borrow_mut();
         let index = command.index.0;
         inner.applications += 1;
         let group = inner.groups.entry(scope).or_default();
         let Some(known) = group.get(&index) else {
             let (time, operation, payload) =
                 (command.time, command.operation, command.payload.to_vec());
+            *inner.agreed_bytes.entry(scope).or_default() += payload.len() as u64;
             group.insert(
                 index,
                 Applied {

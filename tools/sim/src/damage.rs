@@ -66,14 +66,18 @@ impl World {
             Kind::Misdirected => {
                 let mut moved = Vec::new();
                 disk.edit(slot, |all| moved.extend_from_slice(&all[stretch.clone()]));
-                disk.edit(slot, |all| all[stretch.clone()].fill(0));
+                let before = disk.before(slot, offset, bytes);
+                disk.edit(slot, |all| all[stretch].copy_from_slice(&before));
                 if let Some((slot, offset, bytes)) = other {
                     let count = moved.len().min(at(bytes));
                     let into = at(offset)..at(offset) + count;
                     disk.edit(slot, |all| all[into].copy_from_slice(&moved[..count]));
                 }
             }
-            Kind::LostWrite => disk.edit(slot, |all| all[stretch].fill(0)),
+            Kind::LostWrite => {
+                let before = disk.before(slot, offset, bytes);
+                disk.edit(slot, |all| all[stretch].copy_from_slice(&before));
+            }
             Kind::StaleRead => {
                 disk.stale_reads(slot, offset, bytes);
                 self.later(lasts, Undo::Read(node));

@@ -69,7 +69,7 @@ pub fn candidates() -> Vec<Candidate> {
         flawed("machine-skips-an-entry", Flaw::Skips(7), &[0]),
         flawed("machine-asks-its-own-clock", Flaw::OwnClock(7), &[0]),
         flawed("machine-reads-elsewhere", Flaw::EmptyReads(5), &[0]),
-        flawed("machine-keeps-all-it-sees", Flaw::Keeps(256 << 10), &[0]),
+        flawed("machine-keeps-all-it-sees", Flaw::Keeps(2 << 10), &[0]),
         Candidate {
             name: "disk-loses-writes",
             planted: Planted {

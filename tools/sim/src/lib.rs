@@ -8,6 +8,7 @@
 //!     clock     chance      a node's clocks; everything that is drawn
 //!     vault     keeper      the object store, and production's way to it; the keys of what is stored
 //!   judges, chronicle       promises that are held after every turn
+//!   budgets                 what processes and states may hold in memory
 //!   pasts                   what logs gave up is within reach and unchanged
 //!   finals, history         promises that are held against what clients saw
 //!     clocks    told        time in the books; what histories told
@@ -26,6 +27,7 @@
 pub mod arguments;
 pub mod atlas;
 pub mod bank;
+mod budgets;
 pub mod build;
 pub mod campaign;
 pub mod chance;

@@ -15,13 +15,14 @@ pub(crate) use list::candidates;
 
 #[cfg(feature = "mutants")]
 mod list {
+    use cold::mutants::Mutant as S;
     use ledger::mutants::Mutant as B;
     use raft::mutants::Mutant as C;
     use shard::mutants::Mutant as T;
     use wal::mutants::Mutant as L;
 
     use super::Candidate;
-    use crate::plan::Mutant::{self, Books, Consensus, Log, Turn};
+    use crate::plan::Mutant::{self, Books, Consensus, Log, Stored, Turn};
     use crate::plan::Planted;
 
     /// Name, fault, seeds that catch it.
@@ -205,6 +206,11 @@ mod list {
         (
             "books-forget-ids-with-an-image",
             Books(B::IdsNotRestored),
+            &[1],
+        ),
+        (
+            "store-makes-nonces-of-the-index-alone",
+            Stored(S::NonceOfIndexAlone),
             &[1],
         ),
     ];

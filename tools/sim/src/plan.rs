@@ -45,11 +45,6 @@ pub struct Asked {
     pub planted: Planted,
 }
 
-/// Of a process's budget, what each core may hold for connections and queues.
-const CORE_BUDGET_BYTES: u64 = 8 << 20;
-/// Of a process's budget, what each group may hold beside its window: its state, and entries under way.
-const GROUP_BUDGET_BYTES: u64 = 2 << 20;
-
 /// Known-bad variants, for the exam.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planted {
@@ -80,6 +75,8 @@ pub enum Mutant {
     Log(wal::mutants::Mutant),
     /// Of the books.
     Books(ledger::mutants::Mutant),
+    /// Of what is stored.
+    Stored(cold::mutants::Mutant),
 }
 
 /// Everything that is fixed before the first event.
@@ -135,13 +132,6 @@ impl Plan {
             workload: self.asked.workload,
             has_sessions: self.is_upgraded(),
         }
-    }
-
-    /// Bytes that a process may hold in memory.
-    #[must_use]
-    pub fn budget_bytes(&self, groups: u64) -> u64 {
-        let window = self.window_bytes as u64;
-        u64::from(self.cores) * CORE_BUDGET_BYTES + groups * (GROUP_BUDGET_BYTES + window)
     }
 
     /// Draws what was left open.

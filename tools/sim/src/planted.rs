@@ -1,6 +1,6 @@
 //! Faults in the code under test, planted for one run.
 //!
-//! - Faults of the log, the turn and the books belong to the thread that runs the seed; those of the consensus core to
+//! - Faults of the log, the turn, the books and the store belong to the thread that runs the seed; those of the consensus core to
 //!   each of its replicas.
 
 use crate::plan::Planted;
@@ -20,6 +20,10 @@ pub(crate) fn plant(planted: &Planted) {
     });
     ledger::mutants::plant(match planted.mutant {
         Some(Mutant::Books(mutant)) => Some(mutant),
+        _ => None,
+    });
+    cold::mutants::plant(match planted.mutant {
+        Some(Mutant::Stored(mutant)) => Some(mutant),
         _ => None,
     });
 }

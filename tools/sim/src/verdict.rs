@@ -353,6 +353,20 @@ pub enum Broken {
         /// What of it.
         what: &'static str,
     },
+    /// A state holds more in memory than what it was told accounts for.
+    #[error(
+        "memory follows what was agreed: {scope}: node {node}: the state holds {bytes} bytes, its budget is {most}"
+    )]
+    StateOverBudget {
+        /// Where.
+        scope: Scope,
+        /// Whose state.
+        node: usize,
+        /// Bytes.
+        bytes: u64,
+        /// At most.
+        most: u64,
+    },
     /// A process holds more in memory than it may.
     #[error(
         "memory is bounded: the process of node {node} holds {bytes} bytes, its budget is {most}"

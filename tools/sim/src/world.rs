@@ -781,23 +781,6 @@ impl World {
         members.map(line).collect()
     }
 
-    /// Every process is within its budget.
-    fn budgets(&mut self) -> Result<(), Broken> {
-        for node in &mut self.nodes {
-            let most = self.plan.budget_bytes(node.groups);
-            let bytes = node.memory();
-            self.memory_max = self.memory_max.max((bytes * 1000 / most, bytes, most));
-            if bytes > most {
-                return Err(Broken::OverBudget {
-                    node: node.number,
-                    bytes,
-                    most,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Queues are within their bounds, and peers understand each other.
     fn queues(&self) -> Result<(), Broken> {
         for node in &self.nodes {

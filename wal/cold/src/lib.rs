@@ -41,6 +41,10 @@ pub mod key;
 pub mod limits;
 pub mod location;
 pub mod manifest;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 pub mod name;
 pub mod object;
 pub mod offload;

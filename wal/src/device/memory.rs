@@ -3,13 +3,16 @@
 //! - A write takes effect when its completion is taken by a poll; until then a crash decides what is left of it.
 //! - Everything is decided by the plan and a seed: two runs with the same calls end with the same bytes.
 //! - The disk outlives its devices: opening again shows what survived.
+//! - Of its latest durable writes it knows what was there before: that is what a write leaves which is lost or goes astray.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::buffer::Buffer;
 use crate::device::sparse::Sparse;
-use crate::device::{Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits};
+use crate::device::{
+    ALIGNMENT, Action, Completion, Device, DeviceError, Errno, Operation, Source, Traits,
+};
 
 /// Bytes that a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -61,7 +64,7 @@ struct Pending {
 }
 
 /// A durable write.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Written {
     slot: u32,
     offset: u64,
@@ -69,6 +72,22 @@ struct Written {
     /// Which of all operations it was, and how many had been begun when it was durable.
     order: u64,
     begun: u64,
+    /// The pages that it touched, as they were before, each without the zeros at its end.
+    before: Vec<Box<[u8]>>,
+}
+
+impl Written {
+    /// What lay before where it was written.
+    fn before(&self) -> Vec<u8> {
+        let inside = self.offset as usize % ALIGNMENT;
+        let mut bytes = Vec::with_capacity(inside + self.bytes as usize);
+        for (nth, page) in self.before.iter().enumerate() {
+            bytes.resize(nth * ALIGNMENT, 0);
+            bytes.extend_from_slice(page);
+        }
+        bytes.resize(inside + self.bytes as usize, 0);
+        bytes.split_off(inside)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -88,8 +107,8 @@ struct Inner {
     slots_max: Option<u32>,
     faults: BTreeMap<u64, Fault>,
     unreadable: Vec<(u32, u64, u64)>,
-    /// Reads find here what was there before anything was written.
-    stale: Vec<(u32, u64, u64)>,
+    /// Reads find here other bytes than the disk has.
+    stale: Vec<(u32, u64, Vec<u8>)>,
     writes_failed: u64,
     /// The latest writes that are durable, oldest first.
     written: VecDeque<Written>,
@@ -251,9 +270,21 @@ impl MemoryDisk {
         self.lock().unreadable.push((slot, offset, bytes));
     }
 
-    /// Reads find of this range what was there before anything was written.
+    /// Reads find of this durable write what was there before.
     pub fn stale_reads(&self, slot: u32, offset: u64, bytes: u64) {
-        self.lock().stale.push((slot, offset, bytes));
+        let before = self.before(slot, offset, bytes);
+        self.lock().stale.push((slot, offset, before));
+    }
+
+    /// What was on the disk before the latest durable write of just this range: of another use of the file, of a life that
+    /// was cut off, or zeros where nothing was; zeros too when that write is not remembered.
+    #[must_use]
+    pub fn before(&self, slot: u32, offset: u64, bytes: u64) -> Vec<u8> {
+        let inner = self.lock();
+        let range = (slot, offset, bytes);
+        let mut latest = inner.written.iter().rev();
+        let written = latest.find(|one| (one.slot, one.offset, one.bytes) == range);
+        written.map_or_else(|| vec![0; bytes as usize], Written::before)
     }
 
     /// Reads work everywhere again.
@@ -279,7 +310,7 @@ impl MemoryDisk {
             .checked_sub(2)
             .filter(|&count| count > 0)?;
         let nth = (roll % count as u64) as usize;
-        let chosen = inner.written[nth];
+        let chosen = &inner.written[nth];
         let touches = |other: &Written| {
             other.slot == chosen.slot
                 && other.offset < chosen.offset + chosen.bytes
@@ -446,16 +477,22 @@ impl Inner {
         if !file.read(offset as usize, into) {
             return Err(short);
         }
-        for &(stale, from, bytes) in &self.stale {
-            let (from, until) = (from.max(offset), (from + bytes).min(end));
-            if stale == slot && from < until {
-                into[(from - offset) as usize..(until - offset) as usize].fill(0);
+        for (stale, at, before) in &self.stale {
+            let (from, until) = (offset.max(*at), end.min(at + before.len() as u64));
+            if *stale == slot && from < until {
+                let known = &before[(from - at) as usize..(until - at) as usize];
+                into[(from - offset) as usize..(until - offset) as usize].copy_from_slice(known);
             }
         }
         Ok(())
     }
 
-    fn remember(&mut self, slot: u32, offset: u64, bytes: usize, order: u64) {
+    fn remember(
+        &mut self,
+        (slot, offset, bytes): (u32, u64, usize),
+        order: u64,
+        before: Vec<Box<[u8]>>,
+    ) {
         if self.written.len() == WRITTEN_MAX {
             self.written.pop_front();
         }
@@ -465,6 +502,7 @@ impl Inner {
             bytes: bytes as u64,
             order,
             begun: self.begun,
+            before,
         });
     }
 
@@ -499,8 +537,13 @@ impl Inner {
         let bytes = operation.bytes;
         let result = match fault {
             None => {
-                apply(&mut self.slots, &operation, 0, bytes, 0);
-                self.remember(operation.slot, operation.offset, bytes, order);
+                let (slot, offset) = (operation.slot, operation.offset);
+                let mut before = Vec::new();
+                if let Some(file) = self.slots.get_mut(&slot) {
+                    let keep = |page| before.push(page);
+                    file.exchange(offset as usize, &operation.buffer[..bytes], keep);
+                }
+                self.remember((slot, offset, bytes), order, before);
                 Ok(())
             }
             Some(Fault::Lost) => Ok(()),
@@ -623,11 +666,13 @@ impl Device for MemoryDevice {
             slot: Some(slot),
         };
         let file = inner.slots.get_mut(&slot).ok_or(short)?;
-        if !file.write(offset as usize, &buffer[..bytes]) {
+        let mut before = Vec::new();
+        let keep = |page| before.push(page);
+        if !file.exchange(offset as usize, &buffer[..bytes], keep) {
             return Err(short);
         }
         let order = inner.begun;
-        inner.remember(slot, offset, bytes, order);
+        inner.remember((slot, offset, bytes), order, before);
         Ok(())
     }
 

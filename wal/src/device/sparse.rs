@@ -62,6 +62,16 @@ impl Sparse {
 
     /// Writes from `offset` on; false, and nothing is written, when the file ends before.
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> bool {
+        self.exchange(offset, bytes, |_| {})
+    }
+
+    /// The same; tells of each page that it touches what the whole page held before, without the zeros at its end.
+    pub(crate) fn exchange(
+        &mut self,
+        offset: usize,
+        bytes: &[u8],
+        mut before: impl FnMut(Box<[u8]>),
+    ) -> bool {
         if !self.holds(offset, bytes.len()) {
             return false;
         }
@@ -69,14 +79,14 @@ impl Sparse {
         while !rest.is_empty() {
             let inside = at % ALIGNMENT;
             let (here, later) = rest.split_at(rest.len().min(ALIGNMENT - inside));
-            self.write_page(at / ALIGNMENT, inside, here);
+            before(self.write_page(at / ALIGNMENT, inside, here));
             at += here.len();
             rest = later;
         }
         true
     }
 
-    fn write_page(&mut self, nth: usize, inside: usize, bytes: &[u8]) {
+    fn write_page(&mut self, nth: usize, inside: usize, bytes: &[u8]) -> Box<[u8]> {
         if bytes.len() == ALIGNMENT {
             return self.keep(nth, without_zeros(bytes));
         }
@@ -85,16 +95,18 @@ impl Sparse {
             page[..known.len()].copy_from_slice(known);
         }
         page[inside..inside + bytes.len()].copy_from_slice(bytes);
-        self.keep(nth, without_zeros(&page));
+        self.keep(nth, without_zeros(&page))
     }
 
-    fn keep(&mut self, nth: usize, bytes: &[u8]) {
+    fn keep(&mut self, nth: usize, bytes: &[u8]) -> Box<[u8]> {
         if nth < self.pages.len() {
-            self.pages[nth] = bytes.into();
-        } else if !bytes.is_empty() {
+            return std::mem::replace(&mut self.pages[nth], bytes.into());
+        }
+        if !bytes.is_empty() {
             self.pages.resize_with(nth, Box::default);
             self.pages.push(bytes.into());
         }
+        Box::default()
     }
 
     fn holds(&self, offset: usize, bytes: usize) -> bool {
@@ -139,7 +151,18 @@ mod tests {
             let mut written = vec![value; bytes];
             written.iter_mut().step_by(5).for_each(|byte| *byte = 0);
             let fits = offset + bytes <= BYTES;
-            assert_eq!(file.write(offset, &written), fits);
+            let mut before = Vec::new();
+            let page = offset / ALIGNMENT * ALIGNMENT;
+            assert_eq!(
+                file.exchange(offset, &written, |page| before.push(page)),
+                fits
+            );
+            for (nth, known) in before.iter().enumerate() {
+                let held = &plain[page + nth * ALIGNMENT..];
+                assert!(known[..] == held[..known.len()], "step {step}");
+                let rest = ALIGNMENT.min(held.len());
+                assert!(held[known.len()..rest].iter().all(|&byte| byte == 0));
+            }
             if fits {
                 plain[offset..offset + bytes].copy_from_slice(&written);
             }

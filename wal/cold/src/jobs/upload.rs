@@ -14,6 +14,7 @@ use super::download::Download;
 use super::{Job, JobError, Step};
 use crate::key::{DataKey, WrappedKey};
 use crate::limits::{PART_BYTES, PUT_BYTES_MAX, SEGMENT_BYTES_MAX};
+use crate::mutants;
 use crate::name::Segment;
 use crate::object::Encoder;
 use crate::store::{Outcome, StoreError, Task};
@@ -290,7 +291,7 @@ impl Job for Upload {
                 State::Verify(download)
             }
             (State::Key | State::OpenKey, Ok(Outcome::Key(key, wrapped))) => {
-                self.key = Some((key, wrapped));
+                self.key = Some(mutants::of_object(key, wrapped));
                 self.begin_encoding();
                 return;
             }
