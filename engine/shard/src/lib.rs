@@ -51,6 +51,7 @@ mod repairing;
 pub mod replica;
 mod rereading;
 pub mod restoring;
+mod room;
 mod sealing;
 mod serve;
 pub mod sessions;

@@ -121,6 +121,10 @@ pub const SEAL_BUSY_NS: u64 = 1_000_000;
 /// Files of one core that are on their way to the object store at once.
 pub const PARCELS_MAX: usize = 4;
 
+/// How long nothing may come nearer to giving a full log room before clients are told that the storage is full, in
+/// nanoseconds.
+pub const ROOM_PATIENCE_NS: u64 = 5_000_000_000;
+
 /// Pause after the object store failed, in nanoseconds.
 pub const STORE_RETRY_NS: u64 = 2_000_000_000;
 

@@ -382,9 +382,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.offloading.look_again = true;
         let Some(receipt) = delivery.receipt else {
             self.sealing.counts.store_failures += 1;
+            self.upkeep.room.fails();
             self.offloading.retry_at = now.plus(limits::STORE_RETRY_NS);
             return;
         };
+        self.upkeep.room.made(now);
         let replica = &mut self.replicas[slot as usize];
         let payload = Bytes::copy_from_slice(receipt.as_bytes());
         let is_told = decide::propose_receipt(replica, slot, payload, &mut carriers!(self), now);

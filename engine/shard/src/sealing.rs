@@ -292,6 +292,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let stretch = sealing.stretch.as_mut().expect("just seen");
         match stretch.step(&mut *self.archive, now) {
             Step::Goes(bytes) => {
+                self.upkeep.room.goes(now);
                 slice.bytes = slice.bytes.saturating_sub(bytes.max(1));
                 None
             }
@@ -330,6 +331,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         };
         self.archive.abandon(now.0, stretch.name);
+        self.upkeep.room.fails();
         self.sealing.token = None;
         self.sealing.counts.seal_failures += 1;
         self.sealing.retry_at = now.plus(limits::UPKEEP_RETRY_NS);
@@ -373,6 +375,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.seal_failed(now);
             return;
         };
+        self.upkeep.room.made(now);
         let counts = &mut self.sealing.counts;
         counts.sealed_files += 1;
         counts.sealed_bytes += file.bytes;

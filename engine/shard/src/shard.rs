@@ -332,14 +332,15 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
     }
 
     /// Groups with requests propose them; nothing is proposed while the log has no room, so that what
-    /// waits grows into one larger write.
+    /// waits grows into one larger write, and it is refused where none is in sight.
     fn decide(&mut self, clock: &impl Clock) {
         if self.asking.is_empty() {
             return;
         }
         let (now, wall) = (clock.now(), clock.wall());
-        let room = self.journal.is_clear();
-        let is_full = self.storage == Persisted::Full || self.is_cut_off();
+        let is_shut = self.storage == Persisted::Full || self.is_cut_off();
+        let is_full = is_shut && !self.upkeep.room.comes(now);
+        let room = self.journal.is_clear() && !is_shut;
         let asking = std::mem::take(&mut self.asking);
         for (at, &slot) in asking.iter().enumerate() {
             self.look_ahead(&asking[at + 1..]);

@@ -29,6 +29,7 @@ use crate::manifest::{FileId, Manifest, chapter_name, image_name, manifest_name}
 use crate::promise::Base;
 use crate::replica::Replica;
 use crate::rereading;
+use crate::room::Room;
 use crate::shard::Shard;
 use crate::shelf::Lent;
 
@@ -120,6 +121,7 @@ pub(crate) struct Upkeep {
     look_again: bool,
     /// Removals that have not ended.
     removing: usize,
+    pub(crate) room: Room,
     pub(crate) completions: Vec<Completion>,
     pub(crate) counts: UpkeepCounts,
 }
@@ -226,6 +228,7 @@ impl Upkeep {
             return;
         };
         self.counts.archive_failures += 1;
+        self.room.fails();
         self.retry_at = now.plus(limits::UPKEEP_RETRY_NS);
         let replica = &mut replicas[making.slot as usize];
         match making.what {
@@ -272,6 +275,7 @@ impl Upkeep {
             let bytes = piece.len();
             match archive.write(now().0, making.name, piece, place) {
                 Ok(()) => {
+                    self.room.goes(now());
                     making.has_begun = true;
                     making.is_whole = is_last;
                     slice.bytes = slice.bytes.saturating_sub(bytes.max(1));
@@ -472,6 +476,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let Some(making) = self.upkeep.making.take() else {
             return;
         };
+        self.upkeep.room.made(now);
         let (slot, file) = (making.slot, making.file());
         let replica = &mut self.replicas[slot as usize];
         match making.what {
@@ -480,6 +485,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 if replica.machine.shelve(number, lent).is_err() {
                     // The machine does not know its own bytes again: the disk gave others back.
                     self.upkeep.counts.archive_failures += 1;
+                    self.upkeep.room.fails();
                     self.upkeep.retry_at = now.plus(limits::UPKEEP_RETRY_NS);
                 } else {
                     replica.shelf.strays.remove(&making.name);

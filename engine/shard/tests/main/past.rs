@@ -306,6 +306,8 @@ fn a_kill_at_any_step_of_the_way_to_the_store_leaves_every_entry_within_reach() 
             while !is_over(&world) {
                 world.add(0, &payload(added, 30_000));
                 added += 1;
+                // The store pauses for seconds when it failed; entries are for it to hold, not to pile up meanwhile.
+                world.run_for(SECOND / 50);
             }
             world.kill(leader, Crash::Seeded(seed * 1000 + crash));
             world.add(0, &payload(added, 30_000));

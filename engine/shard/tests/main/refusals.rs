@@ -2,6 +2,8 @@
 
 use net::request::Status;
 
+use crate::images::{SMALL, payload};
+use crate::past::TINY;
 use crate::tally::ADD;
 use crate::world::{SECOND, World};
 
@@ -58,6 +60,44 @@ fn a_full_disk_refuses_and_recovers_without_a_restart() {
         acknowledged + 2,
         "nothing is lost, nothing refused took effect"
     );
+}
+
+#[test]
+fn a_log_that_waits_for_files_in_the_making_makes_clients_wait_and_refuses_none() {
+    let mut world = World::keeping(1, 1, SMALL, Some(TINY), None);
+    world.elect();
+    world.stores[0].set_latency_ns(SECOND / 2, SECOND / 2);
+    let taken = |world: &mut World, numbers: std::ops::Range<u32>| {
+        let mut ids = Vec::new();
+        for number in numbers {
+            ids.push(world.ask(1, 0, ADD, &payload(number, 30_000), false));
+            world.run_for(SECOND / 1_000);
+        }
+        let is_over = |world: &World| ids.iter().all(|id| world.reply(*id).is_some());
+        world.run_until(60 * SECOND, "answers", is_over);
+        for id in ids {
+            let status = world.reply(id).expect("just seen").0.status;
+            assert_eq!(status, Status::Ok);
+        }
+    };
+    for first in (0..300).step_by(5) {
+        taken(&mut world, first..first + 5);
+    }
+    let refused = world.shard(1).log_stats().storage_full;
+    assert!(refused > 0, "its log was never full");
+    // What cannot be made is not waited for.
+    world.stores[0].set_full(true);
+    let refused = (300..700).any(|number| {
+        let id = world.ask(1, 0, ADD, &payload(number, 30_000), false);
+        // The one that found no room is in doubt, and has no answer yet.
+        world.run_for(SECOND);
+        let status = world.reply(id).map(|(head, _)| head.status);
+        status == Some(Status::StorageFull)
+    });
+    assert!(refused, "a log holds no more than this");
+    world.stores[0].set_full(false);
+    world.run_for(10 * SECOND);
+    taken(&mut world, 700..701);
 }
 
 #[test]

@@ -36,7 +36,10 @@ pub(crate) struct Tally {
     /// Payloads in a chapter; 0: neither chapters nor images.
     chapter: usize,
     image: Option<Vec<u8>>,
-    /// Bytes of the due chapter that were given out.
+    /// Bytes of the image that were given out.
+    drawn: usize,
+    /// The due chapter while it is given out, and its bytes that were.
+    due: Vec<u8>,
     given: usize,
     /// What was taken of an image.
     taken: Option<Vec<u8>>,
@@ -135,14 +138,14 @@ impl StateMachine for Tally {
         image.extend_from_slice(&self.chain.to_le_bytes());
         image.extend_from_slice(&(self.chapters.len() as u64).to_le_bytes());
         image.extend_from_slice(&encode(&self.payloads));
-        self.image = (self.chapter > 0).then_some(image);
+        (self.image, self.drawn) = ((self.chapter > 0).then_some(image), 0);
         self.chapter > 0
     }
 
     fn next_image_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
-        let image = self.image.as_mut().expect("it was begun");
-        let is_last = cut(image, 0, budget, piece);
-        image.drain(..piece.len());
+        let image = self.image.as_ref().expect("it was begun");
+        let is_last = cut(image, self.drawn, budget, piece);
+        self.drawn += piece.len();
         is_last
     }
 
@@ -188,7 +191,10 @@ impl StateMachine for Tally {
     }
 
     fn next_chapter_piece(&mut self, budget: usize, piece: &mut Vec<u8>) -> bool {
-        let is_last = cut(&self.due_bytes(), self.given, budget, piece);
+        if self.given == 0 {
+            self.due = self.due_bytes();
+        }
+        let is_last = cut(&self.due, self.given, budget, piece);
         self.given = if is_last { 0 } else { self.given + piece.len() };
         is_last
     }
