@@ -5,9 +5,10 @@
 //! - As much as can be in use, but at most an eighth of the memory, which nodes on one host share.
 //! - The system may take back what nobody wrote to yet, as any memory.
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -53,14 +54,15 @@ pub fn begin(layout: &Layout, node: NodeId, waiting_max: u64) -> std::io::Result
 /// A stock of so many chunks.
 fn of(chunks: u64) -> std::io::Result<ChunkSource> {
     let (ready, stock) = channel();
+    let (drawer, gone) = channel();
     let thread = thread::Builder::new().name("stock".to_owned());
     thread.spawn(move || {
         slice::ask();
-        fill(&ready, chunks);
+        fill(&ready, &gone, chunks);
     })?;
-    let stock = Mutex::new(stock);
+    let stock = Mutex::new((stock, drawer));
     Ok(Arc::new(move |bytes| {
-        let chunk = stock.try_lock().ok()?.try_recv().ok()?;
+        let chunk = stock.try_lock().ok()?.0.try_recv().ok()?;
         (chunk.len() == bytes).then_some(chunk)
     }))
 }
@@ -75,7 +77,7 @@ const fn chunks(wanted: u64, share: u64) -> u64 {
 }
 
 /// Until there are enough, nobody draws any more, or the system has no memory.
-fn fill(ready: &Sender<MmapMut>, chunks: u64) {
+fn fill(ready: &Sender<MmapMut>, gone: &Receiver<Infallible>, chunks: u64) {
     for _ in 0..chunks {
         let Ok(chunk) = MmapMut::map_anon(CHUNK_BYTES) else {
             return;
@@ -85,7 +87,10 @@ fn fill(ready: &Sender<MmapMut>, chunks: u64) {
         for start in (0..CHUNK_BYTES).step_by(TOUCHED_BYTES) {
             let before = SystemClock.now();
             let _ = chunk.advise_range(Advice::PopulateWrite, start, TOUCHED_BYTES);
-            thread::sleep(Duration::from_nanos(SystemClock.now().since(before)) * RESTS);
+            let rest = Duration::from_nanos(SystemClock.now().since(before)) * RESTS;
+            if gone.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
         }
         if ready.send(chunk).is_err() {
             return;
