@@ -24,7 +24,8 @@ use cold::recall::{Answer, Question};
 use cold::store::remote::Remote;
 use cold::tier::Tier;
 use rustc_hash::FxHashMap;
-use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
+use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, StoreCounts};
+use shard::receipt::Receipt;
 use shard::weld::weld;
 
 use crate::clock::SystemClock;

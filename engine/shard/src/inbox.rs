@@ -200,7 +200,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.tidy_up(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;
-        let is_full = self.storage == Persisted::Full && !self.upkeep.room.comes(now);
+        let is_full = self.storage == Persisted::Full && !self.comes_room(now);
         for peer in self.peers.iter_mut() {
             peer.are_we_full = is_full;
             let alive = peer.heard.is_some_and(|heard| now.since(heard) < timeout);

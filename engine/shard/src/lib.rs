@@ -46,6 +46,7 @@ pub mod past;
 pub mod peers;
 pub mod promise;
 mod pulse;
+pub mod receipt;
 pub mod recover;
 mod repairing;
 pub mod replica;

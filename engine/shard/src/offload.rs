@@ -7,14 +7,6 @@
 //! - Only a leader stores. A new one finds out from the store how far the one before had come.
 //! - A receipt is an entry like any other: every replica that applies it may let its own copies go, no other may.
 //! - A step that fails, or whose answer is lost, is begun anew: the store holds files by what is in them.
-//!
-//! A receipt is the payload of an entry of kind 3, little-endian:
-//!
-//! ```text
-//!  0  u64 since    everything from here to `last` is in the store      24  u64 bytes   of that file
-//!  8  u64 first    of the file that this receipt is for                32  u64 number  of the manifest that names it
-//! 16  u64 last                                                         40  u64 zero    48  32 B  BLAKE3 of the file
-//! ```
 
 use std::sync::Arc;
 
@@ -26,11 +18,12 @@ use raft::state_machine::StateMachine;
 use rustc_hash::FxHashMap;
 use wal::Device;
 use wal::archive::Contents;
-use zerocopy::little_endian::U64;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::limits;
+use crate::receipt::Receipt;
 use crate::replica::Replica;
+use crate::room::Room;
 use crate::shard::{Shard, carriers};
 use crate::stages::decide::{self, Carriers};
 
@@ -45,61 +38,6 @@ pub struct Parcel {
     pub last: u64,
     /// Its bytes.
     pub contents: Contents,
-}
-
-/// What the store holds, read back and named by its manifest.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
-)]
-#[repr(C)]
-pub struct Receipt {
-    since: U64,
-    first: U64,
-    last: U64,
-    bytes: U64,
-    number: U64,
-    zero: U64,
-    hash: [u8; 32],
-}
-
-const _: () = assert!(size_of::<Receipt>() == 80, "as drawn");
-
-impl Receipt {
-    /// For the file `first..=last` of `bytes` bytes with this BLAKE3 hash, named by manifest `number`; everything from
-    /// `since` on up to it is in the store too.
-    #[must_use]
-    pub fn new(
-        since: u64,
-        (first, last): (u64, u64),
-        bytes: u64,
-        number: u64,
-        hash: [u8; 32],
-    ) -> Self {
-        Self {
-            since: since.into(),
-            first: first.into(),
-            last: last.into(),
-            bytes: bytes.into(),
-            number: number.into(),
-            zero: 0.into(),
-            hash,
-        }
-    }
-
-    /// Reads the payload of an entry; `None` when it is no receipt that could be right.
-    #[must_use]
-    pub fn parse(payload: &[u8]) -> Option<Self> {
-        let receipt = Self::read_from_bytes(payload).ok()?;
-        let (since, first, last) = (receipt.since.get(), receipt.first.get(), receipt.last.get());
-        let is_sound = 0 < since && since <= first && first <= last && last < u64::MAX;
-        (is_sound && receipt.zero.get() == 0).then_some(receipt)
-    }
-
-    /// Everything that it says is in the store: first and last entry.
-    #[must_use]
-    pub const fn stretch(&self) -> (u64, u64) {
-        (self.since.get(), self.last.get())
-    }
 }
 
 /// A parcel's end.
@@ -212,6 +150,7 @@ pub(crate) struct Offloading {
     /// Groups of which a file is with the coffer.
     under_way: FxHashMap<u32, ()>,
     retry_at: Time,
+    room: Room,
     /// Files were sealed, or receipts applied, since the groups were looked at.
     pub(crate) look_again: bool,
     deliveries: Vec<Delivery>,
@@ -291,6 +230,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         };
         let is_held = self.sealing.bytes >= history.bytes_max && self.presses();
         is_held || (self.sealing.bytes > 0 && self.wal.is_tight())
+    }
+
+    /// A log without room is about to get some, from this node's files or from the store.
+    pub(crate) fn comes_room(&self, now: Time) -> bool {
+        self.upkeep.room.comes(now) || self.offloading.room.comes(now)
     }
 
     /// Now and then the store is told which groups are led here.
@@ -382,11 +326,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.offloading.look_again = true;
         let Some(receipt) = delivery.receipt else {
             self.sealing.counts.store_failures += 1;
-            self.upkeep.room.fails();
+            self.offloading.room.fails();
             self.offloading.retry_at = now.plus(limits::STORE_RETRY_NS);
             return;
         };
-        self.upkeep.room.made(now);
+        self.offloading.room.made(now);
         let replica = &mut self.replicas[slot as usize];
         let payload = Bytes::copy_from_slice(receipt.as_bytes());
         let is_told = decide::propose_receipt(replica, slot, payload, &mut carriers!(self), now);

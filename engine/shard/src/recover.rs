@@ -23,8 +23,8 @@ use crate::entry::{Entry, EntryHead, EntryHeadError, EntryKind};
 use crate::losses::{self, GroupLosses, Losses, Verdict};
 use crate::manifest::Manifest;
 use crate::mutants::{Mutant, is_planted};
-use crate::offload::Receipt;
 use crate::promise::{Promise, PromiseError};
+use crate::receipt::Receipt;
 
 /// What was recovered of one group.
 #[derive(Debug)]

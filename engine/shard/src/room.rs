@@ -8,7 +8,7 @@ use raft::ids::Time;
 
 use crate::limits;
 
-/// One per shard.
+/// One for the files of a shard, one for its store.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Room {
     /// When something last came nearer to its end.

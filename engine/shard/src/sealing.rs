@@ -98,8 +98,7 @@ impl Sealing {
 
     /// The first entry of the stretch cannot be read.
     fn unreadable(&mut self, index: u64, is_damaged: bool) {
-        let (before, times) = self.failed;
-        let times = if before == index { times + 1 } else { 1 };
+        let times = 1 + u32::from(self.failed.0 == index) * self.failed.1;
         (self.failed, self.is_damaged) = ((index, times), is_damaged);
         self.trouble = Some(index);
     }
@@ -367,8 +366,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         };
         let (slot, name) = (stretch.slot, stretch.name);
         let replica = &mut self.replicas[slot as usize];
-        let cluster = self.sealing.history.as_ref().map(|history| history.cluster);
-        let file = SealedFile::open(cluster.unwrap_or(0), name.group, contents);
+        let history = self.sealing.history.as_ref();
+        let (cluster, file_bytes) = history.map_or((0, 0), |it| (it.cluster, it.file_bytes));
+        let file = SealedFile::open(cluster, name.group, contents);
         let Some(file) = file.ok().filter(|file| file.first == name.number) else {
             // The disk gave back other bytes than it was given.
             self.sealing.stretch = Some(stretch);
@@ -388,12 +388,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.let_needless_go(slot, now);
         self.offloading.look_again = true;
         self.upkeep.look_again();
-        let history = self.sealing.history.as_ref();
-        let file_bytes = history.map_or(0, |history| history.file_bytes);
         let replica = &mut self.replicas[slot as usize];
-        if replica
-            .shelf
-            .past
+        let past = &replica.shelf.past;
+        if past
             .mergeable(limits::SEALED_JOIN_MIN, file_bytes)
             .is_some()
         {

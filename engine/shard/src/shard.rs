@@ -339,7 +339,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         }
         let (now, wall) = (clock.now(), clock.wall());
         let is_shut = self.storage == Persisted::Full || self.is_cut_off();
-        let is_full = is_shut && !self.upkeep.room.comes(now);
+        let is_full = is_shut && !self.comes_room(now);
         let room = self.journal.is_clear() && !is_shut;
         let asking = std::mem::take(&mut self.asking);
         for (at, &slot) in asking.iter().enumerate() {

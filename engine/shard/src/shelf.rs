@@ -11,8 +11,8 @@ use raft::ids::Index;
 use wal::archive::{Contents, Name};
 
 use crate::manifest::{FileId, Manifest};
-use crate::offload::Receipt;
 use crate::past::Past;
+use crate::receipt::Receipt;
 
 /// One per group.
 #[derive(Debug, Default)]

@@ -19,8 +19,9 @@ use cold::recall::{Answer, Question};
 use cold::store::memory::{Faults, Memory};
 use cold::store::{Busy, Ended, ObjectStore, Outcome, StoreError, Task};
 use cold::tier::{Finished, Tier};
-use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
+use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, StoreCounts};
 use shard::past::{History, Stretches};
+use shard::receipt::Receipt;
 use shard::weld::weld;
 
 use crate::chance::Chance;

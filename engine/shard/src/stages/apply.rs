@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::entry::EntryKind;
 use crate::limits;
 use crate::mutants::{Mutant, is_planted};
-use crate::offload::Receipt;
+use crate::receipt::Receipt;
 use crate::replica::{Replica, Stamps};
 use crate::stages::reply::{Position, Replies};
 

@@ -9,9 +9,9 @@ use raft::membership::Membership;
 use raft::message::{Append, Body, Message, Runs};
 use shard::entry::{Entry, EntryHead};
 use shard::manifest::{FileId, Manifest};
-use shard::offload::Receipt;
 use shard::packet;
 use shard::promise::{Base, Promise};
+use shard::receipt::Receipt;
 use zerocopy::IntoBytes;
 
 const FOLDER: &str = include_str!("../../../../docs/formats-folder.md");

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use sealed::SegmentReader;
-use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, Receipt, StoreCounts};
+use shard::offload::{Arrival, Coffer, Delivery, Found, Parcel, StoreCounts};
+use shard::receipt::Receipt;
 
 #[derive(Default)]
 struct Inner {
