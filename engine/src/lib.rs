@@ -18,6 +18,7 @@ pub mod node;
 pub mod past;
 mod porter;
 pub mod spill;
+pub mod stock;
 pub mod teller;
 mod uploads;
 

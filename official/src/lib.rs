@@ -34,8 +34,8 @@ pub struct Plan {
     pub accounts_max: u64,
     /// See `accounts_max`.
     pub transfers_max: u64,
-    /// Transfers of each group whose memory is touched before a node serves.
-    pub reserve_transfers: u64,
+    /// Transfers of each group whose memory is touched before a node serves; if none, nodes do as they do by themselves.
+    pub reserve_transfers: Option<u64>,
     /// Bytes of each core's log that are laid out beforehand.
     pub preallocate_bytes: u64,
     /// Where the folders are made; the system's place for such things, if empty.
@@ -54,7 +54,7 @@ impl Plan {
             io: std::env::var("QUORATE_IO").unwrap_or_default(),
             accounts_max: 100_000,
             transfers_max: 2_000_000,
-            reserve_transfers: 0,
+            reserve_transfers: Some(0),
             preallocate_bytes: 256 << 20,
             data_dir: PathBuf::new(),
         }
@@ -145,11 +145,13 @@ impl Cluster {
         let mut command = Command::new(&self.plan.quorate);
         command
             .args(["start", "--tigerbeetle", &self.door(place).to_string()])
-            .args(["--reserve-transfers", &self.plan.reserve_transfers.to_string()])
             .arg("--data-dir")
             .arg(self.dir(place))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if let Some(transfers) = self.plan.reserve_transfers {
+            command.args(["--reserve-transfers", &transfers.to_string()]);
+        }
         if !self.plan.io.is_empty() {
             command.args(["--io", &self.plan.io]);
         }

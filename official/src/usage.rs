@@ -8,6 +8,9 @@ const SETTLES_MAX: usize = 60;
 /// What a node at rest may write in two seconds: its clock and its counters.
 const QUIET_BYTES: f64 = 65_536.0;
 
+/// Memory that a node with enough of it may ask for in a second.
+const SETTLED_BYTES: f64 = 1_048_576.0;
+
 /// Kernel ticks of processor time in a second.
 const TICKS: f64 = 100.0;
 
@@ -20,6 +23,23 @@ pub struct Usage {
     pub written_bytes: f64,
     /// Bytes of memory in use.
     pub resident_bytes: f64,
+}
+
+/// Waits until processes have asked for no more memory for a second.
+///
+/// # Panics
+/// If one does not run, or never has enough.
+pub fn await_memory(pids: &[u32]) {
+    let mut before = Usage::mean(pids);
+    for _ in 0..SETTLES_MAX {
+        std::thread::sleep(Duration::from_secs(1));
+        let after = Usage::mean(pids);
+        if after.resident_bytes - before.resident_bytes < SETTLED_BYTES {
+            return;
+        }
+        before = after;
+    }
+    panic!("the nodes never have enough memory");
 }
 
 impl Usage {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::account::AccountBalance;
 use crate::account_table::AccountState;
-use crate::pages::Pages;
+use crate::pages::{ChunkSource, Pages};
 use crate::prefetch::prefetch;
 
 /// Which account of a transfer.
@@ -150,6 +150,11 @@ impl BalanceLines {
     /// Touches the memory of lines up to a row.
     pub(crate) fn reserve(&mut self, rows: usize) {
         self.lines.reserve(rows);
+    }
+
+    /// See [`Pages::draw_on`].
+    pub(crate) fn draw_on(&mut self, stock: ChunkSource) {
+        self.lines.draw_on(stock);
     }
 
     /// Bytes that the lines occupy.

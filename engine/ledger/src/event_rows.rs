@@ -6,6 +6,7 @@
 //! - Timestamps rise from row to row; that of a spent id is the one before.
 
 use core::ops::Range;
+use std::sync::Arc;
 
 use raft::state_machine::RestoreError;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -16,7 +17,7 @@ use crate::balances::{BalanceLines, Both};
 use crate::chapter::Chapter;
 use crate::event_row::EventRow;
 use crate::filter::Period;
-use crate::pages::Pages;
+use crate::pages::{ChunkSource, Pages};
 use crate::prefetch::prefetch;
 use crate::shelf::Shelf;
 use crate::transfer::TransferFlags;
@@ -194,6 +195,12 @@ impl EventRows {
     pub(crate) fn reserve(&mut self, rows: usize) {
         self.rows.reserve(rows);
         self.balances.reserve(rows);
+    }
+
+    /// See [`Pages::draw_on`].
+    pub(crate) fn draw_on(&mut self, stock: ChunkSource) {
+        self.rows.draw_on(Arc::clone(&stock));
+        self.balances.draw_on(stock);
     }
 
     /// Bytes in memory for rows and balances.

@@ -31,7 +31,7 @@ use crate::instruction::{Instruction, InstructionError, operation};
 use crate::journal::Journal;
 use crate::limits::{COMMAND_TIME_MAX, Limits, LimitsError};
 use crate::mutants::{Mutant, is_planted};
-pub use crate::pages::ChunkSource;
+pub use crate::pages::{CHUNK_BYTES, ChunkSource};
 use crate::periods;
 use crate::query;
 use crate::restore::Restore;
@@ -56,6 +56,8 @@ pub struct Ledger {
     written: Option<Footer>,
     /// Where accounts lie that need not stay in memory.
     source: Option<ChunkSource>,
+    /// Memory for transfers that was touched before.
+    stock: Option<ChunkSource>,
 }
 
 impl Ledger {
@@ -98,6 +100,7 @@ impl Ledger {
             buffers: Buffers::default(),
             written: None,
             source: None,
+            stock: None,
         }
     }
 
@@ -106,6 +109,13 @@ impl Ledger {
     pub fn draw_accounts_from(&mut self, source: ChunkSource) {
         self.books.accounts.draw_from(Arc::clone(&source));
         self.source = Some(source);
+    }
+
+    /// Has transfers that are not in chapters lie in chunks from there, of [`CHUNK_BYTES`] each, as long as there are some: so that
+    /// their pages need not be asked for while they are applied. Changes no answer. Memory drawn once is kept for use again.
+    pub fn draw_transfers_from(&mut self, stock: ChunkSource) {
+        self.books.transfers.draw_on(Arc::clone(&stock));
+        self.stock = Some(stock);
     }
 
     /// The account with this id, as it stands.
@@ -230,10 +240,13 @@ impl Ledger {
 
     /// Forgets everything.
     fn clear(&mut self) {
-        let source = self.source.take();
+        let (source, stock) = (self.source.take(), self.stock.take());
         *self = Self::empty(self.limits, self.hasher);
         if let Some(source) = source {
             self.draw_accounts_from(source);
+        }
+        if let Some(stock) = stock {
+            self.draw_transfers_from(stock);
         }
     }
 

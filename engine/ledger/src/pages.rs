@@ -10,7 +10,8 @@
 //! - A chunk is mapped when its first row is written, and its pages are committed as they are written.
 //! - A row's address in a chunk stays the same. Rows are taken back from the end; whole chunks are given up from the front,
 //!   and serve again at the end, so that a table that gives up as much as it takes asks the system for nothing. As many
-//!   are kept for that as were reserved, two at least.
+//!   are kept for that as were reserved or drawn from a stock, two at least.
+//! - A table may be given a stock of chunks that somebody touched before; while that is empty, chunks are mapped as without one.
 //! - A table may be given another source of chunks: files, of which the system keeps in memory what is in use. Where the source
 //!   has none, memory serves.
 
@@ -21,7 +22,7 @@ use memmap2::{Advice, MmapMut};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of a chunk after the first: four huge pages.
-const CHUNK_BYTES: usize = 8 << 20;
+pub const CHUNK_BYTES: usize = 8 << 20;
 
 /// Bytes of the list before the first chunk, whose part for the same rows is never touched.
 const HEAD_BYTES: usize = 128 << 10;
@@ -40,6 +41,7 @@ pub(crate) struct Pages<T> {
     /// As many rows are in the list, or will be.
     head_rows: usize,
     source: Option<ChunkSource>,
+    stock: Option<ChunkSource>,
     chunks: Vec<MmapMut>,
     /// Chunks given up at the front.
     given_up: usize,
@@ -62,6 +64,7 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
             head: Vec::new(),
             head_rows: HEAD_BYTES / size_of::<T>(),
             source: None,
+            stock: None,
             chunks: Vec::new(),
             given_up: 0,
             spare: Vec::new(),
@@ -77,6 +80,11 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
         if self.len == 0 {
             self.head_rows = 0;
         }
+    }
+
+    /// Chunks come from there as long as it has some, and are kept for use again.
+    pub(crate) fn draw_on(&mut self, stock: ChunkSource) {
+        self.stock = Some(stock);
     }
 
     /// Asks the system to read these rows into memory, without waiting for it.
@@ -98,12 +106,12 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
 
     /// Rows from `row` on, of which there are none yet; those before it are never asked for.
     pub(crate) fn start_at(&mut self, row: usize) {
-        let source = self.source.take();
+        let (source, stock) = (self.source.take(), self.stock.take());
         *self = Self::new();
         if row > 0 || source.is_some() {
             self.head_rows = 0;
         }
-        self.source = source;
+        (self.source, self.stock) = (source, stock);
         self.given_up = row / Self::CHUNK;
         self.start = row;
         self.len = row;
@@ -181,6 +189,11 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
             self.chunks.push(chunk);
             return;
         }
+        if let Some(chunk) = self.stock.as_ref().and_then(|stock| stock(CHUNK_BYTES)) {
+            self.kept += 1;
+            self.chunks.push(chunk);
+            return;
+        }
         let chunk =
             MmapMut::map_anon(CHUNK_BYTES).expect("the system has memory for one more chunk");
         #[cfg(target_os = "linux")]
@@ -253,7 +266,13 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Pages<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Pages;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use memmap2::MmapMut;
+
+    use super::{ChunkSource, Pages, SPARE_CHUNKS_MIN};
 
     #[test]
     fn rows_come_back_across_chunks() {
@@ -333,5 +352,24 @@ mod tests {
         assert!(rows.last().is_none());
         rows.push([1; 512]);
         assert_eq!((rows.len(), rows.get(5_000)[0]), (5_001, 1));
+    }
+
+    #[test]
+    fn chunks_of_a_stock_come_first_and_stay_and_without_them_it_goes_on() {
+        let left = AtomicUsize::new(3);
+        let stock: ChunkSource = Arc::new(move |bytes| {
+            let took = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            took.ok().and_then(|_| MmapMut::map_anon(bytes).ok())
+        });
+        let mut rows: Pages<[u64; 512]> = Pages::new();
+        rows.draw_on(stock);
+        rows.start_at(100);
+        for n in 100..12_000_u64 {
+            rows.push([n; 512]);
+        }
+        assert!((100..12_000).all(|row| rows.get(row)[9] == row as u64));
+        assert_eq!((rows.chunks.len(), rows.kept), (6, SPARE_CHUNKS_MIN + 3));
+        rows.release_before(12_000);
+        assert_eq!(rows.chunks.len() + rows.spare.len(), SPARE_CHUNKS_MIN + 3);
     }
 }

@@ -23,6 +23,7 @@ use crate::id_index::{IdHasher, IdIndex, id_hash};
 use crate::id_runs::{IdRuns, Recorded};
 use crate::limits::{EVENTS_MAX, TIMESTAMP_MAX};
 use crate::mutants::{Mutant, is_planted};
+use crate::pages::ChunkSource;
 use crate::shelf::{Fetch, Shelf};
 use crate::transfer::{Transfer, TransferFlags};
 
@@ -94,6 +95,11 @@ impl TransferTable {
     /// Touches the memory of the first `rows` transfers.
     pub(crate) fn reserve(&mut self, rows: usize) {
         self.rows.reserve(rows.min(self.rows_max));
+    }
+
+    /// See [`crate::pages::Pages::draw_on`].
+    pub(crate) fn draw_on(&mut self, stock: ChunkSource) {
+        self.rows.draw_on(stock);
     }
 
     /// Rows of all kinds; the number of the next one.

@@ -1,11 +1,13 @@
 //! A second machine that lives differently: its history leaves memory as soon as it may, in pieces of any size, and
 //! now and then it is replaced by one that was restored from its image, its chapters and the commands since.
 //!
-//! Its accounts lie in chunks that it is given, as those of a node that keeps them in files do.
+//! Its accounts lie in chunks that it is given, as those of a node that keeps them in files do, its transfers in chunks of a stock
+//! that has one for every second asked for.
 //!
 //! Whoever compares it with a machine that does none of this proves that nothing of it shows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ledger::ledger::Ledger;
 use ledger::limits::Limits;
@@ -44,6 +46,11 @@ impl Twin {
         let ledger = Ledger::with_seed(limits, u128::from(seed));
         let mut ledger = ledger.expect("limits of a test are sound");
         ledger.draw_accounts_from(Arc::new(|bytes| memmap2::MmapMut::map_anon(bytes).ok()));
+        let asked = AtomicUsize::new(0);
+        ledger.draw_transfers_from(Arc::new(move |bytes| {
+            let has_one = asked.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            has_one.then(|| memmap2::MmapMut::map_anon(bytes).ok())?
+        }));
         Self {
             ledger,
             limits,

@@ -5,6 +5,8 @@
 //! speed --transfers 1000000    at most so many
 //! speed c4_10M r3              cases whose name contains a word
 //! speed =c4_10M                the case of this name alone
+//! speed --reserve N            nodes touch the memory of N transfers before they serve; 0: of none; auto: as nodes do by themselves,
+//!                              and the load waits for it [default: of all transfers that may wait, as the peer does]
 //! speed --data-dir DIR         where the nodes' folders are made
 //! speed --list                 the cases
 //! ```
@@ -23,7 +25,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use official::load::{self, BATCH_MAX, Load, Zipf};
-use official::usage::Usage;
+use official::usage::{self, Usage};
 use official::{Cluster, Plan};
 use tigerbeetle as tb;
 
@@ -114,12 +116,31 @@ const CASES: &[Case] = &[
 
 struct Options {
     transfers_max: u64,
+    reserve: Reserve,
     data_dir: String,
     words: Vec<String>,
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Reserve {
+    /// What may wait in the case.
+    Case,
+    Transfers(u64),
+    /// What nodes do when nobody tells them.
+    Auto,
+}
+
+impl Reserve {
+    fn parse(word: &str) -> Self {
+        match word {
+            "auto" => Self::Auto,
+            _ => Self::Transfers(word.parse().expect("--reserve takes a number or auto")),
+        }
+    }
+}
+
 fn main() {
-    let mut options = Options { transfers_max: u64::MAX, data_dir: String::new(), words: Vec::new() };
+    let mut options = Options { transfers_max: u64::MAX, reserve: Reserve::Case, data_dir: String::new(), words: Vec::new() };
     let mut arguments = std::env::args().skip(1);
     while let Some(word) = arguments.next() {
         match word.as_str() {
@@ -127,6 +148,7 @@ fn main() {
                 let count = arguments.next().and_then(|count| count.parse().ok());
                 options.transfers_max = count.expect("--transfers takes a number");
             }
+            "--reserve" => options.reserve = Reserve::parse(&arguments.next().unwrap_or_default()),
             "--data-dir" => options.data_dir = arguments.next().expect("--data-dir takes a folder"),
             "--list" => return CASES.iter().for_each(|case| say(case.name)),
             _ => options.words.push(word),
@@ -153,8 +175,12 @@ fn measure(case: &Case, options: &Options) {
     let cluster = Cluster::start(Plan {
         accounts_max: case.accounts + 1,
         transfers_max: transfers + transfers / 10 + 10_000,
-        // As the peer does with all of its memory.
-        reserve_transfers: transfers.min(RESERVED_MAX),
+        reserve_transfers: match options.reserve {
+            // As the peer does with all of its memory.
+            Reserve::Case => Some(transfers.min(RESERVED_MAX)),
+            Reserve::Transfers(transfers) => Some(transfers),
+            Reserve::Auto => None,
+        },
         preallocate_bytes: PREALLOCATED.max((transfers * LOGGED).min(PREALLOCATED_MAX)),
         data_dir: options.data_dir.clone().into(),
         ..Plan::new(case.replicas)
@@ -163,6 +189,9 @@ fn measure(case: &Case, options: &Options) {
     let setup = tb::Client::new(Cluster::ID, &addresses).expect("addresses that it understands");
     let flags = if case.kind == Kind::Bare { tb::AccountFlags::default() } else { tb::AccountFlags::History };
     load::create_accounts(&setup, case.accounts, flags);
+    if options.reserve == Reserve::Auto {
+        usage::await_memory(&cluster.pids());
+    }
     let before = Usage::mean(&cluster.pids());
     let all = Mutex::new(Histogram::<u64>::new(3).expect("three digits"));
     // Sessions are opened before the clock runs.

@@ -12,6 +12,7 @@ use engine::config::size::ByteSize;
 use engine::core::Stopper;
 use engine::door::{DoorOptions, with_sessions};
 use engine::error::EngineError;
+use engine::folder::Folder;
 use engine::history::{ColdOptions, Compression, HistoryOptions, Stay};
 use engine::node::Node;
 use ledger::ledger::{ChunkSource, Ledger};
@@ -59,9 +60,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub(crate) connections_max: Option<u32>,
 
-    /// Transfers of each group whose memory is touched before the node serves [default: none]
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) reserve_transfers: u64,
+    /// Transfers of each group whose memory is touched before the node serves; 0: of none, ever [default: of as many as may
+    /// wait for their chapter, in at most an eighth of the memory, bit by bit while the node serves]
+    #[arg(long, value_name = "N")]
+    pub(crate) reserve_transfers: Option<u64>,
 
     /// Keep accounts in unnamed files below this folder, so that those not in use may leave memory [default: all of them in
     /// memory]
@@ -178,8 +180,8 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
         address,
         anywhere: arguments.tigerbeetle_anywhere,
     });
-    let reserve = usize::try_from(arguments.reserve_transfers).unwrap_or(usize::MAX);
-    let accounts = accounts(arguments)?;
+    let reserve = usize::try_from(arguments.reserve_transfers.unwrap_or(0)).unwrap_or(usize::MAX);
+    let (accounts, stock) = (accounts(arguments)?, stock(arguments));
     let machine = move |group, limits| {
         let ledger = Ledger::new(ledger_limits(limits));
         let mut ledger = ledger.expect("limits within what rows can be numbered");
@@ -187,6 +189,9 @@ fn serve(arguments: &Arguments, output: Output) -> Result<Answer, Failure> {
             ledger.draw_accounts_from(Arc::clone(source));
         }
         ledger.reserve(reserve);
+        if let Some(stock) = &stock {
+            ledger.draw_transfers_from(Arc::clone(stock));
+        }
         with_sessions(group, ledger)
     };
     let node = Node::start(&arguments.data_dir, &options, machine).map_err(told)?;
@@ -215,6 +220,18 @@ fn accounts(arguments: &Arguments) -> Result<Option<ChunkSource>, Failure> {
         Failure::new(&environment::NO_UNNAMED_FILES, error.to_string(), place)
     })?;
     Ok(Some(source))
+}
+
+/// Memory that is touched while the node serves, unless it was told how much to touch before. Nothing depends on it; who cannot
+/// read the folder is told so by the node.
+fn stock(arguments: &Arguments) -> Option<ChunkSource> {
+    if arguments.reserve_transfers.is_some() {
+        return None;
+    }
+    let folder = Folder::open(&arguments.data_dir, arguments.cluster).ok()?;
+    let limits = ledger_limits(folder.layout().limits);
+    let waiting_max = limits.transfers_max.min(limits.unshelved_max) as u64;
+    engine::stock::begin(folder.layout(), folder.node(), waiting_max).ok()
 }
 
 /// The history is kept when it is asked for, or when there is a store for it.
