@@ -37,6 +37,8 @@ impl Nodes {
     pub(crate) fn start(folders: &[String], io: &str, more: &[&str]) -> Self {
         let start = |dir: &String| {
             let mut command = quorate(&["start", "--data-dir", dir, "--io", io]);
+            // Many nodes run at once here: none takes memory before it needs it.
+            command.args(["--reserve-transfers", "0"]);
             command.args(more).spawn()
         };
         let children = folders

@@ -48,7 +48,7 @@ impl Twin {
         ledger.draw_accounts_from(Arc::new(|bytes| memmap2::MmapMut::map_anon(bytes).ok()));
         let asked = AtomicUsize::new(0);
         ledger.draw_transfers_from(Arc::new(move |bytes| {
-            let has_one = asked.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            let has_one = asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
             has_one.then(|| memmap2::MmapMut::map_anon(bytes).ok())?
         }));
         Self {
