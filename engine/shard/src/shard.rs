@@ -345,14 +345,16 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         for (at, &slot) in asking.iter().enumerate() {
             self.look_ahead(&asking[at + 1..]);
             let replica = &mut self.replicas[slot as usize];
-            if is_full {
+            // Who does not lead has no need of room: it says who does.
+            let leads = replica.raft.role() == Role::Leader;
+            if is_full && leads {
                 self.waiting.forget(&replica.waiting);
                 decide::refuse(replica, &mut self.replies, Status::StorageFull);
             }
             if !replica.waiting_reads.is_empty() {
                 decide::confirm_reads(replica, slot, &mut carriers!(self), now);
             }
-            if !replica.waiting.is_empty() && !room {
+            if !replica.waiting.is_empty() && !room && leads {
                 self.asking.push(slot);
                 continue;
             }
