@@ -46,6 +46,8 @@ struct Kept {
     vote: Option<NodeId>,
     /// The last durable entry: index and term.
     last: (u64, u64),
+    /// Its votes were lost with its disk, and its group has not said yet that it may vote again.
+    has_lost_votes: bool,
 }
 
 /// A node as the judges know it.
@@ -98,9 +100,11 @@ impl Judges {
 
     fn keep(&mut self, node: usize, group: u64, raft: &Raft, is: Seen) {
         let kept = self.kept.entry((node, group)).or_default();
-        // What it promised before its votes were lost is not known, and nobody relies on it.
-        if is.keeps_vote && raft.damage() != Damage::Votes {
-            (kept.term, kept.vote) = (is.term, is.vote);
+        // What it promised before its votes were lost is not known: it may have been counted since, and is not given again.
+        if raft.damage() == Damage::Votes {
+            kept.has_lost_votes = true;
+        } else if is.keeps_vote {
+            (kept.term, kept.vote, kept.has_lost_votes) = (is.term, is.vote, false);
         }
         let term = raft.term_at(Index(is.durable)).map_or(0, |term| term.0);
         kept.last = (is.durable, term);
@@ -244,7 +248,9 @@ impl Judges {
             let kept = self.kept.get(&(node, scope.group));
             // Of a replica whose disk was damaged nothing is known until it is asked again.
             kept.is_none_or(|kept| {
-                kept.term > term || kept.term == term && kept.vote == Some(judged.id)
+                kept.has_lost_votes
+                    || kept.term > term
+                    || kept.term == term && kept.vote == Some(judged.id)
             })
         };
         if raft.membership().is_election_quorum(keeps) {
