@@ -420,7 +420,7 @@ fn every_settled_write_astray_over_every_other() {
 
 #[test]
 fn a_settled_write_is_missed_though_the_front_was_given_up() {
-    let (mut cases, mut with_first_write) = (0, 0);
+    let mut found = Found::default();
     for count in [6, 8, 11, 16, 18, 21, 26] {
         let disk = MemoryDisk::new(SEGMENT_BYTES, 5);
         let mut opened = open(&disk);
@@ -438,14 +438,12 @@ fn a_settled_write_is_missed_though_the_front_was_given_up() {
         }
         settle(&mut opened.wal);
         drop(opened);
-        let found = check_settled(&disk, given_up, &format!("{count} entries"));
-        cases += found.cases;
-        with_first_write += found.with_first_write;
+        check_settled(&disk, given_up, &format!("{count} entries"), &mut found);
     }
-    tell("a settled write wiped", cases);
+    tell("a settled write wiped", found.cases);
     assert!(
-        with_first_write > 20 && cases > 100,
-        "{with_first_write} of {cases}"
+        found.with_first_write > 20 && found.cases > 100,
+        "{found:?}"
     );
 }
 
@@ -453,7 +451,7 @@ fn a_settled_write_is_missed_though_the_front_was_given_up() {
 /// check of the place that it was written for.
 #[test]
 fn a_settled_write_is_missed_where_an_older_one_lies() {
-    let (mut cases, mut with_first_write, mut with_older) = (0, 0, 0);
+    let mut found = Found::default();
     for (count, kept, lives) in [(47, 5, 1), (64, 7, 1), (71, 11, 2), (88, 9, 3), (93, 13, 4)] {
         let disk = MemoryDisk::new(SEGMENT_BYTES, 5);
         let mut index = 0;
@@ -483,19 +481,17 @@ fn a_settled_write_is_missed_where_an_older_one_lies() {
             settle(&mut opened.wal);
         }
         let given_up = index - 2 - kept;
-        let found = check_settled(&disk, given_up, &format!("{count} entries, {lives} lives"));
-        cases += found.cases;
-        with_first_write += found.with_first_write;
-        with_older += found.with_older;
+        let what = format!("{count} entries, {lives} lives");
+        check_settled(&disk, given_up, &what, &mut found);
     }
-    tell("a settled write under an older one", cases);
+    tell("a settled write under an older one", found.cases);
     assert!(
-        with_first_write > 20 && with_older > 1_000,
-        "{with_first_write} and {with_older} of {cases}"
+        found.with_first_write > 20 && found.with_older > 1_000,
+        "{found:?}"
     );
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Found {
     cases: u64,
     with_first_write: u64,
@@ -505,7 +501,7 @@ struct Found {
 
 /// Every settled write lost or astray over every other, what was there before in its place: every entry behind `given_up` that
 /// is not shown is named.
-fn check_settled(disk: &MemoryDisk, given_up: u64, what: &str) -> Found {
+fn check_settled(disk: &MemoryDisk, given_up: u64, what: &str, count: &mut Found) {
     let whole = open(&MemoryDisk::from_image(SEGMENT_BYTES, disk.image()));
     let all: BTreeMap<u64, Made> = whole
         .shown
@@ -515,7 +511,6 @@ fn check_settled(disk: &MemoryDisk, given_up: u64, what: &str) -> Found {
     let places = places(disk, &all);
     let settled = (0..256).filter_map(|roll| disk.settled_write(roll));
     let settled: BTreeSet<_> = settled.collect();
-    let mut count = Found::default();
     for &hit in &settled {
         let before = disk.before(hit.0, hit.1, hit.2);
         let wiped = std::iter::once(None);
@@ -557,7 +552,6 @@ fn check_settled(disk: &MemoryDisk, given_up: u64, what: &str) -> Found {
             count.with_older += u64::from(before.iter().any(|&byte| byte != 0));
         }
     }
-    count
 }
 
 #[test]
