@@ -51,12 +51,17 @@ impl Load {
         while sent < self.per_client {
             let count = self.batch.min(self.per_client - sent);
             transfers.clear();
-            transfers.extend((1..=count).map(|at| self.transfer(client, sent + at, &mut dice, &mut open)));
+            transfers.extend(
+                (1..=count).map(|at| self.transfer(client, sent + at, &mut dice, &mut open)),
+            );
             let began = Instant::now();
             let told = block_on(connection.create_transfers(&transfers)).expect("an answer");
-            let nanos = u64::try_from(began.elapsed().as_nanos()).expect("a run is shorter than 500 years");
+            let nanos =
+                u64::try_from(began.elapsed().as_nanos()).expect("a run is shorter than 500 years");
             times.record(nanos).expect("the histogram grows");
-            let refused = told.iter().find(|result| result.status != tb::CreateTransferStatus::Created);
+            let refused = told
+                .iter()
+                .find(|result| result.status != tb::CreateTransferStatus::Created);
             assert!(refused.is_none(), "a transfer was refused: {refused:?}");
             sent += count;
         }
@@ -75,16 +80,26 @@ impl Load {
             let id = u128::from(dice.below(self.accounts) + 1);
             let began = Instant::now();
             let found = block_on(connection.lookup_accounts(&[id])).expect("an answer");
-            let nanos = u64::try_from(began.elapsed().as_nanos()).expect("a run is shorter than 500 years");
+            let nanos =
+                u64::try_from(began.elapsed().as_nanos()).expect("a run is shorter than 500 years");
             times.record(nanos).expect("the histogram grows");
-            assert!(found.len() == 1 && found[0].id == id, "the account is there");
+            assert!(
+                found.len() == 1 && found[0].id == id,
+                "the account is there"
+            );
         }
         times
     }
 
-    fn transfer(&self, client: u64, number: u64, dice: &mut Dice, open: &mut VecDeque<u128>) -> tb::Transfer {
+    fn transfer(
+        &self,
+        client: u64,
+        number: u64,
+        dice: &mut Dice,
+        open: &mut VecDeque<u128>,
+    ) -> tb::Transfer {
         let id = if self.has_random_ids {
-            u128::from(dice.next()) << 64 | u128::from(dice.next())
+            u128::from(dice.draw()) << 64 | u128::from(dice.draw())
         } else {
             u128::from(number) << 32 | u128::from(client + 1)
         };
@@ -92,13 +107,18 @@ impl Load {
         let transfer = tb::Transfer {
             id,
             code: 1,
-            user_data_128: dice.next().into(),
-            user_data_64: dice.next(),
-            user_data_32: (dice.next() >> 32) as u32 | 1,
+            user_data_128: dice.draw().into(),
+            user_data_64: dice.draw(),
+            user_data_32: (dice.draw() >> 32) as u32 | 1,
             ..Default::default()
         };
-        let drawn = if self.pending_percent > 0 { dice.below(100) } else { 100 };
-        let posts = drawn < self.pending_percent / 2 || (drawn < self.pending_percent && open.len() >= OPEN_MAX);
+        let drawn = if self.pending_percent > 0 {
+            dice.below(100)
+        } else {
+            100
+        };
+        let posts = drawn < self.pending_percent / 2
+            || (drawn < self.pending_percent && open.len() >= OPEN_MAX);
         if posts && let Some(pending_id) = open.pop_front() {
             return tb::Transfer {
                 pending_id,
@@ -166,8 +186,12 @@ pub fn create_accounts(client: &tb::Client, count: u64, flags: tb::AccountFlags)
         };
         let accounts: Vec<tb::Account> = ids.iter().map(account).collect();
         let told = block_on(client.create_accounts(&accounts)).expect("an answer");
-        let created = |result: &tb::CreateAccountResult| result.status == tb::CreateAccountStatus::Created;
-        assert!(told.len() == ids.len() && told.iter().all(created), "an account was refused");
+        let created =
+            |result: &tb::CreateAccountResult| result.status == tb::CreateAccountStatus::Created;
+        assert!(
+            told.len() == ids.len() && told.iter().all(created),
+            "an account was refused"
+        );
     }
 }
 
@@ -189,7 +213,10 @@ pub fn prove(client: &tb::Client, moved: u64, load: &Load) {
         }
     }
     assert_eq!(debits, credits, "money is conserved");
-    assert_eq!(pending[0], pending[1], "what is reserved is reserved on both sides");
+    assert_eq!(
+        pending[0], pending[1],
+        "what is reserved is reserved on both sides"
+    );
     if load.pending_percent == 0 {
         assert_eq!(debits, u128::from(moved), "every transfer moved, once");
     }
@@ -207,7 +234,7 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -217,7 +244,7 @@ impl Dice {
 
     /// A number below `most`.
     pub fn below(&mut self, most: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(most)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(most)) >> 64) as u64
     }
 }
 
@@ -239,8 +266,11 @@ impl Zipf {
 
     fn draw(&self, dice: &mut Dice) -> u64 {
         let whole = self.0.last().expect("there are accounts");
-        let drawn = dice.next() as f64 / u64::MAX as f64 * whole;
-        let rank = self.0.partition_point(|sum| *sum < drawn).min(self.0.len() - 1);
+        let drawn = dice.draw() as f64 / u64::MAX as f64 * whole;
+        let rank = self
+            .0
+            .partition_point(|sum| *sum < drawn)
+            .min(self.0.len() - 1);
         // Popular accounts lie apart, as they do in life.
         (rank as u64).wrapping_mul(0x9e37_79b1) % self.0.len() as u64
     }

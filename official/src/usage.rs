@@ -85,10 +85,15 @@ impl Usage {
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let field = |at: usize| fields[at].parse::<f64>().expect("a number");
         let io = read("io");
-        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        let written = io
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes: "));
         Self {
             cpu_seconds: (field(11) + field(12)) / TICKS,
-            written_bytes: written.expect("the kernel counts it").parse().expect("a number"),
+            written_bytes: written
+                .expect("the kernel counts it")
+                .parse()
+                .expect("a number"),
             resident_bytes: field(21) * 4096.0,
         }
     }

@@ -13,5 +13,6 @@ mod peers;
 mod ports;
 mod processes;
 mod rot;
+mod stock;
 mod stopped;
 mod tidy;

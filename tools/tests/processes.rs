@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use engine::clock::SystemClock;
 use engine::{Client, GroupId, Layout, NodeAddress};
 use ledger::account::Account;
 use ledger::instruction::operation;
@@ -33,12 +34,19 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Starts a process per folder, with `more` flags.
+    /// Starts a process per folder, with `more` flags. Many nodes run at once here: none takes memory before it needs it.
     pub(crate) fn start(folders: &[String], io: &str, more: &[&str]) -> Self {
+        Self::spawn(folders, io, &[&["--reserve-transfers", "0"], more].concat())
+    }
+
+    /// Starts a process per folder that is told nothing of memory.
+    pub(crate) fn start_untold(folders: &[String], io: &str) -> Self {
+        Self::spawn(folders, io, &[])
+    }
+
+    fn spawn(folders: &[String], io: &str, more: &[&str]) -> Self {
         let start = |dir: &String| {
             let mut command = quorate(&["start", "--data-dir", dir, "--io", io]);
-            // Many nodes run at once here: none takes memory before it needs it.
-            command.args(["--reserve-transfers", "0"]);
             command.args(more).spawn()
         };
         let children = folders
@@ -51,6 +59,13 @@ impl Nodes {
     /// The process of the node with this number, from 1.
     pub(crate) fn pid(&self, node: u32) -> u32 {
         self.children[node as usize - 1].id()
+    }
+
+    /// Waits for their ends, of which somebody else tells them.
+    pub(crate) fn end(&mut self) -> impl Iterator<Item = ExitStatus> {
+        self.children
+            .iter_mut()
+            .map(|child| child.wait().expect("it is ours"))
     }
 
     pub(crate) fn kill(&mut self) {
@@ -157,4 +172,17 @@ pub(crate) fn transfers(first: u128, count: u128) -> Vec<Transfer> {
         ..Transfer::default()
     };
     (first..first + count).map(transfer).collect()
+}
+
+/// Asks until it is so, for as long as anything may take.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let patience = u64::try_from(PATIENCE.as_nanos()).expect("two minutes");
+    let deadline = SystemClock.now().plus(patience);
+    while !is_so() {
+        assert!(
+            SystemClock.now() < deadline,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::yield_now();
+    }
 }

@@ -2,13 +2,12 @@
 
 use std::process::Command;
 
-use engine::clock::SystemClock;
 use engine::{Client, GroupId, Layout, NodeId};
 use ledger::instruction::operation;
 use serde_json::Value;
 use zerocopy::IntoBytes;
 
-use crate::processes::{self, Nodes, client, create_accounts, layout, transfers};
+use crate::processes::{self, Nodes, client, create_accounts, layout, transfers, until};
 
 /// Full batches: about a megabyte each.
 const BATCH: u128 = 8_000;
@@ -68,15 +67,6 @@ fn goes_on_without_the_stopped(io: &str) {
         }
         is_level
     });
-}
-
-/// Asks until it is so, for a minute at most.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = SystemClock.now().plus(60_000_000_000);
-    while !is_so() {
-        assert!(SystemClock.now() < deadline, "not within a minute: {what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

@@ -11,6 +11,11 @@
 //! `cargo run --release --manifest-path bench/peers/Cargo.toml -- [--bytes 128] [--groups 16] [--mode together]
 //! [--window-ms 300] [--windows 5] [--systems quorate,bare] [--folder DIR]`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it measures, by the clock and for as long as it was told"
+)]
+
 mod arguments;
 mod bare;
 mod cell;

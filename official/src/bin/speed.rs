@@ -19,6 +19,8 @@
 //!   when nothing more is written: chapters and images that are made after the last answer count as well.
 //! - A run that moved another sum than it was told is a failed run.
 
+#![expect(clippy::disallowed_methods, reason = "it measures")]
+
 use std::io::Write;
 use std::sync::{Barrier, Mutex};
 use std::time::Instant;
@@ -56,7 +58,8 @@ struct Case {
 
 impl Case {
     fn matches(&self, word: &str) -> bool {
-        word.strip_prefix('=').map_or_else(|| self.name.contains(word), |name| self.name == name)
+        word.strip_prefix('=')
+            .map_or_else(|| self.name.contains(word), |name| self.name == name)
     }
 }
 
@@ -82,7 +85,16 @@ const fn case(
     kind: Kind,
     theirs: (f64, f64),
 ) -> Case {
-    Case { name, replicas, clients, batch, accounts, transfers, kind, theirs }
+    Case {
+        name,
+        replicas,
+        clients,
+        batch,
+        accounts,
+        transfers,
+        kind,
+        theirs,
+    }
 }
 
 #[rustfmt::skip]
@@ -140,7 +152,12 @@ impl Reserve {
 }
 
 fn main() {
-    let mut options = Options { transfers_max: u64::MAX, reserve: Reserve::Case, data_dir: String::new(), words: Vec::new() };
+    let mut options = Options {
+        transfers_max: u64::MAX,
+        reserve: Reserve::Case,
+        data_dir: String::new(),
+        words: Vec::new(),
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(word) = arguments.next() {
         match word.as_str() {
@@ -154,9 +171,13 @@ fn main() {
             _ => options.words.push(word),
         }
     }
-    say("| case | transfers | tx/s | theirs | times | p50 ms | p99 ms | p99/p50 | max ms | CPU us/tx | written B/tx | theirs | MiB |");
+    say(
+        "| case | transfers | tx/s | theirs | times | p50 ms | p99 ms | p99/p50 | max ms | CPU us/tx | written B/tx | theirs | MiB |",
+    );
     say("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    let wanted = |case: &&Case| options.words.is_empty() || options.words.iter().any(|word| case.matches(word));
+    let wanted = |case: &&Case| {
+        options.words.is_empty() || options.words.iter().any(|word| case.matches(word))
+    };
     for case in CASES.iter().filter(wanted) {
         measure(case, &options);
     }
@@ -187,7 +208,11 @@ fn measure(case: &Case, options: &Options) {
     });
     let addresses = cluster.addresses();
     let setup = tb::Client::new(Cluster::ID, &addresses).expect("addresses that it understands");
-    let flags = if case.kind == Kind::Bare { tb::AccountFlags::default() } else { tb::AccountFlags::History };
+    let flags = if case.kind == Kind::Bare {
+        tb::AccountFlags::default()
+    } else {
+        tb::AccountFlags::History
+    };
     load::create_accounts(&setup, case.accounts, flags);
     if options.reserve == Reserve::Auto {
         usage::await_memory(&cluster.pids());
@@ -206,7 +231,10 @@ fn measure(case: &Case, options: &Options) {
                     Kind::Looks => load.look(client, &connection),
                     _ => load.run(client, &connection),
                 };
-                all.lock().expect("no client failed").add(own).expect("the same digits");
+                all.lock()
+                    .expect("no client failed")
+                    .add(own)
+                    .expect("the same digits");
             });
         }
         start.wait();
@@ -214,15 +242,28 @@ fn measure(case: &Case, options: &Options) {
     });
     let seconds = began.elapsed().as_secs_f64();
     let moved = load.per_client * case.clients;
-    load::prove(&setup, if case.kind == Kind::Looks { 0 } else { moved }, &load);
+    load::prove(
+        &setup,
+        if case.kind == Kind::Looks { 0 } else { moved },
+        &load,
+    );
     let after = Usage::settled(&cluster.pids());
     let all = all.into_inner().expect("no client failed");
     print(case, moved, seconds, &all, (before, after));
 }
 
-fn print(case: &Case, moved: u64, seconds: f64, times: &Histogram<u64>, (before, after): (Usage, Usage)) {
+fn print(
+    case: &Case,
+    moved: u64,
+    seconds: f64,
+    times: &Histogram<u64>,
+    (before, after): (Usage, Usage),
+) {
     let ms = |nanos: u64| nanos as f64 / 1e6;
-    let (p50, p99) = (ms(times.value_at_quantile(0.5)), ms(times.value_at_quantile(0.99)));
+    let (p50, p99) = (
+        ms(times.value_at_quantile(0.5)),
+        ms(times.value_at_quantile(0.99)),
+    );
     let thousands = moved as f64 / seconds / 1e3;
     let or_dash = |value: f64, words: String| if value == 0.0 { "-".to_owned() } else { words };
     let (theirs, theirs_bytes) = case.theirs;
