@@ -30,7 +30,7 @@ struct Topic {
     text: &'static str,
 }
 
-static TOPICS: [Topic; 5] = [
+static TOPICS: [Topic; 7] = [
     Topic {
         name: "bench",
         question: "How fast is it here?",
@@ -68,6 +68,33 @@ quorate start --data-dir /var/lib/quorate
 
 # From anywhere that reaches them:
 quorate status --cluster 7 --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000
+",
+    },
+    Topic {
+        name: "clients",
+        question: "How do my TigerBeetle clients talk to it?",
+        text: "\
+# On each node a door for them; the port is the node's own.
+quorate start --data-dir /var/lib/quorate --tigerbeetle 127.0.0.1:3000
+
+# In the client: the cluster's number, and the doors of all nodes in the order of the layout.
+#   Python    tb.ClientSync(cluster_id=7, replica_addresses=\"127.0.0.1:3000\")
+#   Node      createClient({ cluster_id: 7n, replica_addresses: [\"127.0.0.1:3000\"] })
+#   Rust      tb::Client::new(7, \"127.0.0.1:3000\")
+",
+    },
+    Topic {
+        name: "history",
+        question: "Where do old entries go, and how do I read them?",
+        text: "\
+# Keep what the log gives up, and give it to an object store. Every node of the cluster is told the same.
+quorate start --data-dir /var/lib/quorate --cold s3://ledger/eu?region=eu-central-1
+
+# A hundred entries of group 0, however old they are.
+quorate history --cluster 7 --addresses 10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000 --from 120000
+
+# Is all that was stored there, and whole?
+quorate cold verify --cold s3://ledger/eu?region=eu-central-1
 ",
     },
     Topic {
