@@ -409,9 +409,13 @@ impl Raft {
         }
     }
 
-    /// The sender leads this term no more.
+    /// The sender leads this term no more, and nobody else does.
     pub(crate) fn on_resign(&mut self, from: NodeId) {
-        if self.leader == Some(from) && self.role != Role::Leader {
+        if self.role == Role::Leader || self.leader.is_some_and(|leader| leader != from) {
+            return;
+        }
+        self.election.resigned = self.term;
+        if self.leader.is_some() {
             self.follow(self.term, None);
         }
     }

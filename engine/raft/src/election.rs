@@ -8,7 +8,7 @@
 use core::hash::{Hash, Hasher};
 
 use crate::alarm::Alarms;
-use crate::ids::{NodeId, Time};
+use crate::ids::{NodeId, Term, Time};
 use crate::membership::Membership;
 use crate::quorum::VoteResult;
 
@@ -22,6 +22,8 @@ pub(crate) struct Election {
     pub(crate) rank: u32,
     /// The present campaign was asked for by the leader.
     pub(crate) transfer: bool,
+    /// The leader of this term has resigned; 0 before the first.
+    pub(crate) resigned: Term,
     /// Lost pre-votes in a row.
     lost: u32,
     random: u64,
@@ -31,7 +33,7 @@ pub(crate) struct Election {
 impl Hash for Election {
     /// The poll alone: clocks and dice do not make two states different.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.transfer, &self.votes).hash(state);
+        (self.transfer, self.resigned, &self.votes).hash(state);
     }
 }
 
@@ -40,6 +42,7 @@ impl Election {
         Self {
             rank,
             transfer: false,
+            resigned: Term(0),
             lost: 0,
             random: seed,
             votes: Vec::new(),

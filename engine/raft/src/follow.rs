@@ -88,6 +88,10 @@ impl Raft {
             return false;
         }
         if self.role != Role::Follower || self.leader != Some(from) {
+            if self.election.resigned == self.term {
+                // Said before it resigned. Who followed it again would wait for it for as long as its node lives.
+                return false;
+            }
             self.follow(self.term, Some(from));
         }
         self.following.hear(self.now);

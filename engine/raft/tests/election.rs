@@ -1,9 +1,12 @@
 //! Who leads, and who does not.
 
+use raft::change::{Change, Transition};
 use raft::effects::Role;
 use raft::ids::Term;
+use raft::message::Body;
+use raft::requests::MembershipChange;
 
-use crate::cluster::{Cluster, TIMEOUT, node};
+use crate::cluster::{Cluster, Packet, TIMEOUT, node};
 
 #[test]
 fn the_first_rank_leads_at_first_start_quickly() {
@@ -87,4 +90,42 @@ fn a_restarted_leader_is_followed_by_somebody() {
     let command = cluster.propose(leader);
     cluster.settle();
     cluster.assert_all_applied(command);
+}
+
+/// The node of the leader that resigned lives on: whoever followed it again would wait for it for good.
+#[test]
+fn a_leader_that_resigned_is_not_followed_again_for_what_it_said_before() {
+    let mut cluster = Cluster::of(3);
+    let leader = cluster.elect();
+    cluster.propose(leader);
+    let said: Vec<Packet> = cluster.network.iter().cloned().collect();
+    assert!(said.len() > 1 && said.iter().all(|packet| packet.from == leader));
+    cluster.settle();
+    let removal = MembershipChange {
+        changes: vec![Change::Remove { node: leader }],
+        quorum: None,
+        transition: Transition::Auto,
+    };
+    let taken = cluster.mutate(leader, |raft, _, _| raft.change_membership(&removal));
+    assert!(taken.is_ok());
+    // It hands over, and nobody hears that.
+    while cluster.raft(leader.0).role() == Role::Leader || !cluster.network.is_empty() {
+        let is_lost = |packet: &Packet| matches!(packet.message.body, Body::TimeoutNow);
+        cluster.network.retain(|packet| !is_lost(packet));
+        cluster.deliver(0);
+        for id in cluster.alive() {
+            while cluster.complete(id) {}
+        }
+    }
+    let term = cluster.raft(leader.0).term();
+    for packet in said {
+        assert_eq!(packet.message.term, term, "of the term that it led");
+        cluster.arrive(packet);
+    }
+    for id in cluster.alive() {
+        assert_eq!(cluster.raft(id.0).leader(), None, "node {id}");
+    }
+    cluster.pass(3 * TIMEOUT);
+    let next = cluster.leader();
+    assert!(next.is_some_and(|next| next != leader), "{next:?}");
 }

@@ -18,6 +18,7 @@ use wal::device::memory::MemoryDisk;
 
 use crate::faults::{Kind, Undo};
 use crate::node::Ending;
+use crate::pasts;
 use crate::verdict::Scope;
 use crate::world::World;
 
@@ -196,6 +197,9 @@ impl World {
         whole.iter().for_each(|node| {
             self.suspects.remove(node);
         });
+        if !self.keeps_the_past_without(node) {
+            return false;
+        }
         if self.suspects.contains(&node) {
             // Who loses more while it repairs is no worse off: it counts once.
             return true;
@@ -216,6 +220,17 @@ impl World {
             known.all(|membership| survives(membership, &damaged))
                 && granted.all(|membership| survives(membership, &damaged))
         })
+    }
+
+    /// What the logs gave up is with other nodes that run, or in the object store. A node that comes back empty is given
+    /// state and log, not the files that its peers sealed (decision 96): for the past it counts as a copy no more.
+    fn keeps_the_past_without(&self, node: usize) -> bool {
+        if self.plan.history.is_none() {
+            return true;
+        }
+        let mut others = self.nodes_of(self.nodes[node].cluster);
+        others.retain(|other| other.number != node && other.is_up());
+        !others.is_empty() && pasts::within_reach(&others).is_ok()
     }
 
     /// Nodes of a cluster that may lack what was on their disks.

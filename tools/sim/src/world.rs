@@ -647,7 +647,7 @@ impl World {
         Ok(())
     }
 
-    fn nodes_of(&self, cluster: usize) -> Vec<&Node> {
+    pub(crate) fn nodes_of(&self, cluster: usize) -> Vec<&Node> {
         let nodes = self.nodes.iter();
         nodes.filter(|node| node.cluster == cluster).collect()
     }

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use net::transport::Transport;
+use raft::effects::Role;
 use raft::ids::{EntryId, GroupId, NodeId, Time};
 use raft::message::{Append, Body, Message};
 use raft::state_machine::StateMachine;
@@ -148,8 +149,12 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         else {
             return;
         };
-        let group = self.replicas[waiting.slot as usize].group;
-        let term = waiting.message.term;
+        let replica = &self.replicas[waiting.slot as usize];
+        let (group, term) = (replica.group, waiting.message.term);
+        if replica.raft.role() != Role::Leader || replica.raft.term() != term {
+            // Whoever heard meanwhile that this leader is none any more must not hear it speak again.
+            return;
+        }
         let last = entries.last().map(|entry| EntryId {
             term: entry.term,
             index: entry.index,
