@@ -108,7 +108,7 @@ struct Fetch {
 pub(crate) struct Fetches {
     list: Vec<Fetch>,
     next_id: u64,
-    bucket: Bucket,
+    pub(crate) bucket: Bucket,
 }
 
 impl Fetches {
@@ -396,6 +396,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         };
         if self.lone_came(&head, &frame.bulk, now)
             || self.chapter_part_came(&head, &frame.bulk, now)
+            || self.recalled(&head, &frame.bulk, now)
         {
             return true;
         }

@@ -198,6 +198,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         self.wal.witness();
         self.ask_again(now);
         self.tidy_up(now);
+        self.look_for_gaps(now);
         let timeout = self.setup.election_timeout;
         let mut changed = false;
         let is_full = self.storage == Persisted::Full && !self.comes_room(now);

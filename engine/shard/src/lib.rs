@@ -46,6 +46,7 @@ pub mod past;
 pub mod peers;
 pub mod promise;
 mod pulse;
+mod recalling;
 pub mod receipt;
 pub mod recover;
 mod repairing;

@@ -115,6 +115,18 @@ pub const SEALED_JOIN_MIN: usize = 8;
 /// Failed reads of an entry after which it is passed over.
 pub const SEAL_TRIES_MAX: u32 = 3;
 
+/// How often a core looks for stretches of the past that are not here, in nanoseconds.
+pub const RECALL_LOOK_NS: u64 = 2_000_000_000;
+
+/// Entries of the past that are asked of a peer at once, at most.
+pub const RECALL_WINDOW: usize = 64;
+
+/// Bytes of them, about.
+pub const RECALL_BYTES: usize = 4 << 20;
+
+/// What an entry of the past counts for, at least.
+pub const RECALL_LEAST_BYTES: usize = 4096;
+
 /// Pause before the log is asked again for entries to seal when it had its hands full, in nanoseconds.
 pub const SEAL_BUSY_NS: u64 = 1_000_000;
 

@@ -17,6 +17,8 @@ pub struct Memory {
     pub windows: usize,
     /// Bodies of requests that wait to be proposed or confirmed.
     pub waiting: usize,
+    /// Entries of the past that peers sent and that wait for others before them.
+    pub recalled: usize,
     /// Envelopes that wait because a peer's connection is full.
     pub outboxes: usize,
 }
@@ -25,7 +27,7 @@ impl Memory {
     /// All of it.
     #[must_use]
     pub const fn total(self) -> usize {
-        self.windows + self.waiting + self.outboxes
+        self.windows + self.waiting + self.recalled + self.outboxes
     }
 }
 
@@ -38,6 +40,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         Memory {
             windows: self.replicas.iter().map(|one| one.window.bytes()).sum(),
             waiting: requests.map(|request| request.payload.len()).sum(),
+            recalled: self.recalls.bytes(),
             outboxes: self.peers.iter().map(|peer| peer.outbox_bytes()).sum(),
         }
     }

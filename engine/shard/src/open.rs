@@ -25,6 +25,7 @@ use crate::offload::Offloading;
 use crate::peers::Peers;
 use crate::promise::Base;
 use crate::pulse::Pulses;
+use crate::recalling::Recalls;
 use crate::recover::{self, Overtaken, RecoverError, Recovering, Recovery};
 use crate::repairing::Repairs;
 use crate::replica::Replica;
@@ -144,6 +145,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             rotten: Vec::new(),
             stirring: Stirring::default(),
             repairs: Repairs::default(),
+            recalls: Recalls::new(setup.node),
             rereading: Rereading::new(scrub_rate, now),
             setup,
         };

@@ -221,6 +221,17 @@ impl Past {
         }
     }
 
+    /// The first stretch before an index of which nothing is sealed, stored or passed over.
+    pub(crate) fn gap_before(&self, end: u64) -> Option<(u64, u64)> {
+        let first = self.reach(1) + 1;
+        let begins = |some: &Stretches| some.0.iter().map(|&(begin, _)| begin).collect();
+        let elsewhere: [Vec<u64>; 2] = [begins(&self.stored), begins(&self.passed)];
+        let known = self.files.iter().map(|file| file.first);
+        let known = known.chain(elsewhere.into_iter().flatten());
+        let end = known.filter(|begin| *begin > first).fold(end, u64::min);
+        (first < end).then(|| (first, end - 1))
+    }
+
     /// An old entry, read in place; `None` when no file here holds it.
     ///
     /// # Errors

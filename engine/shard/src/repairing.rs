@@ -247,7 +247,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
 }
 
 /// Reads an entry that was sent alone.
-fn lone_entry(bulk: &Bytes, index: Index) -> Option<Entry> {
+pub(crate) fn lone_entry(bulk: &Bytes, index: Index) -> Option<Entry> {
     let term = u64::read_from_bytes(bulk.get(..8)?).ok()?;
     let head = EntryHead::parse(bulk.get(8..LONE_HEAD_BYTES)?).ok()?;
     let payload = bulk.slice(LONE_HEAD_BYTES..);
@@ -260,7 +260,7 @@ fn lone_entry(bulk: &Bytes, index: Index) -> Option<Entry> {
     })
 }
 
-fn record_of(group: u64, entry: &Entry) -> OwnedRecord {
+pub(crate) fn record_of(group: u64, entry: &Entry) -> OwnedRecord {
     OwnedRecord {
         group,
         index: entry.index.0,

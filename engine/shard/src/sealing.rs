@@ -36,8 +36,8 @@ type Read = Result<Vec<OwnedRecord>, ReadError>;
 #[derive(Default)]
 pub(crate) struct Sealing {
     pub(crate) history: Option<History>,
-    wanted: VecDeque<u32>,
-    stretch: Option<Stretch>,
+    pub(crate) wanted: VecDeque<u32>,
+    pub(crate) stretch: Option<Stretch>,
     /// A read of the log is under way; answers of others are stale.
     token: Option<u64>,
     next_token: u64,
@@ -257,7 +257,11 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         loop {
             if self.sealing.stretch.is_none() {
                 if self.sealing.wanted.is_empty() {
-                    return Wants::Wait(None);
+                    self.sealing.stretch = self.next_recalled(&history);
+                    if self.sealing.stretch.is_none() {
+                        return Wants::Wait(None);
+                    }
+                    continue;
                 }
                 if now() < self.sealing.retry_at {
                     return Wants::Wait(Some(self.sealing.retry_at));
@@ -296,6 +300,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 None
             }
             Step::Waits => Some(Wants::Wait(None)),
+            Step::Recalls(next, last) => self.recall(next, last, now),
             Step::Reads(next, last) => {
                 sealing.next_token += 1;
                 let token = READ_BIT | sealing.next_token;
@@ -365,6 +370,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             return;
         };
         let (slot, name) = (stretch.slot, stretch.name);
+        if stretch.is_recalled() {
+            self.recalls.look_at = now;
+        }
         let replica = &mut self.replicas[slot as usize];
         let history = self.sealing.history.as_ref();
         let (cluster, file_bytes) = history.map_or((0, 0), |it| (it.cluster, it.file_bytes));

@@ -37,6 +37,9 @@ pub(crate) const fn kind_number(kind: FileKind) -> u8 {
 /// Stands for a kind: one entry of the log, numbered by its index.
 pub(crate) const ENTRY: u8 = 4;
 
+/// Stands for a kind: one entry that is applied, wherever it lies.
+pub(crate) const PAST: u8 = 5;
+
 /// Tokens of our reads of the log have this bit.
 pub(crate) const READ_BIT: u64 = 1 << 60;
 
@@ -291,6 +294,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let slot = self.slots.get(&GroupId(head.group)).copied();
         if head.kind == ENTRY {
             return self.begin_to_answer_entry(ask, slot, now);
+        }
+        if let Some(slot) = slot.filter(|_| head.kind == PAST) {
+            return self.begin_to_answer_past(ask, slot, now);
         }
         let found = slot.map_or(Found::Nothing, |slot| self.find(slot, &head));
         if let Some(slot) = slot {

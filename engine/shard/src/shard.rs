@@ -28,6 +28,7 @@ use crate::offload::Offloading;
 use crate::past::{Past, SealCounts};
 use crate::peers::{Peer, Peers};
 use crate::pulse::Pulses;
+use crate::recalling::Recalls;
 use crate::repairing::Repairs;
 use crate::replica::Replica;
 use crate::rereading::Rereading;
@@ -111,6 +112,7 @@ pub struct Shard<D: Device, T, M> {
     pub(crate) stirring: Stirring,
     /// Blocks of the log that are repaired.
     pub(crate) repairs: Repairs,
+    pub(crate) recalls: Recalls,
     pub(crate) rereading: Rereading,
 }
 

@@ -1,6 +1,6 @@
 //! A stretch of a group's log while it becomes a sealed file: entries in, pieces of the file out, a slice at a time.
 //!
-//! - Entries come from the log, or from sealed files of this node that are cut anew or joined.
+//! - Entries come from the log, from sealed files of this node that are cut anew or joined, or from peers.
 //! - A slice is about 64 KiB of entries: what compressing them takes bounds how long a turn is held up.
 //! - What cannot be read ends the stretch before it; a stretch that would begin with it is not made.
 
@@ -57,6 +57,7 @@ type Walk = SegmentEntries<Arc<SegmentReader<Lent>>, Lent>;
 /// Where the entries come from.
 enum Source {
     Log,
+    Peers,
     Files {
         next: VecDeque<SealedFile>,
         walk: Option<Walk>,
@@ -69,6 +70,8 @@ pub(crate) enum Step {
     Goes(usize),
     /// It wants these entries of the log, from the first one on.
     Reads(u64, u64),
+    /// It wants these entries of peers, from the first one on.
+    Recalls(u64, u64),
     /// It waits for the archive.
     Waits,
     /// Its first entry cannot be read.
@@ -137,12 +140,29 @@ impl Stretch {
         })
     }
 
+    /// Of entries `first..=last` of a group that are not here, from peers.
+    pub(crate) fn recalled(
+        slot: u32,
+        group: u64,
+        stretch: (u64, u64),
+        history: &History,
+    ) -> Result<Self, SegmentError> {
+        let mut recalled = Self::new(slot, group, stretch, Vec::new(), history)?;
+        recalled.source = Source::Peers;
+        Ok(recalled)
+    }
+
+    /// It is made of what peers tell.
+    pub(crate) const fn is_recalled(&self) -> bool {
+        matches!(self.source, Source::Peers)
+    }
+
     /// It is made of other files.
     pub(crate) const fn is_anew(&self) -> bool {
         matches!(self.source, Source::Files { .. })
     }
 
-    /// The log gave entries back.
+    /// The log, or a peer, gave entries back.
     pub(crate) fn take(&mut self, records: Vec<OwnedRecord>) {
         for record in records {
             if record.index != self.next || self.has_ended {
@@ -231,8 +251,10 @@ impl Stretch {
     }
 
     fn read_on(&mut self) -> Step {
-        let Source::Files { next, walk } = &mut self.source else {
-            return Step::Reads(self.next, self.last);
+        let (next, walk) = match &mut self.source {
+            Source::Log => return Step::Reads(self.next, self.last),
+            Source::Peers => return Step::Recalls(self.next, self.last),
+            Source::Files { next, walk } => (next, walk),
         };
         match walk.as_mut().and_then(Iterator::next) {
             Some(Ok(entry)) if entry.index == self.next => {

@@ -68,6 +68,8 @@ pub struct UpkeepCounts {
     pub entries_repaired: u64,
     /// Entries that peers sent for that.
     pub entries_refetched: u64,
+    /// Entries of the past that peers sent to a node that came back without it.
+    pub entries_recalled: u64,
     /// Chapters that were read again, whole.
     pub chapters_reread: u64,
     /// Times that one of them was not what it had been.
@@ -399,6 +401,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             && self.fetches.is_empty()
             && self.serves.is_empty()
             && self.sealing.is_idle()
+            && self.recalls.is_idle()
             && self.offloading.is_idle()
             && self.histories.is_empty()
             && self.rereading.is_idle()

@@ -28,6 +28,8 @@ mod moving;
 mod overtaken;
 #[path = "main/past.rs"]
 mod past;
+#[path = "main/recalling.rs"]
+mod recalling;
 #[path = "main/refusals.rs"]
 mod refusals;
 #[path = "main/repairing.rs"]
