@@ -26,6 +26,7 @@ use crate::world::World;
 pub(crate) type Disk = (BTreeMap<u32, Vec<u8>>, MemoryStore);
 
 /// A bit that rotted while nobody looked.
+#[derive(Clone)]
 pub(crate) struct Rotting {
     node: usize,
     place: usize,
@@ -156,18 +157,22 @@ impl World {
         let copies = disks.iter().zip(stores);
         let copies = copies.map(|(disk, store)| (disk.image(), store.copy()));
         let number = self.struck;
-        self.aside.insert(number, copies.collect());
+        // What rots in them rots again when they come back, whatever was repaired meanwhile.
+        let rotting = self.rotting.iter().filter(|one| one.node == node);
+        let aside = (copies.collect(), rotting.cloned().collect());
+        self.aside.insert(number, aside);
         self.later(lasts, Undo::Exchange(node, number));
     }
 
     /// A node's disks are put back to what they held, if the atlas allows it.
     pub(crate) fn exchange(&mut self, node: usize, number: u64) {
-        let Some(disks) = self.aside.remove(&number) else {
+        let Some((disks, rotting)) = self.aside.remove(&number) else {
             return;
         };
         if self.may_damage(node) {
             *self.faults.entry(Kind::OldImage.name()).or_default() += 1;
             self.give(node, disks);
+            self.rotting.extend(rotting);
         }
     }
 
@@ -222,8 +227,8 @@ impl World {
         })
     }
 
-    /// What the logs gave up is with other nodes that run, or in the object store. A node that comes back empty is given
-    /// state and log, not the files that its peers sealed (decision 96): for the past it counts as a copy no more.
+    /// What the logs gave up is with other nodes that run, or in the object store. A node that came back empty is no copy of
+    /// the past before it has recalled it.
     fn keeps_the_past_without(&self, node: usize) -> bool {
         if self.plan.history.is_none() {
             return true;

@@ -111,7 +111,7 @@ pub struct World {
     /// What rotted while its node ran.
     pub(crate) rotting: Vec<Rotting>,
     /// What disks held when it was put aside, by number.
-    pub(crate) aside: BTreeMap<u64, Vec<Disk>>,
+    pub(crate) aside: BTreeMap<u64, (Vec<Disk>, Vec<Rotting>)>,
     /// Replicas that an operator made learners because their votes are lost: to vote again once they are whole.
     pub(crate) readmitted: BTreeSet<(Scope, usize)>,
     /// Configurations that were asked for lately.
