@@ -29,6 +29,7 @@ pub mod history;
 pub mod hostile;
 mod inbox;
 mod inspect;
+mod letting_go;
 pub mod limits;
 pub mod losses;
 pub mod manifest;

@@ -119,7 +119,7 @@ pub const SEAL_TRIES_MAX: u32 = 3;
 pub const RECALL_LOOK_NS: u64 = 2_000_000_000;
 
 /// Entries of the past that are asked of a peer at once, at most.
-pub const RECALL_WINDOW: usize = 64;
+pub const RECALL_WINDOW: usize = 16;
 
 /// Bytes of them, about.
 pub const RECALL_BYTES: usize = 4 << 20;

@@ -224,10 +224,9 @@ impl Past {
     /// The first stretch before an index of which nothing is sealed, stored or passed over.
     pub(crate) fn gap_before(&self, end: u64) -> Option<(u64, u64)> {
         let first = self.reach(1) + 1;
-        let begins = |some: &Stretches| some.0.iter().map(|&(begin, _)| begin).collect();
-        let elsewhere: [Vec<u64>; 2] = [begins(&self.stored), begins(&self.passed)];
-        let known = self.files.iter().map(|file| file.first);
-        let known = known.chain(elsewhere.into_iter().flatten());
+        let files = self.files.iter().map(|file| file.first);
+        let elsewhere = self.stored.0.iter().chain(&self.passed.0);
+        let known = files.chain(elsewhere.map(|&(begin, _)| begin));
         let end = known.filter(|begin| *begin > first).fold(end, u64::min);
         (first < end).then(|| (first, end - 1))
     }
@@ -388,8 +387,7 @@ mod tests {
         assert_eq!(joined.needless(&nobody), [11]);
         let twins = past(&[(1, 20), (2, 20)], &[(1, 1)]);
         assert_eq!(twins.needless(&nobody), [1], "one of two stays");
-        let next = twins.next_to_store().map(|(_, rest)| rest);
-        assert_eq!(next, Some((2, 20)));
+        assert_eq!(twins.next_to_store().expect("a rest").1, (2, 20));
     }
 
     #[test]

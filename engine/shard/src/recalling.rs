@@ -9,7 +9,7 @@
 //! - A peer tells only what it has applied: that is agreed, and the same bytes everywhere.
 //! - What every other node says that it does not have is passed over; while one of them is out of reach, all are asked again.
 //! - What the log says to be in the object store is not told, and needs no copy here.
-//! - Behind everything else: a file of the log's own that is wanted ends this one where it is.
+//! - Behind everything else: a file of the log's own that is wanted, or a state that is fetched, ends this one where it is.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -65,7 +65,7 @@ impl Recalls {
             asked: VecDeque::new(),
             from: own,
             progress_at: Time(0),
-            largest: limits::FETCH_PIECE_BYTES,
+            largest: limits::RECALL_LEAST_BYTES,
             look_at: Time(0),
             lacking: ((0, 0), BTreeMap::new()),
         }
@@ -104,7 +104,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
     fn gap(&self, slot: u32) -> Option<(u64, u64)> {
         let history = self.sealing.history.as_ref()?;
         let replica = &self.replicas[slot as usize];
-        let has_room = self.sealing.bytes + history.file_bytes <= history.bytes_max;
+        let has_room = self.sealing.bytes + history.file_bytes <= history.bytes_max / 2;
         if replica.is_void || replica.shelf.is_fetching || !has_room {
             return None;
         }
@@ -115,6 +115,10 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
 
     /// The next stretch to recall.
     pub(crate) fn next_recalled(&mut self, history: &History) -> Option<Stretch> {
+        if !self.fetches.is_empty() {
+            // States come first. The next look finds the gaps again.
+            self.recalls.wanted.clear();
+        }
         while let Some(slot) = self.recalls.wanted.pop_front() {
             let Some(gap) = self.gap(slot) else {
                 continue;
@@ -192,7 +196,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             }
             return None;
         }
-        if !self.sealing.wanted.is_empty() {
+        if !self.sealing.wanted.is_empty() || !self.fetches.is_empty() {
             if !stretch.end_before(next) {
                 self.stop_recalling(true, now);
             }
@@ -222,7 +226,8 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let from = self.recalls.from;
         let mut index = self.recalls.asked.back().map_or(next, |one| one.index + 1);
         let bytes = self.recalls.largest;
-        let window = (limits::RECALL_BYTES / bytes).clamp(1, limits::RECALL_WINDOW);
+        let window = limits::RECALL_BYTES / bytes.max(limits::FETCH_PIECE_BYTES);
+        let window = window.clamp(1, limits::RECALL_WINDOW);
         while self.recalls.asked.len() < window && index <= last {
             if let Err(at) = self.fetches.bucket.take(bytes as u64, now) {
                 return Some(at);
