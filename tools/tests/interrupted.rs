@@ -1,11 +1,11 @@
 //! A benchmark that is told to stop leaves nothing behind: no process, no folder.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use engine::clock::SystemClock;
 
-use crate::processes::{PATIENCE, quorate};
+use crate::processes::{self, PATIENCE, quorate};
 
 /// Processes whose command line names the folder.
 fn processes_of(folder: &str) -> Vec<String> {
@@ -35,10 +35,7 @@ fn is_stopped_by(signal: &str) {
         assert!(SystemClock.now() < deadline, "no replica runs");
         std::thread::yield_now();
     }
-    let asked = Command::new("kill")
-        .args([signal, &run.id().to_string()])
-        .status();
-    assert!(asked.expect("kill is there").success());
+    processes::signal(run.id(), signal);
     let output = run.wait_with_output().expect("it ends");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(

@@ -1,13 +1,12 @@
 //! Nodes that are told nothing of memory touch some for themselves while they serve; those that are told to touch none do not.
 
 use std::fs;
-use std::process::Command;
 
 use engine::GroupId;
 use ledger::instruction::operation;
 use zerocopy::IntoBytes;
 
-use crate::processes::{Nodes, client, create_accounts, layout, transfers, until};
+use crate::processes::{Nodes, client, create_accounts, layout, signal, transfers, until};
 
 const NODES: [u32; 3] = [1, 2, 3];
 
@@ -50,10 +49,7 @@ fn nodes_that_are_told_nothing_touch_memory_while_they_serve() {
     created.expect("a quorum is there");
     // They may be touching more of it: that keeps none of them from ending when it is told to.
     for node in NODES {
-        let told = Command::new("kill")
-            .arg(nodes.pid(node).to_string())
-            .status();
-        assert!(told.expect("kill is there").success());
+        signal(nodes.pid(node), "-TERM");
     }
     assert!(nodes.end().all(|status| status.success()));
 }

@@ -1,13 +1,11 @@
 //! A replica that stops reading, its process stopped with its sockets open: the others go on within their bounds, and it catches up.
 
-use std::process::Command;
-
 use engine::{Client, GroupId, Layout, NodeId};
 use ledger::instruction::operation;
 use serde_json::Value;
 use zerocopy::IntoBytes;
 
-use crate::processes::{self, Nodes, client, create_accounts, layout, transfers, until};
+use crate::processes::{self, Nodes, client, create_accounts, layout, signal, transfers, until};
 
 /// Full batches: about a megabyte each.
 const BATCH: u128 = 8_000;
@@ -17,13 +15,6 @@ const BATCHES: u128 = 40;
 fn status(layout: &Layout, node: u32) -> Value {
     let address = layout.address_of(NodeId(node), 0).expect("it is there");
     processes::status(address)
-}
-
-fn signal(nodes: &Nodes, node: u32, signal: &str) {
-    let status = Command::new("kill")
-        .args([signal, &nodes.pid(node).to_string()])
-        .status();
-    assert!(status.expect("kill is there").success());
 }
 
 fn load(client: &mut Client, first_batch: u128) {
@@ -48,7 +39,7 @@ fn goes_on_without_the_stopped(io: &str) {
     let stopped = (1..=3)
         .find(|node| u64::from(*node) != leader)
         .expect("three nodes");
-    signal(&nodes, stopped, "-STOP");
+    signal(nodes.pid(stopped), "-STOP");
     load(&mut admin, BATCHES);
     let leader = u32::try_from(leader).expect("a node");
     until("it is seen to be silent", || {
@@ -57,7 +48,7 @@ fn goes_on_without_the_stopped(io: &str) {
         let is_deaf = |peer: &&Value| peer["node"] == stopped && peer["alive"] == false;
         peers.iter().find(is_deaf).is_some()
     });
-    signal(&nodes, stopped, "-CONT");
+    signal(nodes.pid(stopped), "-CONT");
     until("it has all", || {
         let replica = |node: u32| status(&layout, node)["groups"][0].clone();
         let (one, other) = (replica(leader), replica(stopped));

@@ -265,7 +265,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let mut list = std::mem::take(&mut self.fetches.list);
         while at < list.len().min(limits::FETCHES_MAX) {
             let fetch = &mut list[at];
-            let patience = (2 * self.setup.election_timeout).max(1_000_000_000);
+            let patience = self.setup.patience();
             let is_stuck = fetch.waits_for_peer() && now().since(fetch.progress_at) > patience;
             let step = if is_stuck {
                 Step::Fails

@@ -118,10 +118,7 @@ pub const SEAL_TRIES_MAX: u32 = 3;
 /// How often a core looks for stretches of the past that are not here, in nanoseconds.
 pub const RECALL_LOOK_NS: u64 = 2_000_000_000;
 
-/// Entries of the past that are asked of a peer at once, at most.
-pub const RECALL_WINDOW: usize = 16;
-
-/// Bytes of them, about.
+/// Bytes of entries of the past that are asked of a peer at once, about; each counts for a piece at least.
 pub const RECALL_BYTES: usize = 4 << 20;
 
 /// What an entry of the past counts for, at least.

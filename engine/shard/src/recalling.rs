@@ -76,6 +76,12 @@ impl Recalls {
         self.wanted.is_empty()
     }
 
+    fn want(&mut self, slot: u32) {
+        if !self.wanted.contains(&slot) {
+            self.wanted.push_back(slot);
+        }
+    }
+
     /// Bytes of entries that came and wait for others before them.
     pub(crate) fn bytes(&self) -> usize {
         let came = self.asked.iter().filter_map(|one| match &one.came {
@@ -94,8 +100,8 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
         }
         self.recalls.look_at = now.plus(limits::RECALL_LOOK_NS);
         for slot in 0..self.replicas.len() as u32 {
-            if self.gap(slot).is_some() && !self.recalls.wanted.contains(&slot) {
-                self.recalls.wanted.push_back(slot);
+            if self.gap(slot).is_some() {
+                self.recalls.want(slot);
             }
         }
     }
@@ -136,7 +142,7 @@ impl<D: Device, T, M: StateMachine> Shard<D, T, M> {
         if let Some(stretch) = self.sealing.stretch.take() {
             self.archive.abandon(now.0, stretch.name);
             if is_wanted {
-                self.recalls.wanted.push_back(stretch.slot);
+                self.recalls.want(stretch.slot);
             }
         }
     }
@@ -202,7 +208,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             }
             return None;
         }
-        let patience = (2 * self.setup.election_timeout).max(1_000_000_000);
+        let patience = self.setup.patience();
         let waits = !recalls.asked.is_empty();
         if waits && now.since(recalls.progress_at) >= patience {
             self.recalls.from = self.other_peer(self.recalls.from);
@@ -216,9 +222,9 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
             self.stop_recalling(false, now);
             return None;
         }
-        let gives_up_at = self.recalls.progress_at.plus(patience);
-        let wake = later.map_or(gives_up_at, |later| later.min(gives_up_at));
-        Some(Wants::Wait(Some(wake)))
+        let recalls = &self.recalls;
+        let gives_up_at = (!recalls.asked.is_empty()).then(|| recalls.progress_at.plus(patience));
+        Some(Wants::Wait(later.into_iter().chain(gives_up_at).min()))
     }
 
     /// Asks as far as the window and the rate allow; when to go on if it was the rate.
@@ -226,8 +232,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let from = self.recalls.from;
         let mut index = self.recalls.asked.back().map_or(next, |one| one.index + 1);
         let bytes = self.recalls.largest;
-        let window = limits::RECALL_BYTES / bytes.max(limits::FETCH_PIECE_BYTES);
-        let window = window.clamp(1, limits::RECALL_WINDOW);
+        let window = (limits::RECALL_BYTES / bytes.max(limits::FETCH_PIECE_BYTES)).max(1);
         while self.recalls.asked.len() < window && index <= last {
             if let Err(at) = self.fetches.bucket.take(bytes as u64, now) {
                 return Some(at);

@@ -161,7 +161,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
                 repair.missing.pop();
                 continue;
             }
-            let patience = (2 * self.setup.election_timeout).max(1_000_000_000);
+            let patience = self.setup.patience();
             if repair.asked.is_some() && now.since(repair.asked_at) < patience {
                 return true;
             }

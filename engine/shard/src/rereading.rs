@@ -199,7 +199,7 @@ impl<D: Device, T: Transport, M: StateMachine> Shard<D, T, M> {
         let shelf = &self.replicas[refetch.slot as usize].shelf;
         let number = refetch.inward.name.number as usize;
         let is_wanted = shelf.chapters.get(number) == Some(&refetch.inward.file);
-        let patience = (2 * self.setup.election_timeout).max(1_000_000_000);
+        let patience = self.setup.patience();
         let is_stuck = !refetch.inward.is_whole && now.since(refetch.progress_at) > patience;
         refetch.tries += u32::from(is_stuck);
         if !is_wanted || shelf.is_fetching || refetch.tries > limits::FETCH_TRIES_MAX {

@@ -77,6 +77,12 @@ impl Setup {
         u16::try_from(group.0 % u64::from(self.cores)).expect("a remainder of a u16")
     }
 
+    /// How long an answer of a peer is waited for before another one is asked; nanoseconds.
+    #[must_use]
+    pub fn patience(&self) -> u64 {
+        (2 * self.election_timeout).max(1_000_000_000)
+    }
+
     /// Where this node stands in the group's order of preference for leadership; 0 leads when it can.
     /// The order of the founders rotates from group to group, so that leaders spread over the nodes; spare ones follow.
     #[must_use]

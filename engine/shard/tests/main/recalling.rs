@@ -21,8 +21,14 @@ fn emptied(history: History, add: impl FnOnce(&mut World)) -> (World, u32) {
     add(&mut world);
     world.settle(0);
     world.run_for(SECOND);
-    let added = world.payloads(leader, 0).len();
     let node = 1 + leader % 3;
+    empty(&mut world, node);
+    (world, node)
+}
+
+/// The node's disk is replaced by an empty one; the others give it their state.
+fn empty(world: &mut World, node: u32) {
+    let added = world.payloads(node, 0).len();
     world.kill(node, Crash::Everything);
     world.replace_disk(node);
     world.rejoining = Some(node);
@@ -31,7 +37,6 @@ fn emptied(history: History, add: impl FnOnce(&mut World)) -> (World, u32) {
     world.run_until(60 * SECOND, "it is given the state", |world| {
         world.payloads(node, 0).len() == added
     });
-    (world, node)
 }
 
 /// The first entry of the log, and the last up to which nothing before it is missing.
@@ -80,16 +85,9 @@ fn its_copy_is_as_good_when_those_that_it_had_it_from_are_gone() {
     wait_for_its_past(&mut world, node);
     let next = 1 + node % 3;
     let found = whole_past(&world, node, 0);
-    world.kill(next, Crash::Everything);
-    world.replace_disk(next);
-    world.rejoining = Some(next);
-    world.start(next);
-    world.rejoining = None;
+    empty(&mut world, next);
     // The third falls silent: what it sealed is told by nobody but the node that recalled it.
     let third = 1 + next % 3;
-    world.run_until(60 * SECOND, "it is given the state", |world| {
-        world.payloads(next, 0).len() == ADDED as usize
-    });
     world.kill(third, Crash::Nothing);
     wait_for_its_past(&mut world, next);
     let again = whole_past(&world, next, 0);
